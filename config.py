@@ -42,7 +42,8 @@ class Storage(_Section):
         if any(path.startswith(self.photos_prefix) for path in stored):
             raise ValueError(
                 f"photos_prefix {self.photos_prefix!r} contains the store's folders, so the "
-                "service would take its own files for photos; use a folder of its own such as 'photos/'"
+                "service would take its own files for photos; use a folder of its own "
+                "such as 'photos/'"
             )
         return self
 

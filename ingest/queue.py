@@ -1,0 +1,349 @@
+"""The queue: SQS messages received, kept invisible while they are worked on, acknowledged, released.
+
+Errors::
+
+    QueueError              the queue cannot be used as configured; restarting alone does not help
+
+Everything else that AWS answers (throttling, outages) is waited out, with a log line.
+
+Delivery guarantee: at least once. A message is deleted only by :meth:`Inbox.acknowledge`. What is
+neither acknowledged nor released (the process was killed) becomes visible again after the visibility
+timeout, because only a living process renews it.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ingest.events import MalformedMessage, ObjectEvent, parse
+
+log = logging.getLogger(__name__)
+
+BATCH = 10  # SQS takes and gives at most ten messages a call
+LONG_POLL_SECONDS = 20
+MAX_HOLD_SECONDS = 11.5 * 3600  # SQS ends a message's invisibility 12 h after its receipt
+PROMPT_RETRIES = 10  # a queue without a dead-letter queue must not spin on a malformed message
+LATE_RETRY_SECONDS = 900
+OUTAGE_PAUSE_SECONDS = 5.0
+FATAL = {
+    "AWS.SimpleQueueService.NonExistentQueue": "the queue does not exist: deploy it or correct its name",
+    "QueueDoesNotExist": "the queue does not exist: deploy it or correct its name",
+    "AccessDenied": "access denied: allow sqs:ReceiveMessage, sqs:DeleteMessage and "
+    "sqs:ChangeMessageVisibility on it",
+    "AccessDeniedException": "access denied: allow sqs:ReceiveMessage, sqs:DeleteMessage and "
+    "sqs:ChangeMessageVisibility on it",
+    "InvalidClientTokenId": "the credentials are not valid",
+    "UnrecognizedClientException": "the credentials are not valid",
+    "SignatureDoesNotMatch": "the credentials are not valid",
+}
+
+
+class QueueError(RuntimeError):
+    """The queue cannot be used as configured; the message names the cause and the fix."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """One received message and the object events in it (at least one)."""
+
+    message_id: str
+    receipt_handle: str
+    receive_count: int
+    sent_at_ms: int
+    events: tuple[ObjectEvent, ...]
+    received_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def files(self) -> int:
+        return len(self.events)
+
+    @property
+    def bytes(self) -> int:
+        return sum(event.size or 0 for event in self.events)
+
+
+def connect(connections: int) -> Any:
+    """An SQS client from the standard AWS chain, for several threads and long polls."""
+    return boto3.client(
+        "sqs",
+        config=Config(
+            max_pool_connections=connections,
+            connect_timeout=5,
+            read_timeout=LONG_POLL_SECONDS + 10,
+            retries={"mode": "standard", "total_max_attempts": 3},
+        ),
+    )
+
+
+class Inbox:
+    """Receives ahead of the consumer, up to ``capacity`` object events, and renews what it holds.
+
+    ``receivers`` threads share the work under load; idle, a single long poll is open. A second thread
+    renews every held message at half the visibility timeout from the moment it is received, until it
+    is acknowledged or released.
+
+    Messages without a photo in them (S3's test event) are acknowledged on receipt. A malformed
+    message is logged and made visible again, never deleted: the queue's redrive policy moves it to
+    the dead-letter queue.
+    """
+
+    def __init__(
+        self,
+        queue_url: str,
+        *,
+        capacity: int,
+        visibility_timeout_seconds: int = 60,
+        receivers: int = 4,
+    ) -> None:
+        self._url = queue_url
+        self._capacity = capacity
+        self._visibility = visibility_timeout_seconds
+        self._client = connect(receivers + 10)
+        self._changed = threading.Condition()
+        self._ready: deque[Delivery] = deque()
+        self._held: dict[str, tuple[Delivery, float]] = {}  # by receipt handle: when last renewed
+        self._fault: QueueError | None = None
+        self._stopping = threading.Event()
+        self._under_load = threading.Event()
+        self._empty_polls = 0
+        self._pool = ThreadPoolExecutor(8, thread_name_prefix="sqs-settle")
+        self._threads = [
+            threading.Thread(target=self._receive, args=(n,), name=f"sqs-receive-{n}", daemon=True)
+            for n in range(receivers)
+        ]
+        self._threads.append(threading.Thread(target=self._renew, name="sqs-renew", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    # ------------------------------------------------------------------ for the consumer
+
+    def take(
+        self, *, max_files: int | None, max_bytes: int | None, wait_seconds: float
+    ) -> list[Delivery]:
+        """Next deliveries within both limits (at least one delivery), waiting for the first if need be.
+
+        Returns an empty list after ``wait_seconds`` without any. Raises :class:`QueueError`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._fault, wait_seconds)
+            if self._fault:
+                raise self._fault
+            taken: list[Delivery] = []
+            files = size = 0
+            while self._ready:
+                files += self._ready[0].files
+                size += self._ready[0].bytes
+                over = (max_files is not None and files > max_files) or (
+                    max_bytes is not None and size > max_bytes
+                )
+                if taken and over:
+                    break
+                taken.append(self._ready.popleft())
+            self._changed.notify_all()
+            return taken
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Delete the messages. What cannot be deleted comes back and is found to be done already."""
+        failed = sum(self._in_tens(deliveries, self._delete))
+        self._forget(deliveries)
+        if failed:
+            log.warning("%d messages could not be deleted and will come back", failed)
+
+    def release(self, deliveries: Sequence[Delivery], delay_seconds: int = 0) -> None:
+        """Make the messages visible again after ``delay_seconds``."""
+        self._forget(deliveries)
+        list(self._in_tens(deliveries, lambda ten: self._set_visibility(ten, delay_seconds)))
+
+    def drained(self) -> bool:
+        """True when nothing is ready here, a whole poll found nothing, and the queue reports nothing.
+
+        Messages that another consumer holds count as present: they may come back.
+        """
+        with self._changed:
+            if self._fault:
+                raise self._fault
+            if self._ready or self._empty_polls == 0:
+                return False
+            held = len(self._held)
+        attributes = self._client.get_queue_attributes(
+            QueueUrl=self._url,
+            AttributeNames=[
+                "ApproximateNumberOfMessages",
+                "ApproximateNumberOfMessagesNotVisible",
+                "ApproximateNumberOfMessagesDelayed",
+            ],
+        )["Attributes"]
+        return sum(int(number) for number in attributes.values()) <= held
+
+    def stop(self) -> None:
+        """Stop receiving and release all that is held. Bounded: a few seconds."""
+        self._stopping.set()
+        self._under_load.set()
+        with self._changed:
+            self._changed.notify_all()
+            held = [delivery for delivery, _ in self._held.values()]
+            self._ready.clear()
+        if held:
+            log.info("releasing %d messages", len(held))
+            self.release(held)
+        self._pool.shutdown(wait=True)
+
+    # ------------------------------------------------------------------ threads
+
+    def _receive(self, number: int) -> None:
+        while not self._stopping.is_set():
+            if number and not self._under_load.wait(timeout=1.0):
+                continue
+            with self._changed:
+                full = sum(delivery.files for delivery in self._ready) >= self._capacity
+                if full:
+                    self._changed.wait(1.0)
+                    continue
+            try:
+                self._accept(self._poll())
+            except (BotoCoreError, ClientError) as error:
+                self._pause_or_fail(error)
+
+    def _poll(self) -> list[dict[str, Any]]:
+        # Under load a short wait, so that a receiver is back at rest soon after the queue ran dry.
+        wait = LONG_POLL_SECONDS if self._empty_polls else 1
+        messages = self._client.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=BATCH,
+            WaitTimeSeconds=wait,
+            VisibilityTimeout=self._visibility,
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+        ).get("Messages", [])
+        if len(messages) == BATCH:
+            self._under_load.set()
+        elif not messages and not self._stopping.is_set():
+            self._under_load.clear()
+        return messages
+
+    def _accept(self, messages: list[dict[str, Any]]) -> None:
+        deliveries: list[Delivery] = []
+        for message in messages:
+            count = int(message["Attributes"]["ApproximateReceiveCount"])
+            try:
+                events = parse(message["Body"])
+            except MalformedMessage as error:
+                log.error(
+                    "malformed message %s (receive %d) is left for the dead-letter queue: %s",
+                    message["MessageId"],
+                    count,
+                    error,
+                )
+                self._return_malformed(message["ReceiptHandle"], count)
+                continue
+            delivery = Delivery(
+                message["MessageId"],
+                message["ReceiptHandle"],
+                count,
+                int(message["Attributes"]["SentTimestamp"]),
+                events,
+            )
+            if events:
+                deliveries.append(delivery)
+            else:
+                log.info("message %s announces no photo; acknowledged", delivery.message_id)
+                self.acknowledge([delivery])
+        with self._changed:
+            self._empty_polls = 0 if messages else self._empty_polls + 1
+            now = time.monotonic()
+            self._held.update({each.receipt_handle: (each, now) for each in deliveries})
+            late = self._stopping.is_set()
+            if not late:
+                self._ready.extend(deliveries)
+            self._changed.notify_all()
+        if late and deliveries:
+            self.release(deliveries)
+
+    def _return_malformed(self, receipt_handle: str, receive_count: int) -> None:
+        delay = 0 if receive_count <= PROMPT_RETRIES else LATE_RETRY_SECONDS
+        with contextlib.suppress(ClientError):
+            self._client.change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=delay
+            )
+
+    def _renew(self) -> None:
+        while not self._stopping.wait(self._visibility / 8):
+            now = time.monotonic()
+            with self._changed:
+                due = [
+                    delivery
+                    for delivery, renewed in self._held.values()
+                    if now - renewed > self._visibility * 3 / 8
+                ]
+            expired = [each for each in due if now - each.received_at > MAX_HOLD_SECONDS]
+            if expired:
+                log.warning("%d messages were held for almost 12 h and are let go", len(expired))
+                self._forget(expired)
+                due = [each for each in due if now - each.received_at <= MAX_HOLD_SECONDS]
+            try:
+                list(self._in_tens(due, lambda ten: self._set_visibility(ten, self._visibility)))
+            except RuntimeError:  # the pool shut down under us: stop() releases everything itself
+                return
+            with self._changed:
+                for delivery in due:
+                    if delivery.receipt_handle in self._held:
+                        self._held[delivery.receipt_handle] = (delivery, now)
+
+    def _pause_or_fail(self, error: BotoCoreError | ClientError) -> None:
+        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+        if code in FATAL:
+            with self._changed:
+                self._fault = QueueError(f"queue {self._url}: {FATAL[code]}")
+                self._changed.notify_all()
+            self._stopping.set()
+            return
+        log.warning("cannot receive from %s, trying again: %s", self._url, error)
+        self._stopping.wait(OUTAGE_PAUSE_SECONDS)
+
+    # ------------------------------------------------------------------ calls in tens
+
+    def _in_tens(self, deliveries: Sequence[Delivery], call: Any) -> Iterator[int]:
+        tens = [deliveries[at : at + BATCH] for at in range(0, len(deliveries), BATCH)]
+        return self._pool.map(call, tens) if len(tens) > 1 else map(call, tens)
+
+    def _delete(self, ten: Sequence[Delivery]) -> int:
+        entries = [{"Id": str(n), "ReceiptHandle": d.receipt_handle} for n, d in enumerate(ten)]
+        try:
+            answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
+        except (BotoCoreError, ClientError) as error:
+            log.warning("cannot delete messages: %s", error)
+            return len(ten)
+        return len(answer.get("Failed", []))
+
+    def _set_visibility(self, ten: Sequence[Delivery], seconds: int) -> int:
+        entries = [
+            {"Id": str(n), "ReceiptHandle": d.receipt_handle, "VisibilityTimeout": seconds}
+            for n, d in enumerate(ten)
+        ]
+        try:
+            answer = self._client.change_message_visibility_batch(
+                QueueUrl=self._url, Entries=entries
+            )
+        except (BotoCoreError, ClientError) as error:
+            log.warning("cannot change the visibility of messages: %s", error)
+            return 0
+        # An invalid handle means that the message is no longer ours: another receipt replaced it.
+        lost = [
+            ten[int(each["Id"])] for each in answer.get("Failed", []) if each.get("SenderFault")
+        ]
+        self._forget(lost)
+        return len(lost)
+
+    def _forget(self, deliveries: Iterable[Delivery]) -> None:
+        with self._changed:
+            for delivery in deliveries:
+                self._held.pop(delivery.receipt_handle, None)

@@ -1,0 +1,201 @@
+"""The ``s3-sqs`` Structured Streaming source: one row per object event that reached an SQS queue.
+
+Use it alone, in any Spark 4.3 job::
+
+    spark.dataSource.register(S3SqsDataSource)
+    events = spark.readStream.format("s3-sqs").option("queueUrl", url).load()
+
+Options (Spark's option names are case-insensitive):
+
+=========================== ========= ==============================================================
+``queueUrl``                required  the queue; region, endpoint, credentials: the AWS chain
+``maxFilesPerTrigger``      1000      object events in one micro-batch
+``maxBytesPerTrigger``      unlimited bytes of objects in one micro-batch, as the events state them
+``visibilityTimeoutSeconds``60        how soon a killed job's messages come back
+``receivers``               4         receiving threads under load
+=========================== ========= ==============================================================
+
+Delivery guarantee: at least once. A message is deleted after the micro-batch that contained it has
+ended, that is: when Spark asks for the next one (``commit`` would come a batch later). An offset is
+the number of messages handed to Spark so far; it means something only to the process that handed them
+out. A range that this process does not know (Spark replays its last batch after a restart) is empty:
+those messages were not acknowledged, so SQS delivers them again.
+
+The unit of limits is the message: one that carries several records is never split.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Iterator, MutableMapping, Sequence
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
+from pyspark.sql.streaming.datasource import (
+    ReadAllAvailable,
+    ReadLimit,
+    ReadMaxBytes,
+    ReadMaxFiles,
+    ReadMaxRows,
+    SupportsTriggerAvailableNow,
+)
+from pyspark.sql.types import StructType
+
+import logs
+from ingest.queue import Delivery, Inbox
+
+log = logging.getLogger(__name__)
+
+SCHEMA = (
+    "bucket string not null, key string not null, version_id string, etag string, size bigint, "
+    "event_name string not null, event_time timestamp not null, sequencer string, "
+    "message_id string not null, sent_at timestamp not null, receive_count int not null"
+)
+IDLE_WAIT_SECONDS = 1.0  # how long a plan waits for a first message: idle, one call a second
+
+
+class S3SqsDataSource(DataSource):
+    """Object events from S3, through an SQS queue; see the module's text for options."""
+
+    @classmethod
+    def name(cls) -> str:
+        return "s3-sqs"
+
+    def schema(self) -> str:
+        return SCHEMA
+
+    def streamReader(self, schema: StructType) -> "S3SqsStreamReader":
+        return S3SqsStreamReader(self.options)
+
+
+class _Rows(InputPartition):
+    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+        super().__init__(rows)
+        self.rows = rows
+
+
+class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
+    """Plans micro-batches from an :class:`~ingest.queue.Inbox` that lives in Spark's planning process.
+
+    Spark pickles a reader for ``read``, so the inbox (threads, sockets) is opened on the first plan and
+    never by construction.
+    """
+
+    def __init__(self, options: MutableMapping[str, str]) -> None:
+        if not options.get("queueUrl"):
+            raise ValueError('s3-sqs needs .option("queueUrl", …): the URL of the SQS queue')
+        self._queue_url = options["queueUrl"]
+        self._max_files = _whole(options, "maxFilesPerTrigger", 1000)
+        self._max_bytes = _whole(options, "maxBytesPerTrigger", None)
+        self._visibility = _whole(options, "visibilityTimeoutSeconds", 60)
+        self._receivers = _whole(options, "receivers", 4)
+        self._inbox: Inbox | None = None
+        self._handed_out: dict[int, Delivery] = {}  # by the offset that it ends
+        self._until_drained = False
+
+    def initialOffset(self) -> dict[str, int]:
+        return {"messages": 0}
+
+    def getDefaultReadLimit(self) -> ReadLimit:
+        return ReadMaxFiles(self._max_files or 1000)
+
+    def prepareForTriggerAvailableNow(self) -> None:
+        """Read until the queue is empty, counting what other consumers hold as still to come."""
+        self._until_drained = True
+
+    def latestOffset(self, start: dict[str, int], limit: ReadLimit) -> dict[str, int]:
+        """Acknowledge everything up to ``start``, then hand out what is there, within ``limit``."""
+        inbox = self._open()
+        done = [offset for offset in self._handed_out if offset <= start["messages"]]
+        inbox.acknowledge([self._handed_out.pop(offset) for offset in done])
+        taken = self._take(inbox, limit)
+        first = start["messages"] + 1
+        self._handed_out.update(enumerate(taken, first))
+        return {"messages": start["messages"] + len(taken)}
+
+    def partitions(self, start: dict[str, int], end: dict[str, int]) -> Sequence[InputPartition]:
+        """The rows between two offsets in one partition: they are small, their objects are not."""
+        offsets = range(start["messages"] + 1, end["messages"] + 1)
+        rows = [
+            row
+            for offset in offsets
+            if offset in self._handed_out
+            for row in _rows(self._handed_out[offset])
+        ]
+        return [_Rows(rows)] if rows else []
+
+    def read(self, partition: InputPartition) -> Iterator[tuple[Any, ...]]:
+        assert isinstance(partition, _Rows)  # noqa: S101  (partitions() makes no other)
+        return iter(partition.rows)
+
+    def stop(self) -> None:
+        """Release what is not acknowledged. Called when Spark closes the connection."""
+        inbox, self._inbox = self._inbox, None
+        if inbox:
+            inbox.stop()
+
+    def _take(self, inbox: Inbox, limit: ReadLimit) -> list[Delivery]:
+        max_files, max_bytes = self._max_files, self._max_bytes
+        match limit:
+            case ReadAllAvailable():
+                max_files = max_bytes = None
+            case ReadMaxFiles():
+                max_files = limit.max_files
+            case ReadMaxRows():
+                max_files = limit.max_rows
+            case ReadMaxBytes():
+                max_bytes = limit.max_bytes
+        while True:
+            taken = inbox.take(
+                max_files=max_files, max_bytes=max_bytes, wait_seconds=IDLE_WAIT_SECONDS
+            )
+            if taken or not self._until_drained or inbox.drained():
+                return taken
+
+    def _open(self) -> Inbox:
+        if self._inbox is None:
+            logs.to_stderr()
+            # Spark ends this process by SIGTERM and does not call stop().
+            with contextlib.suppress(ValueError):  # not the main thread: a test drives the reader
+                signal.signal(signal.SIGTERM, self._terminated)
+            self._inbox = Inbox(
+                self._queue_url,
+                capacity=2 * (self._max_files or 1000),
+                visibility_timeout_seconds=self._visibility or 60,
+                receivers=self._receivers or 4,
+            )
+        return self._inbox
+
+    def _terminated(self, _signal: int, _frame: FrameType | None) -> None:
+        self.stop()
+        os._exit(0)
+
+
+def _rows(delivery: Delivery) -> Iterator[tuple[Any, ...]]:
+    sent_at = datetime.fromtimestamp(delivery.sent_at_ms / 1000, UTC)
+    for event in delivery.events:
+        yield (
+            event.bucket,
+            event.key,
+            event.version_id,
+            event.etag,
+            event.size,
+            event.event_name,
+            event.event_time,
+            event.sequencer,
+            delivery.message_id,
+            sent_at,
+            delivery.receive_count,
+        )
+
+
+def _whole(options: MutableMapping[str, str], name: str, default: int | None) -> int | None:
+    raw = options.get(name)
+    if raw is None:
+        return default
+    if not raw.isdecimal() or int(raw) < 1:
+        raise ValueError(f"s3-sqs option {name} = {raw!r}: should be a whole number of at least 1")
+    return int(raw)

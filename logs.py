@@ -1,0 +1,110 @@
+"""The log: JSON lines on stdout, and the same lines in CloudWatch Logs when enabled.
+
+One stream tells everything: what Spark's JVM and the Python processes it starts write to stderr is
+read back and becomes log lines too. stdout (the journal, under systemd) always has every line;
+CloudWatch may lose some when it cannot be reached, and never slows or stops the service.
+"""
+
+import json
+import logging
+import os
+import sys
+import threading
+from datetime import UTC, datetime
+
+import boto3
+import watchtower
+from botocore.config import Config
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+CLOUDWATCH_GOODBYE_SECONDS = 5
+MAX_LINE = 100_000  # characters; CloudWatch cuts at 256 KiB
+
+
+class JsonFormatter(logging.Formatter):
+    """``{"at", "level", "logger", "message", …}``; what is passed as ``extra`` becomes fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage()[:MAX_LINE],
+        }
+        line.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)[-MAX_LINE:]
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def to_stdout(level: str) -> None:
+    """Log from here on as JSON lines on stdout."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for chatty in ("botocore", "boto3", "urllib3", "py4j", "s3transfer"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def to_stderr() -> None:
+    """The same on stderr, for the processes that Spark starts; whoever reads it logs it again."""
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(JsonFormatter())
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+        logging.getLogger("botocore").setLevel(logging.WARNING)
+
+
+def to_cloudwatch(group: str) -> None:
+    """Send every line to the CloudWatch log group as well, stream ``machine/process id``."""
+    client = boto3.client(
+        "logs", config=Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
+    )
+    handler = watchtower.CloudWatchLogHandler(
+        log_group_name=group,
+        log_stream_name="{machine_name}/{process_id}",
+        boto3_client=client,
+        send_interval=5,
+        create_log_group=False,  # made by `python -m infra_scripts deploy`, with its retention
+    )
+    handler.FLUSH_TIMEOUT = CLOUDWATCH_GOODBYE_SECONDS
+    handler.setFormatter(JsonFormatter())
+    handler.addFilter(lambda record: not record.name.startswith(("botocore", "urllib3")))
+    logging.getLogger().addHandler(handler)
+
+
+def adopt_stderr() -> None:
+    """Log every line that this process and its children write to stderr from here on."""
+    reader, writer = os.pipe()
+    os.dup2(writer, sys.stderr.fileno())
+    os.close(writer)
+
+    def relay() -> None:
+        with os.fdopen(reader, encoding="utf-8", errors="backslashreplace") as lines:
+            for line in lines:
+                if line.strip():
+                    logging.getLogger().handle(_record(line.rstrip()))
+
+    threading.Thread(target=relay, name="stderr", daemon=True).start()
+
+
+def _record(line: str) -> logging.LogRecord:
+    """A line from a child: one of our own JSON lines, or text of unknown importance."""
+    try:
+        told = json.loads(line)
+        name, message = told.pop("logger"), told.pop("message")
+        level = logging.getLevelNamesMapping()[told.pop("level")]
+    except (ValueError, KeyError, AttributeError, TypeError):
+        name, message, level, told = "stderr", line, logging.INFO, {}
+    fields = {
+        "name": name,
+        "msg": message,
+        "levelno": level,
+        "levelname": logging.getLevelName(level),
+    }
+    told.pop("at", None)
+    return logging.makeLogRecord({**told, **fields})

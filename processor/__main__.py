@@ -1,0 +1,199 @@
+"""``python -m processor``: run the service, refit, and tell what is going on."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pyspark.sql import SparkSession
+
+import logs
+from config import Config, ConfigError, load
+from processor import report
+from processor.extract import Recipe
+from processor.network import NetworkSpec
+from processor.preflight import PreflightError, check_bucket, explain, find_queue
+from processor.reduce import Matrix, Policy
+from processor.service import Service, ServiceError
+from processor.session import JavaError, check_java, cores, share_cores, start
+from processor.store import FeatureStore, StoreError
+from processor.tables import CommitConflict
+from processor.weights import WeightsError, obtain
+
+log = logging.getLogger("processor")
+EXPECTED = (
+    ConfigError,
+    PreflightError,
+    ServiceError,
+    StoreError,
+    WeightsError,
+    JavaError,
+    CommitConflict,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 0 only when everything asked was done."""
+    asked = _parser().parse_args(arguments)
+    screen = os.fdopen(os.dup(2), "w", buffering=1)  # stderr itself becomes log lines later
+    try:
+        config = load(asked.config)
+        logs.to_stdout(config.logs.level)
+        return asked.command(config, asked)
+    except EXPECTED as error:
+        fault = str(error)
+    except (ClientError, BotoCoreError) as error:
+        fault = explain(error)
+    except KeyboardInterrupt:
+        fault = "interrupted"
+    except Exception as error:
+        log.exception("unexpected failure")  # the trace is for the log, the line for the screen
+        fault = f"{type(error).__name__}: {error}"
+    log.error("ended: %s", fault) if asked.command is _run else None
+    print(f"error: {' '.join(fault.split())}", file=screen)
+    return 1
+
+
+def _run(config: Config, asked: argparse.Namespace) -> int:
+    """The service, until SIGTERM or SIGINT; with --once until the queue is drained."""
+    check_java()
+    check_bucket(config.storage.bucket)
+    queue_url = find_queue(config.queue.name)
+    if config.logs.cloudwatch:
+        logs.to_cloudwatch(config.logs.group)
+    work_dir = Path(config.service.work_dir)
+    spec = _network(config, work_dir)
+    uri = report.store_uri(config)
+    store = FeatureStore(uri, spec.model_id, work_dir)
+    session = _spark(config, work_dir)
+    recipe = Recipe(
+        bucket=config.storage.bucket,
+        photos_prefix=config.storage.photos_prefix,
+        features_folder=store.features_folder,
+        network=spec,
+        downloads=config.compute.downloads,
+        max_bytes=config.images.max_bytes,
+        max_pixels=config.images.max_pixels,
+        reduced_decode=config.images.reduced_decode,
+    )
+    workers, _ = share_cores(config.compute.workers, config.compute.threads)
+    matrix = _matrix(config, session)
+    service = Service(config, session, recipe, store, matrix, queue_url, workers)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop())
+    service.run(once=asked.once)
+    return 0
+
+
+def _refit(config: Config, _asked: argparse.Namespace) -> int:
+    """Refit the PCA now and rewrite the matrix."""
+    check_java()
+    check_bucket(config.storage.bucket)
+    session = _spark(config, Path(config.service.work_dir))
+    update = _matrix(config, session).update(force=True)
+    if update is None:
+        raise ServiceError("there are no features to fit yet: run the service first")
+    log.info("matrix rewritten", extra={"rows": update.rows, "features": update.features_version})
+    return 0
+
+
+def _status(config: Config, asked: argparse.Namespace) -> int:
+    """The state of queue, store and matrix."""
+    check_bucket(config.storage.bucket)
+    state = report.status(config)
+    print(json.dumps(state) if asked.json else _lines(state))
+    return 0
+
+
+def _why(config: Config, asked: argparse.Namespace) -> int:
+    """Everything known of one photo."""
+    check_bucket(config.storage.bucket)
+    known = report.why(config, asked.key)
+    print(json.dumps(known, default=str) if asked.json else _lines(known))
+    return 0
+
+
+def _network(config: Config, work_dir: Path) -> NetworkSpec:
+    layer = config.model.layer
+    weights = obtain(
+        config.model.weights, include_top=layer == "fc2", cache_dir=work_dir / "weights"
+    )
+    return NetworkSpec(
+        weights_path=str(weights.path.resolve()),
+        weights_digest=weights.digest,
+        layer=layer,
+        input_size=config.model.input_size,
+        engine=config.model.engine,
+        threads=share_cores(config.compute.workers, config.compute.threads)[1],
+        batch_size=config.model.batch_size,
+    )
+
+
+def _spark(config: Config, work_dir: Path) -> SparkSession:
+    logs.adopt_stderr()
+    return start(config.spark.master, config.spark.driver_memory, work_dir)
+
+
+def _matrix(config: Config, session: SparkSession) -> Matrix:
+    wanted = config.pca
+    policy = Policy(
+        wanted.components,
+        wanted.whiten,
+        wanted.interval_seconds,
+        wanted.growth_photos,
+        wanted.growth_share,
+    )
+    return Matrix(report.store_uri(config), policy, session.sparkContext, cores())
+
+
+def _lines(value: dict[str, object], indent: str = "") -> str:
+    lines = []
+    for name, each in value.items():
+        if isinstance(each, dict):
+            lines += [f"{indent}{name}:", _lines(each, f"{indent}  ")]
+        else:
+            lines.append(f"{indent}{name}: {'-' if each is None else each}")
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config", type=Path, metavar="FILE", help="instead of the config.toml of this folder"
+    )
+    parser = argparse.ArgumentParser(prog="python -m processor", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", parents=[common], help="the service", description=_run.__doc__)
+    run.add_argument(
+        "--once", action="store_true", help="drain what is queued, refit the PCA and end"
+    )
+    run.set_defaults(command=_run)
+
+    refit = commands.add_parser(
+        "refit", parents=[common], help="refit the PCA now", description=_refit.__doc__
+    )
+    refit.set_defaults(command=_refit)
+
+    status = commands.add_parser(
+        "status", parents=[common], help="how everything stands", description=_status.__doc__
+    )
+    status.set_defaults(command=_status)
+
+    why = commands.add_parser(
+        "why", parents=[common], help="what is known of one photo", description=_why.__doc__
+    )
+    why.add_argument("key", metavar="KEY", help="the photo's key in the bucket")
+    why.set_defaults(command=_why)
+    for command in (status, why):
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
