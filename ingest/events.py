@@ -22,8 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
-# Ceph names replicated objects ObjectSynced:Create (:Delete, :DeletionMarkerCreated), expired ones
-# ObjectLifecycle:Expiration.
+# Ceph's own are ObjectSynced (:Create, :Delete, :DeletionMarkerCreated) and ObjectLifecycle.
 _CREATIONS = ("ObjectCreated", "ObjectSynced:Create")
 _REMOVALS = ("ObjectRemoved", "LifecycleExpiration", "ObjectLifecycle:Expiration", "ObjectSynced:D")
 _CREATED_BY = {  # EventBridge's reason -> S3's event name
@@ -57,7 +56,7 @@ class ObjectEvent:
 
     @property
     def removed(self) -> bool:
-        """Whether the object went away; in a versioned bucket maybe only one of its versions."""
+        """Whether the object went away; in a versioned bucket, perhaps a version or marker of it."""
         return self.event_name.startswith(_REMOVALS)
 
 
@@ -90,9 +89,9 @@ def message(events: Sequence[ObjectEvent]) -> str:
 def newest(events: Iterable[ObjectEvent]) -> dict[tuple[str, str], ObjectEvent]:
     """The newest event of each (bucket, key), whatever the order of `events`.
 
-    By sequencer (one that is not hexadecimal counts as none), then by event time; then a
-    creation beats a removal, since reading the object exposes a wrong creation and nothing exposes
-    a wrong removal; then, and only then, the later in `events` wins.
+    By sequencer (one that is not hexadecimal counts as none), then by event time; then a creation
+    beats a removal, because acting on it has to read the object and so finds the mistake; then,
+    and only then, the later in `events` wins.
 
     Best effort where only some events of a key have a sequencer: the newest with one and the
     newest without are compared by time; a tie goes to the one with.

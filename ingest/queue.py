@@ -30,7 +30,7 @@ from ingest.events import MalformedMessage, ObjectEvent, parse
 log = logging.getLogger(__name__)
 
 BATCH = 10  # SQS takes and gives at most ten messages a call
-LONG_POLL_SECONDS = 20
+LONG_POLL_SECONDS = 10  # of 20 possible: a poll that is cut off may take messages with it
 MAX_HOLD_SECONDS = 11.5 * 3600  # SQS ends a message's invisibility 12 h after its receipt
 PROMPT_RETRIES = 10  # a queue without a dead-letter queue must not spin on a malformed message
 LATE_RETRY_SECONDS = 900
@@ -116,6 +116,7 @@ class Inbox:
         self._stopping = threading.Event()
         self._under_load = threading.Event()
         self._empty_polls = 0
+        self._parked: set[str] = set()  # malformed messages that were put off for long
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="sqs-settle")
         self._threads = [
             threading.Thread(target=self._receive, args=(n,), name=f"sqs-receive-{n}", daemon=True)
@@ -175,18 +176,26 @@ class Inbox:
             if self._ready or self._empty_polls == 0:
                 return False
             held = len(self._held)
-        attributes = self._client.get_queue_attributes(
-            QueueUrl=self._url,
-            AttributeNames=[
-                "ApproximateNumberOfMessages",
-                "ApproximateNumberOfMessagesNotVisible",
-                "ApproximateNumberOfMessagesDelayed",
-            ],
-        )["Attributes"]
-        return sum(int(number) for number in attributes.values()) <= held
+        try:
+            attributes = self._client.get_queue_attributes(
+                QueueUrl=self._url,
+                AttributeNames=[
+                    "ApproximateNumberOfMessages",
+                    "ApproximateNumberOfMessagesNotVisible",
+                    "ApproximateNumberOfMessagesDelayed",
+                ],
+            )["Attributes"]
+        except (BotoCoreError, ClientError) as error:
+            self._pause_or_fail(error)
+            return False
+        return sum(int(number) for number in attributes.values()) <= held + len(self._parked)
 
     def stop(self) -> None:
-        """Stop receiving and release all that is held. Bounded: a few seconds."""
+        """Stop receiving and release all that is held; returns within a long poll.
+
+        A poll under way cannot be called back: what it still brings, perhaps the very messages that
+        were just released, is released when it returns.
+        """
         self._stopping.set()
         self._under_load.set()
         with self._changed:
@@ -196,6 +205,8 @@ class Inbox:
         if held:
             log.info("releasing %d messages", len(held))
             self.release(held)
+        for thread in self._threads:
+            thread.join(LONG_POLL_SECONDS + 5)
         self._pool.shutdown(wait=True)
 
     # ------------------------------------------------------------------ threads
@@ -243,7 +254,7 @@ class Inbox:
                     count,
                     error,
                 )
-                self._return_malformed(message["ReceiptHandle"], count)
+                self._return_malformed(message, count)
                 continue
             delivery = Delivery(
                 message["MessageId"],
@@ -268,11 +279,16 @@ class Inbox:
         if late and deliveries:
             self.release(deliveries)
 
-    def _return_malformed(self, receipt_handle: str, receive_count: int) -> None:
-        delay = 0 if receive_count <= PROMPT_RETRIES else LATE_RETRY_SECONDS
+    def _return_malformed(self, message: dict[str, Any], receive_count: int) -> None:
+        delay = 0
+        if receive_count > PROMPT_RETRIES:
+            delay = LATE_RETRY_SECONDS
+            self._parked.add(message["MessageId"])
         with contextlib.suppress(ClientError):
             self._client.change_message_visibility(
-                QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=delay
+                QueueUrl=self._url,
+                ReceiptHandle=message["ReceiptHandle"],
+                VisibilityTimeout=delay,
             )
 
     def _renew(self) -> None:

@@ -170,6 +170,7 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         return self._inbox
 
     def _terminated(self, _signal: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Spark sends it twice
         self.stop()
         os._exit(0)
 

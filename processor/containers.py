@@ -1,0 +1,140 @@
+"""The containers of photos, read before Pillow sees them: what decides pixels, and how large they are.
+
+Here the size is known before anything is allocated, and profiles, texts, EXIF and further pictures
+are left out, so that none can inflate, warn or spoil a photo. Every reader raises RejectedImage, and
+EOFError, IndexError or struct.error where the file ends early.
+"""
+
+import re
+import struct
+import zlib
+
+_MAX_SIDE = 65_535  # JPEG's own limit; a 1 x 100,000,000 PNG would take 90 GB halfway into resize
+_MAX_SCANS = 100  # encoders write ten or so; each costs a pass over the picture, for 150 bytes
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # neither fill nor part of a scan
+
+
+class RejectedImage(ValueError):
+    """A file that is no usable photo, now and on every retry.
+
+    `reason` is one of empty, unsupported, corrupt, truncated, too-large; `detail` is one
+    printable line of at most 300 characters that names the cause and, where there is one, the fix.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        printable = "".join(c if c.isprintable() else " " for c in detail)
+        self.reason = reason
+        self.detail = " ".join(printable.split())[:300]
+        super().__init__(self.reason, self.detail)  # both arguments, or it would not unpickle
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels or max(width, height) > _MAX_SIDE:
+        cause = f"declares {width:,} x {height:,} pixels"
+        limit = f"the limit is {max_pixels:,} pixels and {_MAX_SIDE:,} a side"
+        raise RejectedImage("too-large", f"{cause}; {limit}; scale it down or raise max_pixels")
+
+
+def jpeg(data: bytes) -> tuple[bytes, bytes]:
+    """The first picture's tables, frame and scans (ITU T.81, annex B), and the EXIF block."""
+    kept: list[bytes | memoryview] = [b"\xff\xd8"]
+    view, exif, scans, at = memoryview(data), b"", 0, 2
+    while found := _JPEG_MARKER.search(data, at):
+        start, marker = found.start(), found[1][0]
+        if scans:
+            kept.append(view[at:start])  # the scan's compressed data
+        at = start + 2
+        if marker == 0xD9:  # end of image
+            kept.append(view[start:at])
+            break
+        at += struct.unpack_from(">H", data, at)[0]
+        if at > len(data):
+            raise EOFError("inside a segment")
+        scans += marker == 0xDA
+        if scans > _MAX_SCANS:
+            raise RejectedImage("too-large", f"has over {_MAX_SCANS} scans; save the photo anew")
+        name, length = data[start + 4 : start + 10], at - start
+        # JFIF and Adobe segments say how colours are coded; libjpeg ignores shorter ones.
+        jfif = marker == 0xE0 and name.startswith(b"JFIF\0") and length >= 18
+        adobe = marker == 0xEE and name.startswith(b"Adobe") and length >= 16
+        if 0xC0 <= marker <= 0xDF or jfif or adobe:
+            kept.append(view[start:at])
+        elif marker == 0xE1 and name == b"Exif\0\0" and not exif:
+            exif = data[start + 4 : at]
+    else:
+        kept.append(view[at:] if scans else b"")
+    return b"".join(kept), exif
+
+
+def png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
+    """The chunks that make the picture, checksums verified (Pillow skips IDAT's), and EXIF."""
+    width, height = struct.unpack_from(">II", data, 16)
+    check_size(width, height, max_pixels)
+    view, exif, kind, at = memoryview(data), b"", b"", 8
+    kept = [view[:8]]
+    while kind != b"IEND":
+        start = at
+        length, kind = struct.unpack_from(">I4s", data, start)
+        at += 12 + length
+        if at > len(data):
+            raise EOFError(f"inside a chunk {kind!r}")
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            if zlib.crc32(view[start + 4 : at - 4]) != struct.unpack_from(">I", data, at - 4)[0]:
+                raise RejectedImage("corrupt", f"checksum of {kind!r} is wrong; replace the file")
+            kept.append(view[start:at])
+        elif kind == b"eXIf":
+            exif = data[start + 8 : at - 4]
+    return b"".join(kept), exif
+
+
+def gif(data: bytes, max_pixels: int) -> bytes:
+    """The file with a screen that holds the first frame, and no disposal: Pillow allocates both."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 * (2 << (flags & 7)) if flags & 0x80 else 0)
+    screen, control = data[10:at], b""
+    while data[at] != 0x2C:  # an image descriptor; before it extensions, each of many blocks
+        start, block = at, data[at]
+        at += 2 if block == 0x21 else 1
+        while block == 0x21 and data[at]:
+            at += 1 + data[at]
+        at += block == 0x21
+        if data[start : start + 3] == b"\x21\xf9\x04" and data[start + 3] & 1:
+            control = b"\x21\xf9\x04\x01\0\0" + data[start + 6 : start + 7] + b"\0"  # transparency
+    left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
+    width, height = max(width, left + frame_width), max(height, top + frame_height)
+    check_size(width, height, max_pixels)
+    return data[:6] + struct.pack("<HH", width, height) + screen + control + data[at:]
+
+
+def check_webp(data: bytes, max_pixels: int) -> None:
+    """Size and length only, for Pillow allocates the canvas when it opens the file."""
+    width = height = 0
+    if data[12:16] == b"VP8X":
+        width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+    elif data[12:16] == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    elif data[12:16] == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    check_size(width, height, max_pixels)
+    if len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        raise EOFError("before the length in its header")
+
+
+def orientation(exif: bytes) -> int:
+    """The EXIF orientation, 1 to 8; 1 also when there is none or the block makes no sense."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
+    try:
+        (directory,) = struct.unpack_from(order + "I", tiff, 4)
+        (entries,) = struct.unpack_from(order + "H", tiff, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
+            tag, form, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
+            if tag == 0x0112 and form == 3 and 1 <= value <= 8:  # 3: a SHORT, as EXIF demands
+                return value
+    except struct.error:
+        pass
+    return 1
