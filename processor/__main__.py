@@ -16,7 +16,8 @@ import logs
 from config import Config, ConfigError, load
 from processor import report
 from processor.extract import Recipe
-from processor.network import NetworkSpec
+from processor.images import PREPROCESSING, PREPROCESSING_FULL
+from processor.network import NetworkError, NetworkSpec
 from processor.preflight import PreflightError, check_bucket, explain, find_queue
 from processor.reduce import Matrix, Policy
 from processor.service import Service, ServiceError
@@ -32,6 +33,7 @@ EXPECTED = (
     ServiceError,
     StoreError,
     WeightsError,
+    NetworkError,
     JavaError,
     CommitConflict,
 )
@@ -131,6 +133,7 @@ def _network(config: Config, work_dir: Path) -> NetworkSpec:
         engine=config.model.engine,
         threads=share_cores(config.compute.workers, config.compute.threads)[1],
         batch_size=config.model.batch_size,
+        preprocessing=PREPROCESSING if config.images.reduced_decode else PREPROCESSING_FULL,
     )
 
 
