@@ -14,8 +14,10 @@ from pyspark.sql import SparkSession
 
 import logs
 from config import Config, ConfigError, load
+from ingest.queue import connect
 from processor import report
-from processor.extract import Recipe
+from processor.batch import MicroBatches
+from processor.extract import Recipe, extract_all
 from processor.images import PREPROCESSING, PREPROCESSING_FULL
 from processor.network import NetworkError, NetworkSpec
 from processor.preflight import PreflightError, check_bucket, explain, find_queue
@@ -84,8 +86,16 @@ def _run(config: Config, asked: argparse.Namespace) -> int:
         reduced_decode=config.images.reduced_decode,
     )
     workers, _ = share_cores(config.compute.workers, config.compute.threads)
-    matrix = _matrix(config, session)
-    service = Service(config, session, recipe, store, matrix, queue_url, workers)
+    sqs = connect(4)
+    batches = MicroBatches(
+        store,
+        recipe,
+        lambda works: extract_all(session.sparkContext, works, recipe, workers),
+        lambda body, delay: sqs.send_message(
+            QueueUrl=queue_url, MessageBody=body, DelaySeconds=delay
+        ),
+    )
+    service = Service(config, session, batches, _matrix(config, session), queue_url)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     service.run(once=asked.once)
@@ -159,6 +169,9 @@ def _lines(value: dict[str, object], indent: str = "") -> str:
     for name, each in value.items():
         if isinstance(each, dict):
             lines += [f"{indent}{name}:", _lines(each, f"{indent}  ")]
+        elif isinstance(each, list):
+            shown = ", ".join(f"{number:.4g}" for number in each[:4])
+            lines.append(f"{indent}{name}: {shown}{', …' if len(each) > 4 else ''} ({len(each)})")
         else:
             lines.append(f"{indent}{name}: {'-' if each is None else each}")
     return "\n".join(lines)

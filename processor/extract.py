@@ -20,7 +20,8 @@ from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 
 from processor import files, network, photos
-from processor.images import RejectedImage, decode
+from processor.containers import RejectedImage
+from processor.images import decode
 from processor.network import NetworkSpec
 from processor.outcomes import Extracted, Kind, Outcome, Work
 from processor.schema import FEATURES

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from botocore.exceptions import ClientError
 from deltalake import DeltaTable
-from pyspark import Broadcast, SparkContext
+from pyspark import RDD, Broadcast, SparkContext
 
 from processor import files, pca, schema, tables
 from processor.files import DataFile
@@ -238,7 +238,7 @@ class Matrix:
         finally:
             shared.destroy()
 
-    def _shares(self, paths: Sequence[str]):  # noqa: ANN202  (PySpark's RDD has no usable type here)
+    def _shares(self, paths: Sequence[str]) -> RDD[str]:
         count = min(len(paths), self._parallelism * max(1, math.isqrt(len(paths) // 64)))
         return self._context.parallelize(paths, max(1, count))
 

@@ -43,12 +43,14 @@ def status(config: Config) -> dict[str, Any]:
 def why(config: Config, key: str) -> dict[str, Any]:
     """All that is known of one photo: in S3, in the store, in the matrix, and what follows from it."""
     uri = store_uri(config)
+    reduced = _row(f"{uri}reduced", key)
+    axes = [value for name, value in (reduced or {}).items() if name.startswith("pc")]
     known = {
         "key": key,
         "s3": _in_s3(config.storage.bucket, key),
         "features": _row(f"{uri}features", key, without=("features",)),
         "reject": _row(f"{uri}rejects", key),
-        "reduced": _row(f"{uri}reduced", key),
+        "reduced": axes or None,
     }
     return {**known, "verdict": _verdict(known, config)}
 

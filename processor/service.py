@@ -7,7 +7,6 @@ again, and SQS delivers again what was not acknowledged.
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from config import Config
-from ingest.events import ObjectEvent, message, newest
-from ingest.queue import connect
+from ingest.events import ObjectEvent
 from ingest.source import S3SqsDataSource
-from processor.extract import Recipe, extract_all, is_current
-from processor.outcomes import Extracted, Kind, Work, of_kind
+from processor.batch import MicroBatches
 from processor.reduce import Matrix
-from processor.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
-MATRIX_CHECK_SECONDS = 5.0  # how often to see whether the features moved, without a batch to tell
+MATRIX_CHECK_SECONDS = 60.0  # how often to look without a batch that tells
 MATRIX_RETRY_SECONDS = 60.0
-MAX_ATTEMPTS = 5  # at a photo that S3 cannot deliver
-FIRST_RETRY_SECONDS = 60
-MAX_DELAY_SECONDS = 900  # SQS delays no message longer
 
 
 class ServiceError(RuntimeError):
@@ -49,20 +42,15 @@ class Service:
         self,
         config: Config,
         session: SparkSession,
-        recipe: Recipe,
-        store: FeatureStore,
+        batches: MicroBatches,
         matrix: Matrix,
         queue_url: str,
-        workers: int,
     ) -> None:
         self._config = config
         self._session = session
-        self._recipe = recipe
-        self._store = store
+        self._batches = batches
         self._matrix = matrix
         self._queue_url = queue_url
-        self._workers = workers
-        self._sqs = connect(4)
         self._stopping = threading.Event()
         self._moved = threading.Event()
         self._batch = threading.Lock()
@@ -80,6 +68,8 @@ class Service:
         log.info("service started", extra={"queue": self._queue_url, "once": once})
         self._await(query)
         if once:
+            if self._stopping.is_set():
+                raise ServiceError("stopped before the queue was drained; run it again")
             self._matrix.update(force=True)
         else:
             self._moved.set()
@@ -133,78 +123,11 @@ class Service:
             if self._stopping.is_set():
                 raise ServiceError("stopping")
             try:
-                self._settle(rows, batch_id)
+                self._batches.handle([_event(row) for row in rows.collect()], batch_id)
+                self._moved.set()
             except BaseException as error:
                 self._fault = error
                 raise
-
-    def _settle(self, rows: DataFrame, batch_id: int) -> None:
-        began = time.monotonic()
-        events = newest(_event(row) for row in rows.collect())
-        photos = [event for event in events.values() if self._is_photo(event)]
-        self._store.features.refresh()
-        planned_on = self._store.features.version
-        works = self._plan(photos)
-        results = extract_all(self._session.sparkContext, works, self._recipe, self._workers)
-        self._try_later(results, photos)
-        settled = self._store.settle(
-            results,
-            planned_on,
-            lambda outcome: is_current(self._recipe.bucket, outcome),
-            {"batch": batch_id},
-        )
-        self._moved.set()
-        seconds = time.monotonic() - began
-        log.info(
-            "micro-batch durable",
-            extra={
-                "batch": batch_id,
-                "photos": len(works),
-                **{name: getattr(settled, name) for name in settled.__slots__},
-                "seconds": round(seconds, 3),
-                "photos_per_s": round(len(works) / seconds, 2),
-            },
-        )
-        for outcome in of_kind(results, Kind.REJECTED, Kind.UNAVAILABLE):
-            log.warning(
-                "photo rejected",
-                extra={"key": outcome.key, "reason": outcome.reason, "detail": outcome.detail},
-            )
-
-    def _is_photo(self, event: ObjectEvent) -> bool:
-        ours = event.bucket == self._recipe.bucket and event.key.startswith(
-            self._recipe.photos_prefix
-        )
-        if not ours:
-            log.warning("ignored an event of another place: s3://%s/%s", event.bucket, event.key)
-        return ours and not event.key.endswith("/")  # the console makes folders as empty objects
-
-    def _plan(self, photos: Sequence[ObjectEvent]) -> list[Work]:
-        known = self._store.features.find(event.key for event in photos)
-        return [
-            Work(
-                key=event.key,
-                event_version=event.version_id or event.etag,
-                event_time=event.event_time,
-                removal=event.removed,
-                stored_version=known[event.key].version if event.key in known else None,
-            )
-            for event in photos
-        ]
-
-    def _try_later(self, results: Sequence[Extracted], photos: Sequence[ObjectEvent]) -> None:
-        """Queue the events of photos that S3 could not deliver once more, later and later."""
-        failed = {outcome.key for outcome in of_kind(results, Kind.UNAVAILABLE)}
-        if not failed:
-            return
-        tried = self._store.attempts(failed)
-        for event in photos:
-            attempts = tried.get(event.key, 0) + 1
-            if event.key in failed and attempts < MAX_ATTEMPTS:
-                delay = min(MAX_DELAY_SECONDS, FIRST_RETRY_SECONDS * 2 ** (attempts - 1))
-                self._sqs.send_message(
-                    QueueUrl=self._queue_url, MessageBody=message([event]), DelaySeconds=delay
-                )
 
     # ------------------------------------------------------------------ the matrix
 

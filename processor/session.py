@@ -62,6 +62,7 @@ def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.streaming.stopTimeout", "10s")
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
     )
     if not master:
         builder = builder.config("spark.driver.host", "127.0.0.1").config(

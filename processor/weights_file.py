@@ -1,0 +1,131 @@
+"""The weights file: VGG-16's arrays in network order in one plain .npz, and their digest.
+
+Every source of weights ends in this one form, so whoever runs the network reads one form only and
+needs neither Keras nor HDF5. Pure numpy; no pickles.
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions and their channels
+_DENSE = (("fc1", 7 * 7 * 512), ("fc2", 4096))  # inputs; 7 x 7 is what 224 x 224 leaves
+_UNREADABLE = (OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError)
+
+
+class WeightsError(Exception):
+    """Weights that cannot be had or trusted: one line that names the cause and the fix."""
+
+
+def layout(*, include_top: bool) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every array, in network order; kernels as Keras has them, channels last.
+
+    The top is fc1 and fc2. ImageNet's classes behind them ("predictions") are not kept.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels = 3
+    for block, (convolutions, width) in enumerate(_BLOCKS, start=1):
+        for number in range(1, convolutions + 1):
+            shapes[f"block{block}_conv{number}/kernel"] = (3, 3, channels, width)
+            shapes[f"block{block}_conv{number}/bias"] = (width,)
+            channels = width
+    for name, inputs in _DENSE if include_top else ():
+        shapes[f"{name}/kernel"] = (inputs, 4096)
+        shapes[f"{name}/bias"] = (4096,)
+    return shapes
+
+
+def write(
+    path: Path, arrays: Iterable[tuple[str, np.ndarray]], *, include_top: bool, origin: str
+) -> None:
+    """Write ``arrays``, which must be those of :func:`layout` in its order, to ``path``.
+
+    Holds one array at a time (fc1 has 411 MB). ``origin`` is named in errors. WeightsError when an
+    array is missing, misshapen or not finite, OSError when the disk fails; both leave half a file.
+    """
+    given = iter(arrays)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, shape in layout(include_top=include_top).items():
+            found, array = next(given, ("nothing", np.empty(0)))
+            if found != name:
+                raise WeightsError(f"{origin} has {found} where VGG-16 has {name}: {_fix()}")
+            array = np.ascontiguousarray(array, dtype="<f4")
+            _check(name, array, shape, origin)
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def read(
+    path: str | Path, *, include_top: bool, digest: str | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of :func:`layout`, float32, one at a time; a file with a top serves both forms.
+
+    WeightsError when the file is missing, damaged (each array has a checksum) or another
+    network's. With ``digest`` the last step raises it too if the arrays are others: until the
+    iterator is exhausted nothing is proven.
+    """
+    found = hashlib.sha256()
+    for name, array in _arrays(path, include_top=include_top):
+        _add(found, name, array)
+        yield name, array
+    if digest is not None and found.hexdigest() != digest:
+        raise WeightsError(
+            f"the weights in {path} have digest {found.hexdigest()}, not {digest}: "
+            "delete the file and start again, so that it is made anew"
+        )
+
+
+def digest_of(path: str | Path, *, include_top: bool) -> str:
+    """SHA-256 (hex) over names, shapes and little-endian float32 bytes in network order.
+
+    Equal weights have equal digests, whatever container they came in. Reads and verifies the whole
+    file: 0.1 s, with the top 1 s. Raises as :func:`read`.
+    """
+    found = hashlib.sha256()
+    for name, array in _arrays(path, include_top=include_top):
+        _add(found, name, array)
+    return found.hexdigest()
+
+
+def _arrays(path: str | Path, *, include_top: bool) -> Iterator[tuple[str, np.ndarray]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name, shape in layout(include_top=include_top).items():
+                with archive.open(f"{name}.npy") as member:
+                    array = np.lib.format.read_array(member, allow_pickle=False)
+                    member.read(1)  # zipfile compares the checksum only when it meets the end
+                _check(name, array, shape, str(path))
+                yield name, array
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no weights file {path}: make it with obtain()") from error
+    except _UNREADABLE as error:
+        raise WeightsError(
+            f"cannot read weights from {path} ({one_line(error)}): {_fix()}"
+        ) from error
+
+
+def _check(name: str, array: np.ndarray, shape: tuple[int, ...], origin: str) -> None:
+    if array.shape != shape or array.dtype != np.float32:
+        has = f"{array.dtype} {array.shape}"
+        raise WeightsError(f"{name} of {origin} is {has}, in VGG-16 float32 {shape}: {_fix()}")
+    # Extremes carry NaN and infinity along, without the mask of bools that isfinite() would need.
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        raise WeightsError(f"{name} of {origin} has NaN or infinite values: {_fix()}")
+
+
+def _add(digest: Any, name: str, array: np.ndarray) -> None:
+    digest.update(f"{name} {array.shape}\n".encode())
+    digest.update(np.ascontiguousarray(array, dtype="<f4").data)
+
+
+def _fix() -> str:
+    return "set model.weights to weights that Keras saved of its VGG16"
+
+
+def one_line(error: BaseException) -> str:
+    """What ``error`` says, fit for the middle of a sentence: one line, at most 300 characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:300].rstrip(".")
