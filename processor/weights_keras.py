@@ -48,19 +48,14 @@ def _imagenet(include_top: bool) -> Any:
 
 
 def _from_file(path: str, include_top: bool) -> Any:
-    tensorflow, keras = import_keras()
-    model = keras.applications.VGG16(weights=None, include_top=include_top)
-    if include_top:  # the classes behind fc2 may be anybody's
-        model = keras.Model(model.input, model.get_layer("fc2").output)
-    for variable in model.variables:  # what Keras passes over, sometimes silently, stays NaN
-        variable.assign(tensorflow.fill(variable.shape, np.float32(np.nan)))
+    old = path.endswith(".h5") and not path.endswith(".weights.h5")
     try:
-        if path.endswith(".h5") and not path.endswith(".weights.h5"):
-            _check_order(path, [layer.name for layer in model.layers if layer.weights])
-            model.load_weights(path, by_name=True)
-        else:
-            with warnings.catch_warnings(action="ignore"):  # of what it passes over
-                model.load_weights(path)
+        if old:
+            _check_order(path, include_top)
+        model = _blank(include_top)
+        # Of what Keras passes over it warns at most; here it stays NaN, which no one writes.
+        with warnings.catch_warnings(action="ignore"):
+            model.load_weights(path, **({"by_name": True} if old else {}))
     except Exception as error:  # h5py and Keras raise whatever the damage leads them to
         kind = "with its top (fc1, fc2), " if include_top else ""
         raise WeightsError(
@@ -70,8 +65,18 @@ def _from_file(path: str, include_top: bool) -> Any:
     return model
 
 
-def _check_order(path: str, wanted: Sequence[str]) -> None:
-    """ValueError unless the file's layers begin with those wanted.
+def _blank(include_top: bool) -> Any:
+    tensorflow, keras = import_keras()
+    model = keras.applications.VGG16(weights=None, include_top=include_top)
+    if include_top:  # the classes behind fc2 may be anybody's
+        model = keras.Model(model.input, model.get_layer("fc2").output)
+    for variable in model.variables:
+        variable.assign(tensorflow.fill(variable.shape, np.float32(np.nan)))
+    return model
+
+
+def _check_order(path: str, include_top: bool) -> None:
+    """ValueError unless the file's layers begin with VGG-16's.
 
     Loading by name, which lets a file with a top serve a network without, asks for no such thing:
     it would take the half of VGG-19 that has the same names, or nothing at all.
@@ -84,6 +89,7 @@ def _check_order(path: str, wanted: Sequence[str]) -> None:
             raise ValueError("not in the old format")
         names = [n.decode() if isinstance(n, bytes) else str(n) for n in group.attrs["layer_names"]]
         found = [name for name in names if len(group[name].attrs["weight_names"])]
+    wanted = dict.fromkeys(name.split("/")[0] for name in layout(include_top=include_top))
     for at, name in enumerate(wanted):
         if found[at : at + 1] != [name]:
             raise ValueError(f"it has {(found[at:] or ['no layer'])[0]} in the place of {name}")

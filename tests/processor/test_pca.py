@@ -27,11 +27,9 @@ def sample(n, spectrum, seed=0, mean=0.0):
     return (rows + mean).astype(np.float32)
 
 
-def angle(axes, rows):
-    """The largest principal angle to the leading right singular vectors of float64 `rows`."""
+def leading_svd(rows, k):
     wide = rows.astype(np.float64)
-    exact = np.linalg.svd(wide - wide.mean(axis=0), full_matrices=False)[2][: len(axes)]
-    return math.asin(min(1.0, np.linalg.norm(axes - axes @ exact.T @ exact, 2)))
+    return np.linalg.svd(wide - wide.mean(axis=0), full_matrices=False)[2][:k]
 
 
 @light
@@ -63,12 +61,15 @@ def test_agrees_with_scikit_learn(n, block_rows, mean, whiten, solver, seed):
 @pytest.mark.parametrize(
     ("mean", "drift", "bound"), [(0, 0, 1e-5), (1000, 0, 2e-5), (0, 1000, 5e-4), (1000, 1000, 5e-4)]
 )
-@pytest.mark.parametrize("block_rows", [512, 2048])
-def test_span_is_that_of_a_float64_svd(mean, drift, bound, block_rows):
+def test_span_is_that_of_a_float64_svd(mean, drift, bound):
     rows = sample(20_000, 0.8 ** np.arange(64))
     offset = mean + drift * np.linspace(0, 1, len(rows))[:, None]
     rows += (rows.std() * offset).astype(np.float32)
-    assert angle(fit(Statistics.of(rows, block_rows), 10).components_, rows) <= bound
+    exact = leading_svd(rows, 10)
+    for block_rows in (512, 1024, 2048):
+        axes = fit(Statistics.of(rows, block_rows), 10).components_
+        sine = np.linalg.norm(axes - axes @ exact.T @ exact, 2)
+        assert math.asin(min(1.0, sine)) <= bound
 
 
 def test_full_width():

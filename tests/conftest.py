@@ -1,0 +1,3 @@
+"""Fixtures that all tests share: one embedded AWS and one Spark session a run."""
+
+pytest_plugins = ["tests.aws"]
