@@ -15,8 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from processor.files import s3
 
@@ -81,35 +88,36 @@ def current_version(bucket: str, key: str) -> str | None:
         raise Unavailable(str(error)) from error
 
 
-@retry(
-    retry=retry_if_exception_type(Unavailable),
-    stop=stop_after_attempt(3),
-    wait=wait_exponential_jitter(initial=0.2, max=2.0),
-    reraise=True,
-)
 def get(bucket: str, key: str, max_bytes: int) -> StoredPhoto:
     """The object under ``key`` as it is now. An object above ``max_bytes`` is not read.
 
-    Raises :class:`Missing`, :class:`Refused`, :class:`Unavailable`. botocore retries a request,
-    this retries also a body that broke off.
+    Raises :class:`Missing`, :class:`Refused`, :class:`Unavailable`.
     """
     try:
-        answer = s3().get_object(Bucket=bucket, Key=key)
-        version = version_of(answer)
-        with answer["Body"] as body:
-            if answer["ContentLength"] > max_bytes:
-                raise Refused(
-                    "too-large",
-                    f"{answer['ContentLength']} bytes; images.max_bytes allows {max_bytes}",
-                    version,
-                )
-            return StoredPhoto(body.read(), version, answer["LastModified"])
+        return _get(bucket, key, max_bytes)
     except ClientError as error:
         raise _fault(error) from error
     except NoCredentialsError:
         raise
     except BotoCoreError as error:
         raise Unavailable(f"reading {key!r} failed: {error}") from error
+
+
+# botocore tries a request again, but not a body that breaks off.
+@retry(
+    retry=retry_if_exception_type((IncompleteReadError, ReadTimeoutError, ResponseStreamingError)),
+    stop=stop_after_attempt(3),
+    wait=wait_random_exponential(multiplier=0.2, max=2.0),
+    reraise=True,
+)
+def _get(bucket: str, key: str, max_bytes: int) -> StoredPhoto:
+    answer = s3().get_object(Bucket=bucket, Key=key)
+    version = version_of(answer)
+    with answer["Body"] as body:
+        if answer["ContentLength"] > max_bytes:
+            detail = f"{answer['ContentLength']} bytes; images.max_bytes allows {max_bytes}"
+            raise Refused("too-large", detail, version)
+        return StoredPhoto(body.read(), version, answer["LastModified"])
 
 
 def _fault(error: ClientError) -> Exception:

@@ -219,7 +219,7 @@ def _by_keras(source: str, include_top: bool, target: Path) -> None:
     last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
     raise WeightsError(
         f"the process that reads {source} with Keras ended with status {done.returncode} ({last}): "
-        "give it memory (0.7 GB, with fc2 2.5 GB), or reinstall requirements.txt"
+        "give it memory (0.9 GB, with fc2 3 GB), or reinstall requirements.txt"
     )
 
 

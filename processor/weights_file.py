@@ -101,10 +101,14 @@ def _arrays(path: str | Path, *, include_top: bool) -> Iterator[tuple[str, np.nd
                 _check(name, array, shape, str(path))
                 yield name, array
     except FileNotFoundError as error:
-        raise WeightsError(f"there is no weights file {path}: make it with obtain()") from error
+        raise WeightsError(
+            f"there is no weights file {path} on this machine: start the service again, or put "
+            "work_dir where all workers see it"
+        ) from error
     except _UNREADABLE as error:
         raise WeightsError(
-            f"cannot read weights from {path} ({one_line(error)}): {_fix()}"
+            f"cannot read weights from {path} ({one_line(error)}): delete it if it is in the cache "
+            "(it is made anew at the next start), else replace it"
         ) from error
 
 

@@ -26,7 +26,7 @@ _STALLED_SECONDS = 30
 def convert(source: str, target: Path, *, include_top: bool) -> None:
     """Write the weights of ``source``, :data:`IMAGENET` or a file, to ``target``.
 
-    Imports TensorFlow. Memory: 0.7 GB, with the top 2.5 GB. Keras keeps its download in its own
+    Imports TensorFlow. Memory: 0.9 GB, with the top 3 GB. Keras keeps its download in its own
     cache (``KERAS_HOME``, else ``~/.keras``) and verifies it there on each use. Raises as
     :func:`processor.weights_file.write`, and WeightsError when Keras cannot get or read them.
     """
