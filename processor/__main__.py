@@ -110,7 +110,7 @@ def _refit(config: Config, _asked: argparse.Namespace) -> int:
     update = _matrix(config, session).update(force=True)
     if update is None:
         raise ServiceError("there are no features to fit yet: run the service first")
-    log.info("matrix rewritten", extra={"rows": update.rows, "features": update.features_version})
+    log.info("matrix rewritten", extra={"rows": update.projected, "features": update.features_version})
     return 0
 
 

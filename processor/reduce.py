@@ -52,10 +52,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What :meth:`Matrix.update` did. ``refit``: the reason for a new model, None if there was none."""
+    """What :meth:`Matrix.update` did. ``refit``: the reason for a new model, None without one."""
 
     features_version: int
-    rows: int
+    projected: int  # rows written
     refit: str | None
 
 

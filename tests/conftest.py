@@ -1,3 +1,19 @@
 """Fixtures that all tests share: one embedded AWS and one Spark session a run."""
 
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import SparkSession
+
+from infra_scripts.embedded import EmbeddedAws
+from processor import session
+
 pytest_plugins = ["tests.aws"]
+
+
+@pytest.fixture(scope="session")
+def spark(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The Spark session of the run; its workers see the embedded AWS."""
+    started = session.start("local[2]", "1g", tmp_path_factory.mktemp("spark"))
+    yield started
+    started.stop()

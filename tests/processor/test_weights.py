@@ -418,7 +418,7 @@ def test_a_seed_that_is_none_is_refused(tmp_path, setting):
 
 @pytest.mark.parametrize("setting", ["imagnet", "", "weights.pt", "none/there.h5", "."])
 def test_what_is_no_source_names_the_forms(tmp_path, setting):
-    with pytest.raises(WeightsError, match="set model.weights to imagenet, random") as failure:
+    with pytest.raises(WeightsError, match=r"set model\.weights to imagenet, random") as failure:
         obtain(setting, include_top=False, cache_dir=tmp_path)
     assert setting in in_one_line(failure)
 
@@ -471,7 +471,7 @@ def test_nan_is_refused_through_the_process_that_runs_keras(saved, tmp_path):
     path.write_bytes((folder / "plain.h5").read_bytes())
     with h5py.File(path, "r+") as file:
         file["model_weights/block2_conv1/block2_conv1/bias"][5] = np.nan
-    with pytest.raises(WeightsError, match="block2_conv1/bias of .* has NaN") as failure:
+    with pytest.raises(WeightsError, match=r"block2_conv1/bias of .* has NaN") as failure:
         obtain(str(path), include_top=False, cache_dir=tmp_path / "cache")
     in_one_line(failure)
     assert [each.name for each in (tmp_path / "cache").iterdir()] == [".lock"]

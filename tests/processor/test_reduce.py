@@ -1,0 +1,194 @@
+"""The reduced matrix: promise 4, against the embedded AWS and in Spark tasks."""
+
+import csv
+import io
+from pathlib import Path
+
+import boto3
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+from sklearn.decomposition import PCA as SklearnPCA
+
+from processor import reduce, tables
+from processor.network import NetworkSpec
+from processor.reduce import Matrix, Policy
+from tests.processor.conftest import photo
+from tests.processor.test_batch import World
+
+NEVER = Policy(3, whiten=False, interval_seconds=0, growth_photos=0, growth_share=0.0)
+
+
+@pytest.fixture
+def world(bucket: str, spec: NetworkSpec, tmp_path: Path) -> World:
+    return World(bucket, spec, tmp_path)
+
+
+def matrix(world: World, spark: SparkSession, policy: Policy = NEVER) -> Matrix:
+    return Matrix(f"s3://{world.bucket}/", policy, spark.sparkContext, 2)
+
+
+def put(world: World, *numbers: int) -> None:
+    world.handle(*(world.put(f"photos/L{n % 3}/{n}.jpg", photo(n)) for n in numbers))
+
+
+def assert_whole(world: World) -> dict[str, dict]:
+    """The keys are those of the features it names, the rows are of one model and exact."""
+    reduced = tables.open_table(f"s3://{world.bucket}/reduced")
+    assert reduced is not None
+    version = reduced.transaction_version(reduce.MIRRORS)
+    features = tables.open_table(f"s3://{world.bucket}/features", version)
+    assert features is not None
+    (name,) = {path.partition("/")[0] for path in tables.paths(reduced)}
+    model = reduce.read_model(f"s3://{world.bucket}/", name)
+    assert model is not None
+    rows = {row["key"]: row for row in reduced.to_pyarrow_table().to_pylist()}
+    source = features.to_pyarrow_table().to_pylist()
+    assert len(source) == tables.rows(reduced) == len(rows)
+    for row in source:
+        expected = model.project(np.array([row["features"]], np.float32))[0]
+        found = [rows[row["key"]][f"pc{n + 1}"] for n in range(len(expected))]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        assert rows[row["key"]]["label"] == row["label"]
+    return rows
+
+
+def test_without_features_there_is_nothing_to_do(world: World, spark: SparkSession) -> None:
+    assert matrix(world, spark).update(force=True) is None
+
+
+def test_first_update_fits_like_scikit_learn(world: World, spark: SparkSession) -> None:
+    put(world, *range(20))
+    update = matrix(world, spark).update()
+    assert update
+    assert (update.projected, update.refit) == (20, "no model")
+    rows = assert_whole(world)
+    features = world.features()
+    keys = sorted(features)
+    reference = SklearnPCA(3, svd_solver="full").fit_transform(
+        np.array([features[key]["features"] for key in keys], np.float64)
+    )
+    ours = np.array([[rows[key][f"pc{n}"] for n in (1, 2, 3)] for key in keys])
+    signs = np.sign((ours * reference).sum(axis=0))
+    scale = np.abs(reference).max()
+    np.testing.assert_allclose(ours, reference * signs, atol=1e-4 * scale)
+
+
+def test_new_photos_are_projected_between_refits(world: World, spark: SparkSession) -> None:
+    put(world, *range(8))
+    reduced = matrix(world, spark)
+    reduced.update()
+    before = assert_whole(world)
+    put(world, 8, 9)
+    update = reduced.update()
+    assert update
+    assert (update.projected, update.refit) == (2, None)
+    after = assert_whole(world)
+    assert before.items() <= after.items()
+    assert reduced.update() is None
+
+
+def test_replaced_and_removed_photos_follow(world: World, spark: SparkSession) -> None:
+    put(world, *range(8))
+    reduced = matrix(world, spark)
+    reduced.update()
+    world.handle(
+        world.put("photos/L1/1.jpg", photo(50)),
+        world.remove("photos/L2/2.jpg"),
+        world.put("photos/L0/3.jpg", b"bad"),
+    )
+    reduced.update()
+    assert set(assert_whole(world)) == set(world.features())
+    world.handle(*(world.remove(key) for key in world.features()))
+    reduced.update()
+    table = tables.open_table(f"s3://{world.bucket}/reduced")
+    assert table
+    assert tables.rows(table) == 0
+
+
+def test_refits_when_asked_and_when_due(world: World, spark: SparkSession) -> None:
+    put(world, *range(6))
+    uri = f"s3://{world.bucket}/"
+    context = spark.sparkContext
+    matrix(world, spark).update()
+    asked = matrix(world, spark).update(force=True)
+    assert asked
+    assert asked.refit == "on demand"
+    assert matrix(world, spark).update() is None
+    put(world, 6, 7)
+    for policy, reason in (
+        (Policy(3, False, 0, 2, 0.0), "2 photos came or went"),
+        (Policy(2, False, 0, 0, 0.0), "configuration changed"),
+    ):
+        update = Matrix(uri, policy, context, 2).update()
+        assert update
+        assert reason in (update.refit or "")
+        assert_whole(world)
+    put(world, 8)
+    grown = Matrix(uri, Policy(2, False, 0, 0, 0.1), context, 2).update()
+    assert grown
+    assert "12.5%" in (grown.refit or "")
+    put(world, 9)
+    assert Matrix(uri, Policy(2, False, 3600, 0, 0.0), context, 2).update().refit is None
+    put(world, 10)
+    old = Matrix(uri, Policy(2, False, 1, 0, 0.0), context, 2)
+    while True:  # the fit is a second old at most now
+        update = old.update()
+        if update and update.refit:
+            assert "s old" in update.refit
+            return
+        put(world, 11)
+
+
+def test_a_share_of_variance_and_whitening(world: World, spark: SparkSession) -> None:
+    put(world, *range(12))
+    matrix(world, spark, Policy(0.5, True, 0, 0, 0.0)).update()
+    rows = assert_whole(world)
+    axes = [name for name in next(iter(rows.values())) if name.startswith("pc")]
+    values = np.array([[row[axis] for axis in axes] for row in rows.values()])
+    np.testing.assert_allclose(values.std(axis=0, ddof=1), 1.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_photos_than_components(world: World, spark: SparkSession, count: int) -> None:
+    put(world, *range(count))
+    matrix(world, spark).update()
+    assert len(assert_whole(world)) == count
+
+
+def test_csv_has_the_rows_of_the_table(world: World, spark: SparkSession) -> None:
+    key = 'photos/a "b",c/ü\n🍎.jpg'
+    world.handle(world.put(key, photo(99)), world.put("photos/plain.jpg", photo(98)))
+    put(world, *range(5))
+    matrix(world, spark).update()
+    body = boto3.client("s3").get_object(Bucket=world.bucket, Key="reduced.csv")["Body"].read()
+    lines = list(csv.DictReader(io.StringIO(body.decode(), newline="")))
+    rows = assert_whole(world)
+    assert {line["key"] for line in lines} == set(rows)
+    for line in lines:
+        row = rows[line["key"]]
+        assert line["label"] == (row["label"] or "")
+        assert float(line["pc3"]) == pytest.approx(row["pc3"], rel=1e-5)
+
+
+def test_a_lost_model_is_fitted_again(world: World, spark: SparkSession) -> None:
+    put(world, *range(5))
+    matrix(world, spark).update()
+    s3 = boto3.client("s3")
+    for each in s3.list_objects_v2(Bucket=world.bucket, Prefix="models/")["Contents"]:
+        s3.delete_object(Bucket=world.bucket, Key=each["Key"])
+    update = matrix(world, spark).update()
+    assert update
+    assert update.refit == "no model"
+    assert_whole(world)
+
+
+def test_two_services_keep_one_matrix(world: World, spark: SparkSession) -> None:
+    put(world, *range(6))
+    one, two = matrix(world, spark), matrix(world, spark)
+    one.update()
+    two.update(force=True)
+    put(world, 7)
+    one.update()
+    two.update()
+    assert set(assert_whole(world)) == set(world.features())
