@@ -88,7 +88,7 @@ class Network(Protocol):
 def load(spec: NetworkSpec) -> Network:
     """The network for ``spec``, loaded once in each process; thread-safe.
 
-    The first time it takes 4 s and 0.8 GB, with fc2 10 s and 3 GB (then 2 GB). WeightsError when
+    The first time it takes 7 s and 0.8 GB, with fc2 14 s and 3 GB (then 2 GB). WeightsError when
     the weights file is missing, damaged or not what ``weights_digest`` says, NetworkError when the
     engine cannot run. A failure is not remembered: the next call tries again.
     """
