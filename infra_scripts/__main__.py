@@ -1,0 +1,121 @@
+"""``python -m infra_scripts``: the AWS stack from the command line."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from config import ConfigError, load
+from infra_scripts import deployment, policies
+from infra_scripts.clients import Clients
+from infra_scripts.errors import StackError
+from infra_scripts.parts import Action, Change
+from infra_scripts.stack import Place, Stack
+
+SUMMARY: dict[Action, str] = {
+    "create": "to create",
+    "update": "to update",
+    "unchanged": "unchanged",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what was asked; 0 only when all of it was done."""
+    asked = _parser().parse_args(arguments)
+    try:
+        stack = read_stack(asked.config)
+        clients = Clients.connect()
+        match asked.command:
+            case "plan":
+                _plan(clients, stack)
+            case "deploy":
+                deployment.deploy(clients, stack, _find_place(clients))
+            case "destroy":
+                if asked.delete_data and not asked.yes:
+                    _confirm(stack.bucket)
+                deployment.destroy(clients, stack, delete_data=asked.delete_data)
+            case "policy":
+                print(json.dumps(policies.service_role(stack, clients.place()), indent=2))
+    except (ConfigError, StackError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: the same command again goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def read_stack(file: Path | None = None) -> Stack:
+    """The stack that ``config.toml`` (or ``file``) and the environment describe."""
+    config = load(file)
+    return Stack(
+        bucket=config.storage.bucket,
+        photos_prefix=config.storage.photos_prefix,
+        store_prefix=config.storage.store_prefix,
+        queue=config.queue.name,
+        dead_letter_queue=config.queue.dead_letter_name,
+        max_receives=config.queue.max_receives,
+        visibility_timeout_seconds=config.queue.visibility_timeout_seconds,
+        log_group=config.logs.group,
+        log_retention_days=config.logs.retention_days,
+        weights=config.model.weights,
+    )
+
+
+def _plan(clients: Clients, stack: Stack) -> None:
+    changes: list[Change] = deployment.plan(clients, stack, _find_place(clients))
+    for change in changes:
+        print(change.describe())
+    counts = Counter(change.action for change in changes)
+    print(", ".join(f"{counts[action]} {label}" for action, label in SUMMARY.items()))
+
+
+def _find_place(clients: Clients) -> Place:
+    """Where we are, told to the caller before anything is done there."""
+    place = clients.place()
+    print(f"account {place.account}, region {place.region}")
+    if not place.encrypted:
+        print("the endpoint is plain HTTP: the policies do not insist on TLS")
+    return place
+
+
+def _confirm(bucket: str) -> None:
+    print(f"This deletes bucket {bucket!r} with every photo and every result, for good.")
+    try:
+        typed = input("Type the bucket's name to go on: ")
+    except EOFError:
+        typed = ""
+    if typed.strip() != bucket:
+        raise StackError(
+            "not confirmed, so nothing was deleted: type the bucket's name, or say --yes"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m infra_scripts",
+        description="The AWS stack: a bucket, its notifications, a queue with dead-letter queue, "
+        "a log group. Credentials, region and endpoint come from the standard AWS chain.",
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, metavar="FILE", help="default: config.toml")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, does in {
+        "plan": "tell what deploy would change, and change nothing",
+        "deploy": "put up what is missing and put right what differs; may be repeated",
+        "policy": "print the IAM policy that the service's role needs",
+    }.items():
+        commands.add_parser(name, parents=[common], help=does, description=does)
+    does = "remove notifications, queues and log group; the bucket and its content stay"
+    destroy = commands.add_parser("destroy", parents=[common], help=does, description=does)
+    destroy.add_argument(
+        "--delete-data", action="store_true", help="delete the bucket and all in it, too"
+    )
+    destroy.add_argument("--yes", action="store_true", help="with --delete-data: do not ask")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

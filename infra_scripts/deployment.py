@@ -1,0 +1,88 @@
+"""The deployment: how a stack is compared with what is there, put up and taken down.
+
+Nothing is remembered between calls: AWS itself is read each time, so a call that failed half-way
+is simply repeated.
+"""
+
+from collections.abc import Callable
+
+from infra_scripts import bucket, log_group, notifications, queues
+from infra_scripts.clients import Clients
+from infra_scripts.errors import one_line
+from infra_scripts.parts import Change, Part
+from infra_scripts.stack import Place, Stack
+
+Say = Callable[[str], None]
+
+
+def parts(clients: Clients, stack: Stack, place: Place) -> list[Part]:
+    """All parts, each after those it needs."""
+    return [
+        *queues.parts(clients.sqs, stack, place),
+        *bucket.parts(clients.s3, stack, place),
+        log_group.part(clients.logs, stack.log_group, stack.log_retention_days),
+    ]
+
+
+@one_line()
+def plan(clients: Clients, stack: Stack, place: Place) -> list[Change]:
+    """What :func:`deploy` would do; changes nothing. Raises :class:`StackError`."""
+    return [part.compare() for part in parts(clients, stack, place)]
+
+
+@one_line()
+def deploy(clients: Clients, stack: Stack, place: Place, say: Say = print) -> list[Change]:
+    """Put up what is missing and put right what differs, part by part, telling of each.
+
+    Returns what was done. Raises :class:`StackError` at the first part that fails; what was done
+    stays, and the next call goes on from there.
+    """
+    every = parts(clients, stack, place)
+    for part in every:
+        part.compare()  # conflicts come to light before anything is changed
+    done = []
+    for part in every:
+        change = part.compare()
+        if change.action != "unchanged":
+            part.write(change.before, change.after)
+        say(change.describe(done=True))
+        done.append(change)
+    return done
+
+
+@one_line()
+def destroy(clients: Clients, stack: Stack, say: Say = print, *, delete_data: bool = False) -> None:
+    """Take down the notifications, the queues and the log group; with ``delete_data`` the bucket.
+
+    Without, the bucket keeps its objects and its settings. What is gone already is no error.
+    Raises :class:`StackError`; repeat it then.
+    """
+    there = bucket.exists(clients.s3, stack.bucket, clients.s3.meta.region_name) is not None
+    if there:
+        _silence(clients, stack, say)
+    for name in (stack.queue, stack.dead_letter_queue):
+        messages = queues.delete(clients.sqs, name)
+        if messages is None:
+            say(f"absent    queue {name}")
+        else:
+            say(f"deleted   queue {name}, with {messages} messages in it")
+    gone = log_group.delete(clients.logs, stack.log_group)
+    say(f"{'deleted' if gone else 'absent':<9} log group {stack.log_group}")
+    if not there:
+        say(f"absent    bucket {stack.bucket}")
+    elif delete_data:
+        objects = bucket.delete(clients.s3, stack.bucket)
+        say(f"deleted   bucket {stack.bucket}, with {objects} object versions in it")
+    else:
+        say(f"kept      bucket {stack.bucket} with all that is in it")
+
+
+def _silence(clients: Clients, stack: Stack, say: Say) -> None:
+    label = f"bucket {stack.bucket}: notifications to {stack.queue}"
+    before = notifications.read(clients.s3, stack.bucket)
+    after = notifications.without(before, stack)
+    if after == before:
+        say(f"absent    {label}")
+        return
+    notifications.write(clients.s3, stack.bucket, after)
+    say(f"deleted   {label}")

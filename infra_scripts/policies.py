@@ -1,0 +1,142 @@
+"""Policy documents: who may do what with the bucket and the queues, and the service's own role."""
+
+import copy
+from typing import Any
+
+from infra_scripts.stack import Place, Stack
+
+Document = dict[str, Any]
+
+VERSION = "2012-10-17"
+TLS_SID = "FruitsTlsOnly"
+SEND_SID = "FruitsEventsFromBucket"
+
+
+def merge(document: Document | None, ours: list[Document]) -> Document | None:
+    """``document`` with our statements put in place of those of the same Sid; others untouched.
+
+    A statement that says the same as ours in another form stays as it is. None stays None where we
+    have nothing to say.
+    """
+    if not document and not ours:
+        return None
+    merged: Document = copy.deepcopy(document) if document else {"Version": VERSION}
+    statements = merged.get("Statement", [])
+    # A single statement may stand without a list.
+    statements = [statements] if isinstance(statements, dict) else list(statements)
+    for statement in ours:
+        sids = [each.get("Sid") for each in statements]
+        if statement["Sid"] not in sids:
+            statements.append(statement)
+        elif _normal(statements[at := sids.index(statement["Sid"])]) != _normal(statement):
+            statements[at] = statement
+    merged["Statement"] = statements
+    return merged
+
+
+def _normal(value: Any) -> Any:
+    """A statement without the freedom of form that AWS takes: one value or a list, any order."""
+    if isinstance(value, dict):
+        return {name: _normal(member) for name, member in value.items()}
+    return sorted(map(str, value)) if isinstance(value, list) else [str(value)]
+
+
+def bucket_statements(stack: Stack, place: Place) -> list[Document]:
+    """The bucket answers over TLS only."""
+    arn = place.bucket_arn(stack.bucket)
+    return _tls_only(place, "s3:*", [arn, f"{arn}/*"])
+
+
+def dead_letter_statements(stack: Stack, place: Place) -> list[Document]:
+    """The dead-letter queue answers over TLS only."""
+    return _tls_only(place, "sqs:*", place.queue_arn(stack.dead_letter_queue))
+
+
+def queue_statements(stack: Stack, place: Place) -> list[Document]:
+    """S3 may send, for this bucket of this account; TLS only.
+
+    Callers of our own account need no statement here: their own policies decide.
+    """
+    arn = place.queue_arn(stack.queue)
+    send = {
+        "Sid": SEND_SID,
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {
+            "ArnEquals": {"aws:SourceArn": place.bucket_arn(stack.bucket)},
+            "StringEquals": {"aws:SourceAccount": place.account},
+        },
+    }
+    return [send, *_tls_only(place, "sqs:*", arn)]
+
+
+def _tls_only(place: Place, action: str, resource: str | list[str]) -> list[Document]:
+    statement = {
+        "Sid": TLS_SID,
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": action,
+        "Resource": resource,
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return [statement] if place.encrypted else []
+
+
+def service_role(stack: Stack, place: Place) -> Document:
+    """What the service on its instance may do, and no more."""
+    bucket = place.bucket_arn(stack.bucket)
+    stored = [f"{bucket}/{path}" for path in stack.stored_paths]
+    listed = [f"{stack.photos_prefix}*", *stack.stored_paths]
+    statements = [
+        _allow(
+            "ReadPhotos",
+            ["s3:GetObject", "s3:GetObjectVersion"],
+            f"{bucket}/{stack.photos_prefix}*",
+        ),
+        _allow("KeepStore", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], stored),
+        _allow("AbortUploads", ["s3:AbortMultipartUpload"], stored),
+        # "IfExists": for a missing object S3 answers 404 only to callers who may list, and asks
+        # that without a prefix; anybody else gets 403, which is no proof of absence.
+        _allow("List", ["s3:ListBucket"], bucket)
+        | {"Condition": {"StringLikeIfExists": {"s3:prefix": listed}}},
+        _allow(
+            "WorkQueue",
+            [
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:GetQueueUrl",
+                "sqs:ReceiveMessage",
+                "sqs:SendMessage",  # backfill and redrive
+            ],
+            place.queue_arn(stack.queue),
+        ),
+        _allow(
+            "DeadLetters",
+            [
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",  # redrive: sent back first, then deleted here
+                "sqs:GetQueueAttributes",
+                "sqs:GetQueueUrl",
+                "sqs:ReceiveMessage",
+            ],
+            place.queue_arn(stack.dead_letter_queue),
+        ),
+        _allow(
+            "Log",
+            ["logs:CreateLogStream", "logs:PutLogEvents"],
+            f"{place.log_group_arn(stack.log_group)}:*",
+        ),
+        # The age of the oldest message; CloudWatch knows no resources to name.
+        _allow("QueueAge", ["cloudwatch:GetMetricStatistics"], "*"),
+    ]
+    if stack.weights.startswith("s3://"):
+        weights = stack.weights.removeprefix("s3://").partition("#")[0]
+        statements.append(_allow("ReadWeights", ["s3:GetObject"], place.bucket_arn(weights)))
+    return {"Version": VERSION, "Statement": statements}
+
+
+def _allow(sid: str, actions: list[str], resource: str | list[str]) -> Document:
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}

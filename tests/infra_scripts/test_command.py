@@ -1,0 +1,120 @@
+"""``python -m infra_scripts``: exit status, output, and errors in one line."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from infra_scripts.__main__ import main, read_stack
+from tests.aws import DeployedStack
+
+
+@pytest.fixture
+def configured(stack: DeployedStack, monkeypatch: pytest.MonkeyPatch) -> DeployedStack:
+    """A deployed stack that ``config.toml`` and the environment describe."""
+    for name, value in stack.settings.items():
+        monkeypatch.setenv(name, value)
+    return stack
+
+
+@pytest.fixture
+def no_aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without any AWS setting."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    return monkeypatch
+
+
+def test_the_settings_describe_the_stack(configured: DeployedStack) -> None:
+    described = read_stack()
+    assert described.weights
+    assert described.queue == configured.stack.queue
+    assert described.bucket == configured.bucket
+    assert described.visibility_timeout_seconds == configured.stack.visibility_timeout_seconds
+
+
+def test_plan_deploy_destroy(configured: DeployedStack, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("account 123456789012, region eu-west-1\n")
+    assert said.endswith("0 to create, 0 to update, 10 unchanged\n")
+    assert main(["destroy"]) == 0
+    assert "kept      bucket" in capsys.readouterr().out
+    assert main(["plan"]) == 0
+    assert capsys.readouterr().out.endswith("4 to create, 0 to update, 6 unchanged\n")
+    assert main(["deploy"]) == 0
+    assert f"created   queue {configured.stack.queue}" in capsys.readouterr().out
+
+
+def test_deleting_data_is_confirmed(
+    configured: DeployedStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for typed in ("", "something else\n"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        assert main(["destroy", "--delete-data"]) == 1
+        assert "nothing was deleted" in capsys.readouterr().err
+    assert configured.s3.head_bucket(Bucket=configured.bucket)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{configured.bucket}\n"))
+    assert main(["destroy", "--delete-data"]) == 0
+    assert "deleted   bucket" in capsys.readouterr().out
+    assert main(["destroy", "--delete-data", "--yes"]) == 0
+
+
+def test_policy_is_json(configured: DeployedStack, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert f"arn:aws:sqs:eu-west-1:123456789012:{configured.stack.queue}" in json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, "no AWS region is set: set AWS_REGION"),
+        ({"AWS_REGION": "eu-west-1"}, "no usable AWS credentials"),
+        ({"AWS_REGION": "eu-west-1", "AWS_PROFILE": "nobody"}, "(nobody)"),
+        ({"AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "nowhere"}, "correct AWS_ENDPOINT_URL"),
+        (
+            {
+                "AWS_REGION": "eu-west-1",
+                "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+                "AWS_ACCESS_KEY_ID": "a",
+                "AWS_SECRET_ACCESS_KEY": "b",
+            },
+            "check the network, AWS_ENDPOINT_URL",
+        ),
+        ({"FRUITS_QUEUE__NAME": "no queue"}, "queue.name"),
+    ],
+)
+def test_what_is_missing_is_told_in_one_line(
+    no_aws: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, str],
+    told: str,
+) -> None:
+    for name, value in environment.items():
+        no_aws.setenv(name, value)
+    assert main(["plan"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert told in said
+    assert said.count("\n") == 1
+
+
+def test_a_missing_configuration_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "--config", str(tmp_path / "none.toml")]) == 1
+    assert "none.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["plan"], ["deploy"], ["destroy"], ["policy"]])
+def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    assert "usage: python -m infra_scripts" in capsys.readouterr().out

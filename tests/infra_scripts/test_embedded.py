@@ -1,0 +1,274 @@
+"""The embedded AWS: it starts, serves many at once, keeps SQS's and S3's word, and dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from infra_scripts.embedded import EmbeddedAws
+from infra_scripts.errors import EmbeddedAwsError
+from tests.aws import DeployedStack
+
+ROOT = Path(__file__).parents[2]
+
+KEYS = [
+    "a b.jpg",
+    "a+b.jpg",
+    "100%.jpg",
+    "a%20b%2Fc.jpg",
+    "c:d;e,f=g&h.jpg",
+    "what?.jpg",
+    "#1.jpg",
+    'it\'s "so".jpg',
+    "äpfel/🍎.jpg",
+    "a//b.jpg",
+    "/lead.jpg",
+    "./x/../y.jpg",
+    " blank .jpg",
+    "back\\slash.jpg",
+    "x*y~(1)!.jpg",
+    "tab\tnew\nline.jpg",
+    "k" * 1017,  # with the prefix 1,024 bytes, the longest
+]
+
+
+def running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_until_gone(pid: int) -> bool:
+    deadline = time.monotonic() + 5
+    while running(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not running(pid)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=[ascii(key[:16]) for key in KEYS])
+def test_any_key_arrives_decoded(stack: DeployedStack, key: str) -> None:
+    key = f"photos/{key}"
+    stack.put(key, b"photo")
+    listed = stack.s3.list_objects_v2(Bucket=stack.bucket)["Contents"]
+    body = stack.s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()
+    stack.s3.delete_object(Bucket=stack.bucket, Key=key)
+    assert [entry["Key"] for entry in listed] == [key]
+    assert body == b"photo"
+    assert stack.events() == [("ObjectCreated:Put", key), ("ObjectRemoved:Delete", key)]
+
+
+def test_sequencers_rise(stack: DeployedStack) -> None:
+    for _ in range(3):
+        stack.put("photos/a.jpg")
+        stack.s3.delete_object(Bucket=stack.bucket, Key="photos/a.jpg")
+    records = [body["Records"][0] for body in stack.drain()]
+    sequencers = [record["s3"]["object"]["sequencer"] for record in records]
+    assert len(set(sequencers)) == 6
+    assert sequencers == sorted(sequencers)
+
+
+def test_versioned_objects_tell_of_markers_and_versions(stack: DeployedStack) -> None:
+    stack.s3.put_bucket_versioning(
+        Bucket=stack.bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    where = {"Bucket": stack.bucket, "Key": "photos/a.jpg"}
+    first = stack.s3.put_object(**where, Body=b"1")["VersionId"]
+    second = stack.s3.put_object(**where, Body=b"2")["VersionId"]
+    marker = stack.s3.delete_object(**where)["VersionId"]
+    stack.s3.delete_object(**where, VersionId=first)
+    records = [body["Records"][0] for body in stack.drain()]
+    told = [(record["eventName"], record["s3"]["object"]["versionId"]) for record in records]
+    assert told == [
+        ("ObjectCreated:Put", first),
+        ("ObjectCreated:Put", second),
+        ("ObjectRemoved:DeleteMarkerCreated", marker),
+        ("ObjectRemoved:Delete", first),
+    ]
+
+
+def test_one_of_many_conditional_puts_wins(stack: DeployedStack) -> None:
+    def put(attempt: int) -> str:
+        key = f"log/{attempt % 20}"
+        try:
+            stack.s3.put_object(Bucket=stack.bucket, Key=key, Body=b"x", IfNoneMatch="*")
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+        return "won"
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = Counter(pool.map(put, range(160)))
+    assert outcomes == {"won": 20, "PreconditionFailed": 140}
+
+
+def test_conditional_get(stack: DeployedStack) -> None:
+    etag = stack.put("photos/a.jpg")
+    with pytest.raises(ClientError) as raised:
+        stack.s3.get_object(Bucket=stack.bucket, Key="photos/a.jpg", IfNoneMatch=etag)
+    assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 304
+
+
+def test_a_long_poll_wakes_at_once_costs_nothing_and_blocks_nobody(
+    aws: EmbeddedAws, stack: DeployedStack
+) -> None:
+    woken: list[float] = []
+
+    def poll() -> None:
+        stack.sqs.receive_message(QueueUrl=stack.queue_url, WaitTimeSeconds=20)
+        woken.append(time.monotonic())
+
+    before = aws.cpu_seconds
+    poller = threading.Thread(target=poll)
+    poller.start()
+    time.sleep(1.5)
+    assert aws.cpu_seconds - before < 0.2
+    assert not woken
+    put_at = time.monotonic()
+    stack.put("photos/a.jpg")
+    poller.join(5)
+    assert woken[0] - put_at < 0.5
+
+
+def test_a_hidden_message_comes_back_and_ends_as_a_dead_letter(stack: DeployedStack) -> None:
+    sqs, url = stack.sqs, stack.queue_url
+    stack.put("photos/a.jpg")
+
+    def receive(hide: int, wait: int = 0) -> list[str]:
+        answer = sqs.receive_message(
+            QueueUrl=url, VisibilityTimeout=hide, WaitTimeSeconds=wait, AttributeNames=["All"]
+        )
+        return [message["ReceiptHandle"] for message in answer.get("Messages", [])]
+
+    [handle] = receive(hide=60)
+    assert receive(hide=60) == []
+    sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
+    assert len(receive(hide=1)) == 1
+    assert len(receive(hide=0, wait=3)) == 1  # the poll ends when the second is over
+    assert [len(receive(hide=0)) for _ in range(4)] == [1, 1, 0, 0]
+    answer = sqs.receive_message(QueueUrl=stack.dead_letter_queue_url, WaitTimeSeconds=0)
+    assert len(answer["Messages"]) == 1
+
+
+def test_no_message_is_lost_or_doubled_among_senders_and_receivers(stack: DeployedStack) -> None:
+    senders, each = 4, 50
+    received: list[str] = []
+
+    def send(sender: int) -> None:
+        for number in range(each):
+            stack.sqs.send_message(QueueUrl=stack.queue_url, MessageBody=f"{sender}-{number}")
+
+    def receive(_: int) -> None:
+        while len(received) < senders * each:
+            answer = stack.sqs.receive_message(
+                QueueUrl=stack.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=1
+            )
+            for message in answer.get("Messages", []):
+                received.append(message["Body"])
+                stack.sqs.delete_message(
+                    QueueUrl=stack.queue_url, ReceiptHandle=message["ReceiptHandle"]
+                )
+
+    with ThreadPoolExecutor(8) as pool:
+        sending = [pool.submit(send, number) for number in range(senders)]
+        receiving = [pool.submit(receive, number) for number in range(4)]
+        for future in sending + receiving:
+            future.result(30)
+    assert len(received) == senders * each
+    assert len(set(received)) == senders * each
+
+
+def test_a_long_queue_stays_fast(aws: EmbeddedAws, stack: DeployedStack) -> None:
+    entries = [{"Id": str(number), "MessageBody": "x" * 500} for number in range(10)]
+    for _ in range(200):
+        stack.sqs.send_message_batch(QueueUrl=stack.queue_url, Entries=entries)
+    before = aws.cpu_seconds
+    for _ in range(20):
+        messages = stack.sqs.receive_message(QueueUrl=stack.queue_url, MaxNumberOfMessages=10)
+        handles = [
+            {"Id": message["MessageId"], "ReceiptHandle": message["ReceiptHandle"]}
+            for message in messages["Messages"]
+        ]
+        stack.sqs.delete_message_batch(QueueUrl=stack.queue_url, Entries=handles)
+    assert aws.cpu_seconds - before < 1.0  # 26 s with moto's own bookkeeping
+
+
+@pytest.fixture
+def short_lived() -> Iterator[EmbeddedAws]:
+    with EmbeddedAws() as embedded:
+        yield embedded
+
+
+def test_environment_replaces_the_callers_aws_settings(short_lived: EmbeddedAws) -> None:
+    mine = {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL_S3": "https://elsewhere", "HOME": "/h"}
+    merged = short_lived.over(mine)
+    assert merged["HOME"] == "/h"
+    assert merged["AWS_ENDPOINT_URL"] == short_lived.endpoint_url
+    assert not {"AWS_PROFILE", "AWS_ENDPOINT_URL_S3"} & set(merged)
+
+
+def test_stop_ends_it_and_may_be_repeated() -> None:
+    embedded = EmbeddedAws().start()
+    pid = embedded.pid
+    with pytest.raises(EmbeddedAwsError, match="already running"):
+        embedded.start()
+    embedded.stop()
+    embedded.stop()
+    assert not running(pid)
+    with pytest.raises(EmbeddedAwsError, match="not running"):
+        _ = embedded.pid
+
+
+def test_a_taken_port_is_named(short_lived: EmbeddedAws) -> None:
+    port = int(short_lived.endpoint_url.rpartition(":")[2])
+    with pytest.raises(EmbeddedAwsError, match=f"cannot listen on 127.0.0.1:{port}"):
+        EmbeddedAws(port).start()
+
+
+def test_it_dies_with_a_killed_parent() -> None:
+    program = (
+        "import time; from infra_scripts.embedded import EmbeddedAws\n"
+        "print(EmbeddedAws().start().pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        server = int(parent.stdout.readline())
+        assert running(server)
+        parent.kill()
+    assert wait_until_gone(server)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_left_running_it_prints_how_to_reach_it(end: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "infra_scripts.embedded", "--region", "us-east-1"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdout is not None
+        lines = [command.stdout.readline() for _ in range(9)]
+        exports = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines[:-1])
+        client = boto3.client(
+            "s3",
+            endpoint_url=exports["AWS_ENDPOINT_URL"],
+            region_name=exports["AWS_REGION"],
+            aws_access_key_id=exports["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=exports["AWS_SECRET_ACCESS_KEY"],
+        )
+        assert client.list_buckets()["Buckets"] == []
+        client.close()
+        os.kill(command.pid, end)
+        assert command.wait(10) == 0
