@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 MIRRORS = "features"  # the application whose version says which features the matrix mirrors
 READ_ROWS = 4096
+SPARE_AXES = 8  # fitted beyond the wanted ones, so that near-equal axes at the cut stay put
 MAX_CONFLICTS = 20
 
 
@@ -175,9 +176,13 @@ class Matrix:
             "reason": reason,
             "asked": f"{self._policy.components}, whiten {self._policy.whiten}",
         }
-        model = pca.fit(total, self._policy.components, whiten=self._policy.whiten, about=about)
-        if previous:
-            model = pca.align(model, previous[1])
+        wanted, whiten = self._policy.components, self._policy.whiten
+        if previous and isinstance(wanted, int):
+            model = pca.fit(total, wanted + SPARE_AXES, whiten=whiten, about=about)
+            model = pca.align(model, previous[1]).leading(wanted)
+        else:
+            model = pca.fit(total, wanted, whiten=whiten, about=about)
+            model = pca.align(model, previous[1]) if previous else model
         name = f"{now:%Y%m%dT%H%M%S}-v{features.version()}-{secrets.token_hex(3)}"
         write_model(self._uri, name, model)
         log.info(

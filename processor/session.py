@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -51,6 +52,7 @@ def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
     os.environ["PYTHONPATH"] = os.pathsep.join(
         part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part
     )
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not whatever PATH calls python3
     builder = (
         SparkSession.builder.appName("fruits")
         .master(master or f"local[{cores()}]")
