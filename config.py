@@ -151,8 +151,12 @@ def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) 
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(_explain(fault, overridden) for fault in error.errors())
-        raise ConfigError(f"{path}: {faults}") from error
+        faults: dict[str, list[str]] = {}  # a setting of several types has a fault for each
+        for fault in error.errors():
+            where, wrong = _explain(fault, overridden)
+            faults.setdefault(where, []).append(wrong)
+        said = "; ".join(f"{where} {', or '.join(wrong)}" for where, wrong in faults.items())
+        raise ConfigError(f"{path}: {said}") from error
 
 
 def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> dict[tuple[str, str], str]:
@@ -186,15 +190,16 @@ def _parse(raw: str, section: str, key: str) -> Any:
         return raw
 
 
-def _explain(fault: Any, overridden: Mapping[tuple[str, str], str]) -> str:
+def _explain(fault: Any, overridden: Mapping[tuple[str, str], str]) -> tuple[str, str]:
+    """Where a fault is, with the value, and what would do."""
     path = tuple(str(part) for part in fault["loc"][:2])
     name = ".".join(path) or "the file"
     if len(path) == 2 and path in overridden:
         name = f"{name} (set by {overridden[path[0], path[1]]})"
     if fault["type"] == "extra_forbidden":
         known = _SECTIONS[path[0]].model_fields if len(path) == 2 else _SECTIONS
-        return f"{name} is not a setting; known here: {', '.join(known)}"
-    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        return name, f"is not a setting; known here: {', '.join(known)}"
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if fault["type"] == "value_error":
-        return f"{name}: {message}"
-    return f"{name} = {fault['input']!r}: should be {message}"
+        return f"{name}:", message
+    return f"{name} = {fault['input']!r}", message

@@ -44,6 +44,8 @@ EXPECTED = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0 only when everything asked was done."""
     asked = _parser().parse_args(arguments)
+    if "AWS_REGION" in os.environ:  # boto3 reads only the other name
+        os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
     screen = os.fdopen(os.dup(2), "w", buffering=1)  # stderr itself becomes log lines later
     try:
         config = load(asked.config)
@@ -58,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         log.exception("unexpected failure")  # the trace is for the log, the line for the screen
         fault = f"{type(error).__name__}: {error}"
-    log.error("ended: %s", fault) if asked.command is _run else None
+    if logging.getLogger().handlers:
+        log.error("ended: %s", fault)
     print(f"error: {' '.join(fault.split())}", file=screen)
     return 1
 
@@ -110,7 +113,9 @@ def _refit(config: Config, _asked: argparse.Namespace) -> int:
     update = _matrix(config, session).update(force=True)
     if update is None:
         raise ServiceError("there are no features to fit yet: run the service first")
-    log.info("matrix rewritten", extra={"rows": update.projected, "features": update.features_version})
+    log.info(
+        "matrix rewritten", extra={"rows": update.projected, "features": update.features_version}
+    )
     return 0
 
 
