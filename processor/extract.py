@@ -6,6 +6,7 @@ photo arrive with, its last one finds the final state.
 """
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -122,11 +123,12 @@ def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
 
 
 def is_current(bucket: str, outcome: Outcome) -> bool:
-    """Whether S3 still is as ``outcome`` found it."""
-    version = photos.current_version(bucket, outcome.key)
-    return (
-        version == (outcome.version or None) if outcome.kind is not Kind.GONE else version is None
-    )
+    """Whether S3 still is as ``outcome`` found it. Raises :class:`photos.Unavailable`."""
+    try:
+        version = photos.current_version(bucket, outcome.key)
+    except photos.Refused:
+        return outcome.kind is Kind.REJECTED
+    return version == (None if outcome.kind is Kind.GONE else outcome.version or None)
 
 
 def label_of(key: str, photos_prefix: str) -> str | None:
@@ -151,10 +153,8 @@ def _look_ahead(works: Iterable[Work], recipe: Recipe) -> Iterator[_Looked]:
 
 def _look(work: Work, recipe: Recipe) -> _Looked:
     try:
-        if work.stored_version or work.removal:
-            version = photos.current_version(recipe.bucket, work.key)
-            if version is not None and version == work.stored_version:
-                return _Looked(work, Outcome(work.key, Kind.UNCHANGED, version))
+        if _is_unchanged(work, recipe.bucket):
+            return _Looked(work, Outcome(work.key, Kind.UNCHANGED, work.stored_version or ""))
         stored = photos.get(recipe.bucket, work.key, recipe.max_bytes)
     except photos.Missing:
         return _Looked(work, _absent(work))
@@ -167,12 +167,13 @@ def _look(work: Work, recipe: Recipe) -> _Looked:
             work, Outcome(work.key, Kind.UNAVAILABLE, version, "unavailable", str(error))
         )
     try:
-        photo = decode(
-            stored.data,
-            recipe.network.input_size,
-            max_pixels=recipe.max_pixels,
-            reduced_decode=recipe.reduced_decode,
-        )
+        with _decoding:
+            photo = decode(
+                stored.data,
+                recipe.network.input_size,
+                max_pixels=recipe.max_pixels,
+                reduced_decode=recipe.reduced_decode,
+            )
     except RejectedImage as error:
         outcome = Outcome(work.key, Kind.REJECTED, stored.version, error.reason, error.detail)
         return _Looked(work, outcome)
@@ -180,6 +181,15 @@ def _look(work: Work, recipe: Recipe) -> _Looked:
     event_time = work.event_time if announced else stored.modified
     outcome = Outcome(work.key, Kind.STORED, stored.version)
     return _Looked(work, outcome, photo.pixels, photo.width, photo.height, event_time)
+
+
+def _is_unchanged(work: Work, bucket: str) -> bool:
+    if work.stored_version is None:
+        return False
+    try:
+        return photos.current_version(bucket, work.key) == work.stored_version
+    except photos.Refused:  # reading it tells why
+        return False
 
 
 def _absent(work: Work) -> Outcome:

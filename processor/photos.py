@@ -73,17 +73,20 @@ def version_of(answer: Mapping[str, Any]) -> str:
 
 
 def current_version(bucket: str, key: str) -> str | None:
-    """The version that S3 has under ``key`` now; None if there is none or it may not be asked.
+    """The version that S3 has under ``key`` now; None if there is none.
 
-    Raises :class:`Unavailable`.
+    Raises :class:`Unavailable`, and :class:`Refused` without the reason: only :func:`get` learns it,
+    for S3's answer to HEAD has no body.
     """
     try:
         return version_of(s3().head_object(Bucket=bucket, Key=key))
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        if status >= 500:
-            raise Unavailable(_say(error)) from error
-        return None
+        if status in (404, 405):  # 405: a delete marker
+            return None
+        if status < 500 and status != 429:
+            raise Refused("forbidden", _say(error)) from error
+        raise Unavailable(_say(error)) from error
     except BotoCoreError as error:
         raise Unavailable(str(error)) from error
 
