@@ -90,7 +90,7 @@ def parts(s3: Any, stack: Stack, place: Place) -> list[Part]:
             json.loads,
             json.dumps,
         ),
-        Part(f"bucket {name}: lifecycle", *_lifecycle(s3, name)),
+        lifecycle_part(s3, name),
         Part(
             f"bucket {name}: notifications to {stack.queue}",
             lambda: _present(notifications.read, s3, name) or None,
@@ -136,9 +136,9 @@ def _create(s3: Any, name: str, region: str) -> None:
     s3.get_waiter("bucket_exists").wait(Bucket=name, WaiterConfig={"Delay": 1})
 
 
-def _lifecycle(
-    s3: Any, name: str
-) -> tuple[Callable[[], Any], Callable[[Any], Any], Callable[[Any, Any], None]]:
+def lifecycle_part(s3: Any, name: str) -> Part:
+    """The rule that aborts unfinished uploads, among whatever other rules there are."""
+
     def read() -> dict[str, Any] | None:
         answer = _present(s3.get_bucket_lifecycle_configuration, Bucket=name)
         return answer and {key: answer[key] for key in answer if key != "ResponseMetadata"}
@@ -165,7 +165,7 @@ def _lifecycle(
             Bucket=name, LifecycleConfiguration={"Rules": after["Rules"]}, **beside
         )
 
-    return read, want, write
+    return Part(f"bucket {name}: lifecycle", read, want, write)
 
 
 def _aborts_uploads(rule: dict[str, Any]) -> bool:

@@ -38,16 +38,13 @@ def deploy(clients: Clients, stack: Stack, place: Place, say: Say = print) -> li
     stays, and the next call goes on from there.
     """
     every = parts(clients, stack, place)
-    for part in every:
-        part.compare()  # conflicts come to light before anything is changed
-    done = []
-    for part in every:
-        change = part.compare()
+    # All of them first: conflicts come to light before anything is changed.
+    changes = [part.compare() for part in every]
+    for part, change in zip(every, changes, strict=True):
         if change.action != "unchanged":
             part.write(change.before, change.after)
         say(change.describe(done=True))
-        done.append(change)
-    return done
+    return changes
 
 
 @one_line()

@@ -11,12 +11,12 @@ neither acknowledged nor released (the process was killed) becomes visible again
 timeout, because only a living process renews it.
 """
 
-import contextlib
 import logging
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,21 +31,25 @@ log = logging.getLogger(__name__)
 
 BATCH = 10  # SQS takes and gives at most ten messages a call
 LONG_POLL_SECONDS = 10  # of 20 possible: a poll that is cut off may take messages with it
-MAX_HOLD_SECONDS = 11.5 * 3600  # SQS ends a message's invisibility 12 h after its receipt
+MAX_HOLD_SECONDS = 12 * 3600 - 60  # SQS ends a message's invisibility 12 h after its receipt
 PROMPT_RETRIES = 10  # a queue without a dead-letter queue must not spin on a malformed message
 LATE_RETRY_SECONDS = 900
 OUTAGE_PAUSE_SECONDS = 5.0
-FATAL = {
-    "AWS.SimpleQueueService.NonExistentQueue": "the queue does not exist: deploy it or correct its name",
-    "QueueDoesNotExist": "the queue does not exist: deploy it or correct its name",
-    "AccessDenied": "access denied: allow sqs:ReceiveMessage, sqs:DeleteMessage and "
-    "sqs:ChangeMessageVisibility on it",
-    "AccessDeniedException": "access denied: allow sqs:ReceiveMessage, sqs:DeleteMessage and "
-    "sqs:ChangeMessageVisibility on it",
-    "InvalidClientTokenId": "the credentials are not valid",
-    "UnrecognizedClientException": "the credentials are not valid",
-    "SignatureDoesNotMatch": "the credentials are not valid",
+COUNTS = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
+_FIXES = {
+    "the queue does not exist: deploy it or correct its name": (
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+    ),
+    "access denied: allow sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and "
+    "sqs:GetQueueAttributes on it": ("AccessDenied", "AccessDeniedException"),
+    "the credentials are not valid": (
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "SignatureDoesNotMatch",
+    ),
 }
+FATAL = {code: fix for fix, codes in _FIXES.items() for code in codes}
 
 
 class QueueError(RuntimeError):
@@ -76,6 +80,7 @@ def connect(connections: int) -> Any:
     """An SQS client from the standard AWS chain, for several threads and long polls."""
     return boto3.client(
         "sqs",
+        region_name=os.environ.get("AWS_REGION") or None,  # boto3 reads only AWS_DEFAULT_REGION
         config=Config(
             max_pool_connections=connections,
             connect_timeout=5,
@@ -98,18 +103,15 @@ class Inbox:
     """
 
     def __init__(
-        self,
-        queue_url: str,
-        *,
-        capacity: int,
-        visibility_timeout_seconds: int = 60,
-        receivers: int = 4,
+        self, queue_url: str, *, capacity: int, visibility_timeout_seconds: int, receivers: int
     ) -> None:
         self._url = queue_url
         self._capacity = capacity
         self._visibility = visibility_timeout_seconds
         self._client = connect(receivers + 10)
         self._changed = threading.Condition()
+        self._renewing = threading.Lock()  # taken for each round of renewals
+        self._ending = threading.Lock()
         self._ready: deque[Delivery] = deque()
         self._held: dict[str, tuple[Delivery, float]] = {}  # by receipt handle: when last renewed
         self._fault: QueueError | None = None
@@ -125,8 +127,6 @@ class Inbox:
         self._threads.append(threading.Thread(target=self._renew, name="sqs-renew", daemon=True))
         for thread in self._threads:
             thread.start()
-
-    # ------------------------------------------------------------------ for the consumer
 
     def take(
         self, *, max_files: int | None, max_bytes: int | None, wait_seconds: float
@@ -155,15 +155,16 @@ class Inbox:
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """Delete the messages. What cannot be deleted comes back and is found to be done already."""
-        failed = sum(self._in_tens(deliveries, self._delete))
+        failed = self._settle(self._client.delete_message_batch, deliveries)
         self._forget(deliveries)
         if failed:
-            log.warning("%d messages could not be deleted and will come back", failed)
+            log.warning("%d messages could not be deleted and will come back", len(failed))
 
     def release(self, deliveries: Sequence[Delivery], delay_seconds: int = 0) -> None:
         """Make the messages visible again after ``delay_seconds``."""
-        self._forget(deliveries)
-        list(self._in_tens(deliveries, lambda ten: self._set_visibility(ten, delay_seconds)))
+        with self._renewing:  # a renewal under way could reach SQS later, and undo this
+            self._forget(deliveries)
+        self._hide(deliveries, delay_seconds)
 
     def drained(self) -> bool:
         """True when nothing is ready here, a whole poll found nothing, and the queue reports nothing.
@@ -178,15 +179,10 @@ class Inbox:
             held = len(self._held)
         try:
             attributes = self._client.get_queue_attributes(
-                QueueUrl=self._url,
-                AttributeNames=[
-                    "ApproximateNumberOfMessages",
-                    "ApproximateNumberOfMessagesNotVisible",
-                    "ApproximateNumberOfMessagesDelayed",
-                ],
+                QueueUrl=self._url, AttributeNames=COUNTS
             )["Attributes"]
         except (BotoCoreError, ClientError) as error:
-            self._pause_or_fail(error)
+            self._fail_or_pause(error)
             return False
         return sum(int(number) for number in attributes.values()) <= held + len(self._parked)
 
@@ -194,27 +190,30 @@ class Inbox:
         """Stop receiving and release all that is held; returns within a long poll.
 
         A poll under way cannot be called back: what it still brings, perhaps the very messages that
-        were just released, is released when it returns.
+        were just released, is released when it returns. Of several threads that call this, each
+        returns when all is done.
         """
         self._stopping.set()
         self._under_load.set()
-        with self._changed:
-            self._changed.notify_all()
-            held = [delivery for delivery, _ in self._held.values()]
-            self._ready.clear()
-        if held:
-            log.info("releasing %d messages", len(held))
-            self.release(held)
-        for thread in self._threads:
-            thread.join(LONG_POLL_SECONDS + 5)
-        self._pool.shutdown(wait=True)
-
-    # ------------------------------------------------------------------ threads
+        with self._ending:
+            with self._changed:
+                self._changed.notify_all()
+                held = [delivery for delivery, _ in self._held.values()]
+                self._ready.clear()
+            if held:
+                log.info("releasing %d messages", len(held))
+                self.release(held)
+            for thread in self._threads:
+                thread.join(LONG_POLL_SECONDS + 5)
+            self._pool.shutdown(wait=True)
+            self._client.close()
 
     def _receive(self, number: int) -> None:
         while not self._stopping.is_set():
             if number and not self._under_load.wait(timeout=1.0):
                 continue
+            if self._stopping.is_set():  # stop() ends that wait
+                return
             with self._changed:
                 full = sum(delivery.files for delivery in self._ready) >= self._capacity
                 if full:
@@ -222,8 +221,8 @@ class Inbox:
                     continue
             try:
                 self._accept(self._poll())
-            except (BotoCoreError, ClientError) as error:
-                self._pause_or_fail(error)
+            except Exception as error:  # any: without receivers the queue would only seem empty
+                self._fail_or_pause(error)
 
     def _poll(self) -> list[dict[str, Any]]:
         # Under load a short wait, so that a receiver is back at rest soon after the queue ran dry.
@@ -244,25 +243,12 @@ class Inbox:
     def _accept(self, messages: list[dict[str, Any]]) -> None:
         deliveries: list[Delivery] = []
         for message in messages:
-            count = int(message["Attributes"]["ApproximateReceiveCount"])
             try:
                 events = parse(message["Body"])
             except MalformedMessage as error:
-                log.error(
-                    "malformed message %s (receive %d) is left for the dead-letter queue: %s",
-                    message["MessageId"],
-                    count,
-                    error,
-                )
-                self._return_malformed(message, count)
+                self._return_malformed(_delivery(message, ()), error)
                 continue
-            delivery = Delivery(
-                message["MessageId"],
-                message["ReceiptHandle"],
-                count,
-                int(message["Attributes"]["SentTimestamp"]),
-                events,
-            )
+            delivery = _delivery(message, events)
             if events:
                 deliveries.append(delivery)
             else:
@@ -270,96 +256,105 @@ class Inbox:
                 self.acknowledge([delivery])
         with self._changed:
             self._empty_polls = 0 if messages else self._empty_polls + 1
-            now = time.monotonic()
-            self._held.update({each.receipt_handle: (each, now) for each in deliveries})
             late = self._stopping.is_set()
             if not late:
+                now = time.monotonic()
+                self._held.update({each.receipt_handle: (each, now) for each in deliveries})
                 self._ready.extend(deliveries)
             self._changed.notify_all()
         if late and deliveries:
             self.release(deliveries)
 
-    def _return_malformed(self, message: dict[str, Any], receive_count: int) -> None:
-        delay = 0
-        if receive_count > PROMPT_RETRIES:
+    def _return_malformed(self, delivery: Delivery, error: MalformedMessage) -> None:
+        delay, count = 0, delivery.receive_count
+        log.error(
+            "malformed message %s (receive %d) is left for the dead-letter queue: %s",
+            *(delivery.message_id, count, error),
+        )
+        if count > PROMPT_RETRIES:
             delay = LATE_RETRY_SECONDS
-            self._parked.add(message["MessageId"])
-        with contextlib.suppress(ClientError):
-            self._client.change_message_visibility(
-                QueueUrl=self._url,
-                ReceiptHandle=message["ReceiptHandle"],
-                VisibilityTimeout=delay,
-            )
+            self._parked.add(delivery.message_id)
+        self._hide([delivery], delay)
 
     def _renew(self) -> None:
         while not self._stopping.wait(self._visibility / 8):
-            now = time.monotonic()
-            with self._changed:
-                due = [
-                    delivery
-                    for delivery, renewed in self._held.values()
-                    if now - renewed > self._visibility * 3 / 8
-                ]
-            expired = [each for each in due if now - each.received_at > MAX_HOLD_SECONDS]
-            if expired:
-                log.warning("%d messages were held for almost 12 h and are let go", len(expired))
-                self._forget(expired)
-                due = [each for each in due if now - each.received_at <= MAX_HOLD_SECONDS]
-            try:
-                list(self._in_tens(due, lambda ten: self._set_visibility(ten, self._visibility)))
-            except RuntimeError:  # the pool shut down under us: stop() releases everything itself
-                return
-            with self._changed:
-                for delivery in due:
-                    if delivery.receipt_handle in self._held:
-                        self._held[delivery.receipt_handle] = (delivery, now)
+            with self._renewing:
+                now = time.monotonic()
+                due = self._due(now)
+                failed = set(self._hide(due, self._visibility))  # due again in an eighth
+                with self._changed:
+                    for each in due:
+                        if each.receipt_handle in self._held and each not in failed:
+                            self._held[each.receipt_handle] = (each, now)
 
-    def _pause_or_fail(self, error: BotoCoreError | ClientError) -> None:
+    def _due(self, now: float) -> list[Delivery]:
+        oldest = now + self._visibility - MAX_HOLD_SECONDS  # SQS refuses to renew beyond its limit
+        with self._changed:
+            held = list(self._held.values())
+        if expired := [each for each, _ in held if each.received_at < oldest]:
+            log.warning("SQS hides no message for more than 12 h: %d are let go", len(expired))
+            self._forget(expired)
+        return [
+            each
+            for each, renewed in held
+            if now - renewed > self._visibility * 3 / 8 and each.received_at >= oldest
+        ]
+
+    def _fail_or_pause(self, error: Exception) -> None:
+        if not self._failed(error):
+            name = type(error).__name__
+            log.warning("cannot receive from %s, trying again: %s: %s", self._url, name, error)
+            self._stopping.wait(OUTAGE_PAUSE_SECONDS)
+
+    def _failed(self, error: Exception) -> bool:
+        """Whether no retry can help; then the consumer's next call raises QueueError."""
         code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-        if code in FATAL:
-            with self._changed:
-                self._fault = QueueError(f"queue {self._url}: {FATAL[code]}")
-                self._changed.notify_all()
-            self._stopping.set()
-            return
-        log.warning("cannot receive from %s, trying again: %s", self._url, error)
-        self._stopping.wait(OUTAGE_PAUSE_SECONDS)
+        if code not in FATAL:
+            return False
+        with self._changed:
+            self._fault = QueueError(f"queue {self._url}: {FATAL[code]}")
+            self._changed.notify_all()
+        self._stopping.set()
+        return True
 
-    # ------------------------------------------------------------------ calls in tens
+    def _hide(self, deliveries: Sequence[Delivery], seconds: int) -> list[Delivery]:
+        call = self._client.change_message_visibility_batch
+        return self._settle(call, deliveries, VisibilityTimeout=seconds)
 
-    def _in_tens(self, deliveries: Sequence[Delivery], call: Any) -> Iterator[int]:
+    def _settle(self, call: Any, deliveries: Sequence[Delivery], **more: int) -> list[Delivery]:
+        """Make the call for all, ten at a time; those for which it failed."""
+
+        def settle(ten: Sequence[Delivery]) -> list[Delivery]:
+            entries = [
+                {"Id": str(n), "ReceiptHandle": each.receipt_handle, **more}
+                for n, each in enumerate(ten)
+            ]
+            try:
+                failed = call(QueueUrl=self._url, Entries=entries).get("Failed", [])
+            except Exception as error:  # any: without renewals all that is held would come back
+                self._failed(error)
+                log.warning("cannot delete or change the visibility of messages: %s", error)
+                return list(ten)
+            # An invalid handle means that the message is no longer ours: another receipt replaced it.
+            self._forget(ten[int(each["Id"])] for each in failed if each.get("SenderFault"))
+            return [ten[int(each["Id"])] for each in failed]
+
         tens = [deliveries[at : at + BATCH] for at in range(0, len(deliveries), BATCH)]
-        return self._pool.map(call, tens) if len(tens) > 1 else map(call, tens)
-
-    def _delete(self, ten: Sequence[Delivery]) -> int:
-        entries = [{"Id": str(n), "ReceiptHandle": d.receipt_handle} for n, d in enumerate(ten)]
-        try:
-            answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
-        except (BotoCoreError, ClientError) as error:
-            log.warning("cannot delete messages: %s", error)
-            return len(ten)
-        return len(answer.get("Failed", []))
-
-    def _set_visibility(self, ten: Sequence[Delivery], seconds: int) -> int:
-        entries = [
-            {"Id": str(n), "ReceiptHandle": d.receipt_handle, "VisibilityTimeout": seconds}
-            for n, d in enumerate(ten)
-        ]
-        try:
-            answer = self._client.change_message_visibility_batch(
-                QueueUrl=self._url, Entries=entries
-            )
-        except (BotoCoreError, ClientError) as error:
-            log.warning("cannot change the visibility of messages: %s", error)
-            return 0
-        # An invalid handle means that the message is no longer ours: another receipt replaced it.
-        lost = [
-            ten[int(each["Id"])] for each in answer.get("Failed", []) if each.get("SenderFault")
-        ]
-        self._forget(lost)
-        return len(lost)
+        run = self._pool.map if len(tens) > 1 else map
+        return [each for failed in run(settle, tens) for each in failed]
 
     def _forget(self, deliveries: Iterable[Delivery]) -> None:
         with self._changed:
             for delivery in deliveries:
                 self._held.pop(delivery.receipt_handle, None)
+
+
+def _delivery(message: dict[str, Any], events: tuple[ObjectEvent, ...]) -> Delivery:
+    told = message.get("Attributes", {})  # not every implementation of SQS tells all of them
+    return Delivery(
+        message["MessageId"],
+        message["ReceiptHandle"],
+        int(told.get("ApproximateReceiveCount", 1)),
+        int(told.get("SentTimestamp", time.time() * 1000)),
+        events,
+    )

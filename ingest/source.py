@@ -9,7 +9,7 @@ Options (Spark's option names are case-insensitive):
 
 =========================== ========= ==============================================================
 ``queueUrl``                required  the queue; region, endpoint, credentials: the AWS chain
-``maxFilesPerTrigger``      1000      object events in one micro-batch
+``maxFilesPerTrigger``      1000      object events in one micro-batch, at most 100,000
 ``maxBytesPerTrigger``      unlimited bytes of objects in one micro-batch, as the events state them
 ``visibilityTimeoutSeconds``60        how soon a killed job's messages come back
 ``receivers``               4         receiving threads under load
@@ -24,10 +24,12 @@ those messages were not acknowledged, so SQS delivers them again.
 The unit of limits is the message: one that carries several records is never split.
 """
 
+import _thread
 import contextlib
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator, MutableMapping, Sequence
 from datetime import UTC, datetime
 from types import FrameType
@@ -55,6 +57,7 @@ SCHEMA = (
     "message_id string not null, sent_at timestamp not null, receive_count int not null"
 )
 IDLE_WAIT_SECONDS = 1.0  # how long a plan waits for a first message: idle, one call a second
+GOODBYE_SECONDS = 30  # for releasing messages once Spark has ended the process
 
 
 class S3SqsDataSource(DataSource):
@@ -88,19 +91,23 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         if not options.get("queueUrl"):
             raise ValueError('s3-sqs needs .option("queueUrl", …): the URL of the SQS queue')
         self._queue_url = options["queueUrl"]
-        self._max_files = _whole(options, "maxFilesPerTrigger", 1000)
-        self._max_bytes = _whole(options, "maxBytesPerTrigger", None)
-        self._visibility = _whole(options, "visibilityTimeoutSeconds", 60)
-        self._receivers = _whole(options, "receivers", 4)
+        self._max_files = _whole(options, "maxFilesPerTrigger", 1000, most=100_000)
+        self._max_bytes = _whole(options, "maxBytesPerTrigger", sys.maxsize, most=sys.maxsize)
+        self._visibility = _whole(options, "visibilityTimeoutSeconds", 60, most=12 * 3600)
+        self._receivers = _whole(options, "receivers", 4, most=64)
         self._inbox: Inbox | None = None
         self._handed_out: dict[int, Delivery] = {}  # by the offset that it ends
         self._until_drained = False
+        self._parent = os.getppid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_inbox": None, "_handed_out": {}}
 
     def initialOffset(self) -> dict[str, int]:
         return {"messages": 0}
 
     def getDefaultReadLimit(self) -> ReadLimit:
-        return ReadMaxFiles(self._max_files or 1000)
+        return ReadMaxFiles(self._max_files)
 
     def prepareForTriggerAvailableNow(self) -> None:
         """Read until the queue is empty, counting what other consumers hold as still to come."""
@@ -112,9 +119,9 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         done = [offset for offset in self._handed_out if offset <= start["messages"]]
         inbox.acknowledge([self._handed_out.pop(offset) for offset in done])
         taken = self._take(inbox, limit)
-        first = start["messages"] + 1
-        self._handed_out.update(enumerate(taken, first))
-        return {"messages": start["messages"] + len(taken)}
+        last = max(self._handed_out, default=start["messages"])
+        self._handed_out.update(enumerate(taken, last + 1))
+        return {"messages": last + len(taken)}
 
     def partitions(self, start: dict[str, int], end: dict[str, int]) -> Sequence[InputPartition]:
         """The rows between two offsets in one partition: they are small, their objects are not."""
@@ -133,12 +140,13 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def stop(self) -> None:
         """Release what is not acknowledged. Called when Spark closes the connection."""
-        inbox, self._inbox = self._inbox, None
-        if inbox:
-            inbox.stop()
+        if self._inbox:
+            self._inbox.stop()
+        self._inbox = None
 
     def _take(self, inbox: Inbox, limit: ReadLimit) -> list[Delivery]:
-        max_files, max_bytes = self._max_files, self._max_bytes
+        max_files: int | None = self._max_files
+        max_bytes: int | None = self._max_bytes
         match limit:
             case ReadAllAvailable():
                 max_files = max_bytes = None
@@ -152,7 +160,8 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             taken = inbox.take(
                 max_files=max_files, max_bytes=max_bytes, wait_seconds=IDLE_WAIT_SECONDS
             )
-            if taken or not self._until_drained or inbox.drained():
+            orphaned = os.getppid() != self._parent  # the JVM was killed
+            if taken or orphaned or not self._until_drained or inbox.drained():
                 return taken
 
     def _open(self) -> Inbox:
@@ -163,14 +172,19 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 signal.signal(signal.SIGTERM, self._terminated)
             self._inbox = Inbox(
                 self._queue_url,
-                capacity=2 * (self._max_files or 1000),
-                visibility_timeout_seconds=self._visibility or 60,
-                receivers=self._receivers or 4,
+                capacity=2 * self._max_files,
+                visibility_timeout_seconds=self._visibility,
+                receivers=self._receivers,
             )
         return self._inbox
 
     def _terminated(self, _signal: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Spark sends it twice
+        signal.alarm(GOODBYE_SECONDS)  # kills the process, whatever hangs
+        # Not in this thread: the signal may have met it holding a lock that stop() needs.
+        _thread.start_new_thread(self._end, ())
+
+    def _end(self) -> None:
         self.stop()
         os._exit(0)
 
@@ -193,10 +207,12 @@ def _rows(delivery: Delivery) -> Iterator[tuple[Any, ...]]:
         )
 
 
-def _whole(options: MutableMapping[str, str], name: str, default: int | None) -> int | None:
+def _whole(options: MutableMapping[str, str], name: str, default: int, *, most: int) -> int:
     raw = options.get(name)
     if raw is None:
         return default
-    if not raw.isdecimal() or int(raw) < 1:
-        raise ValueError(f"s3-sqs option {name} = {raw!r}: should be a whole number of at least 1")
+    if not raw.isdecimal() or not 1 <= int(raw) <= most:
+        raise ValueError(
+            f"s3-sqs option {name} = {raw!r}: should be a whole number from 1 to {most}"
+        )
     return int(raw)

@@ -29,6 +29,7 @@ from processor.schema import FEATURES
 
 log = logging.getLogger(__name__)
 
+_decoding = threading.Semaphore(2)  # a hostile photo may take 16 bytes a pixel; not all at once
 WORKER_DIED = "Python worker exited unexpectedly"
 MAX_KILLERS = (
     3  # photos of one micro-batch that may each kill a worker before the machine is blamed

@@ -21,6 +21,7 @@ from infra_scripts.embedded import events, queue
 
 HOST = "127.0.0.1"
 THREADS = 128  # each long poll holds one for up to 20 s
+BACKLOG = 1024  # with cheroot's 5, clients that connect ten times at once waited a second
 IDLE_SECONDS = 120  # a kept-alive connection may rest this long
 PRELOADED: Final = ("s3", "sqs")  # first use of a service takes moto half a second
 
@@ -66,7 +67,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     queue.install()
     events.install()
-    server = Server((HOST, int(sys.argv[1])), Application(), numthreads=THREADS)
+    server = Server(
+        (HOST, int(sys.argv[1])), Application(), numthreads=THREADS, request_queue_size=5
+    )
     server.timeout = IDLE_SECONDS
     try:
         server.prepare()

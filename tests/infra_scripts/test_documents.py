@@ -156,7 +156,7 @@ def test_a_queue_policy_that_s3_does_not_see_yet_is_waited_for(
 
 
 def test_old_style_lifecycle_rules_are_not_mixed_with_new() -> None:
-    _, want, _ = bucket._lifecycle(None, "b")
+    want = bucket.lifecycle_part(None, "b").want
     old = {"ID": "theirs", "Prefix": "tmp/", "Status": "Enabled", "Expiration": {"Days": 1}}
     before = {"Rules": [old], "TransitionDefaultMinimumObjectSize": "varies_by_storage_class"}
     after = want(before)

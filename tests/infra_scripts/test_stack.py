@@ -2,94 +2,24 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ClientError
 
 from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy, destroy, plan
 from infra_scripts.embedded import EmbeddedAws
-from infra_scripts.errors import Conflict, Refused, StackError, Unreachable
-from infra_scripts.parts import Change
 from infra_scripts.queues import find
 from infra_scripts.stack import Place, Stack
 from tests.aws import DeployedStack, unique_stack
-
-WRITES = ("Create", "Put", "Set", "Delete")
-
-
-def quiet(line: str) -> None:
-    """Stand in for print."""
-
-
-def actions(changes: list[Change]) -> set[str]:
-    return {change.action for change in changes}
+from tests.infra_scripts.watched import actions, create_bucket, quiet, recorded
 
 
 @pytest.fixture(params=[False, True], ids=["http", "https"])
 def place(clients: Clients, request: pytest.FixtureRequest) -> Place:
     """Where the embedded AWS stands, as it is and as if it were reached over TLS."""
     return dataclasses.replace(clients.place(), encrypted=request.param)
-
-
-@pytest.fixture
-def here(clients: Clients) -> Place:
-    return clients.place()
-
-
-@pytest.fixture
-def wanted(clients: Clients) -> Iterator[Stack]:
-    """A stack that does not stand yet."""
-    stack = unique_stack()
-    yield stack
-    destroy(clients, stack, say=quiet, delete_data=True)
-
-
-@contextmanager
-def recorded(clients: Clients) -> Iterator[list[str]]:
-    """The operations that change something, as they are called."""
-    called: list[str] = []
-
-    def note(model: Any, **_: Any) -> None:
-        if model.name.startswith(WRITES):
-            called.append(model.name)
-
-    everyone = (clients.s3, clients.sqs, clients.logs)
-    for client in everyone:
-        client.meta.events.register("before-call", note)
-    yield called
-    for client in everyone:
-        client.meta.events.unregister("before-call", note)
-
-
-def create_bucket(clients: Clients, name: str, region: str) -> None:
-    clients.s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
-
-
-@contextmanager
-def instead(clients: Clients, operation: str, outcome: Any) -> Iterator[None]:
-    """Let ``operation`` raise ``outcome``, or fail with that status and error code."""
-
-    def answer(model: Any, **_: Any) -> Any:
-        if model.name != operation:
-            return None
-        if isinstance(outcome, Exception):
-            raise outcome
-        status, code = outcome
-        parsed = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {}}
-        return SimpleNamespace(status_code=status), parsed
-
-    everyone = (clients.s3, clients.sqs, clients.logs)
-    for client in everyone:
-        client.meta.events.register("before-call", answer)
-    yield
-    for client in everyone:
-        client.meta.events.unregister("before-call", answer)
 
 
 def test_deploys_once(clients: Clients, wanted: Stack, place: Place) -> None:
@@ -264,12 +194,12 @@ DRIFTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("drift", DRIFTS)
-def test_repairs_drift(clients: Clients, stack: DeployedStack, here: Place, drift: str) -> None:
-    DRIFTS[drift](stack)
-    assert actions(plan(clients, stack.stack, here)) > {"unchanged"}
-    deploy(clients, stack.stack, here, say=quiet)
-    assert actions(plan(clients, stack.stack, here)) == {"unchanged"}
+def test_repairs_drift(clients: Clients, stack: DeployedStack, here: Place) -> None:
+    for name, drift in DRIFTS.items():
+        drift(stack)
+        assert actions(plan(clients, stack.stack, here)) > {"unchanged"}, name
+        deploy(clients, stack.stack, here, say=quiet)
+        assert actions(plan(clients, stack.stack, here)) == {"unchanged"}, name
 
 
 def test_an_update_tells_from_and_to(clients: Clients, stack: DeployedStack, here: Place) -> None:
@@ -279,45 +209,6 @@ def test_an_update_tells_from_and_to(clients: Clients, stack: DeployedStack, her
     [update] = [line for line in told if line.startswith("updated")]
     assert 'VisibilityTimeout: "60" -> "90"' in update
     assert "RedrivePolicy.maxReceiveCount: 5 -> 3" in update
-
-
-@pytest.mark.parametrize(
-    "operation",
-    [
-        "CreateQueue",
-        "CreateBucket",
-        "PutPublicAccessBlock",
-        "PutBucketOwnershipControls",
-        "PutBucketEncryption",
-        "PutBucketLifecycleConfiguration",
-        "PutBucketNotificationConfiguration",
-        "CreateLogGroup",
-        "PutRetentionPolicy",
-    ],
-)
-def test_converges_after_a_failure(
-    clients: Clients, wanted: Stack, here: Place, operation: str
-) -> None:
-    cut = ConnectionClosedError(endpoint_url="http://aws")
-    with instead(clients, operation, cut), pytest.raises(Unreachable, match="http://aws"):
-        deploy(clients, wanted, here, say=quiet)
-    deploy(clients, wanted, here, say=quiet)
-    assert actions(plan(clients, wanted, here)) == {"unchanged"}
-
-
-def test_an_overlapping_notification_is_named_and_nothing_is_changed(
-    clients: Clients, wanted: Stack, here: Place
-) -> None:
-    where = {"Bucket": wanted.bucket}
-    taken = here.queue_arn("somebody-elses")
-    clients.s3.create_bucket(**where, CreateBucketConfiguration={"LocationConstraint": here.region})
-    theirs = {"Id": "theirs", "QueueArn": taken, "Events": ["s3:ObjectCreated:Put"]}
-    clients.s3.put_bucket_notification_configuration(
-        **where, NotificationConfiguration={"QueueConfigurations": [theirs]}
-    )
-    with recorded(clients) as called, pytest.raises(Conflict, match=f"{taken}.*'theirs'"):
-        deploy(clients, wanted, here, say=quiet)
-    assert called == []
 
 
 def test_destroy_keeps_the_data(clients: Clients, stack: DeployedStack) -> None:
@@ -346,45 +237,6 @@ def test_delete_data_deletes_every_version(clients: Clients, stack: DeployedStac
     assert told[-1] == f"deleted   bucket {stack.bucket}, with 3 object versions in it"
     with pytest.raises(ClientError, match="404"):
         stack.s3.head_bucket(**where)
-
-
-@pytest.mark.parametrize(
-    ("operation", "answer", "error", "told"),
-    [
-        ("HeadBucket", (403, "403"), Conflict, "belongs to somebody else"),
-        ("CreateBucket", (409, "BucketAlreadyExists"), Conflict, "is taken by another account"),
-        ("PutBucketEncryption", (403, "AccessDenied"), Refused, "s3:PutEncryptionConfiguration"),
-        ("CreateQueue", (403, "AccessDenied"), Refused, "sqs:CreateQueue"),
-        ("PutRetentionPolicy", (400, "AccessDeniedException"), Refused, "logs:PutRetentionPolicy"),
-        ("CreateQueue", (400, "AWS.SimpleQueueService.QueueDeletedRecently"), StackError, "retry"),
-        ("CreateBucket", (403, "InvalidAccessKeyId"), Refused, "renew or correct them"),
-        ("CreateBucket", (501, "NotImplemented"), StackError, "CreateBucket failed"),
-    ],
-)
-def test_a_refusal_is_one_line(
-    clients: Clients,
-    wanted: Stack,
-    here: Place,
-    operation: str,
-    answer: tuple[int, str],
-    error: type[StackError],
-    told: str,
-) -> None:
-    with instead(clients, operation, answer), pytest.raises(error, match=told) as raised:
-        deploy(clients, wanted, here, say=quiet)
-    assert "\n" not in str(raised.value)
-
-
-def test_a_bucket_in_another_region(clients: Clients, wanted: Stack, here: Place) -> None:
-    elsewhere = boto3.client("s3", region_name="us-west-2")
-    elsewhere.create_bucket(
-        Bucket=wanted.bucket, CreateBucketConfiguration={"LocationConstraint": "us-west-2"}
-    )
-    with recorded(clients) as called, pytest.raises(Conflict, match="AWS_REGION=us-west-2"):
-        deploy(clients, wanted, here, say=quiet)
-    assert called == []
-    elsewhere.delete_bucket(Bucket=wanted.bucket)
-    elsewhere.close()
 
 
 def test_us_east_1_is_not_named(aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch) -> None:
