@@ -31,9 +31,7 @@ log = logging.getLogger(__name__)
 
 _decoding = threading.Semaphore(2)  # a hostile photo may take 16 bytes a pixel; not all at once
 WORKER_DIED = "Python worker exited unexpectedly"
-MAX_KILLERS = (
-    3  # photos of one micro-batch that may each kill a worker before the machine is blamed
-)
+MAX_KILLERS = 3  # photos that kill a worker before the machine, not they, is blamed
 
 
 @dataclass(frozen=True, slots=True)
