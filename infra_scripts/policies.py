@@ -1,6 +1,5 @@
 """Policy documents: who may do what with the bucket and the queues, and the service's own role."""
 
-import copy
 from typing import Any
 
 from infra_scripts.stack import Place, Stack
@@ -15,23 +14,21 @@ SEND_SID = "FruitsEventsFromBucket"
 def merge(document: Document | None, ours: list[Document]) -> Document | None:
     """``document`` with our statements put in place of those of the same Sid; others untouched.
 
-    A statement that says the same as ours in another form stays as it is. None stays None where we
-    have nothing to say.
+    A statement that says the same as ours in another form stays as it is, and so does a document
+    that has all of ours. None stays None where we have nothing to say.
     """
-    if not document and not ours:
-        return None
-    merged: Document = copy.deepcopy(document) if document else {"Version": VERSION}
-    statements = merged.get("Statement", [])
-    # A single statement may stand without a list.
-    statements = [statements] if isinstance(statements, dict) else list(statements)
+    known = document.get("Statement", []) if document else []
+    known = [known] if isinstance(known, dict) else known  # one may stand without a list
+    merged = list(known)
     for statement in ours:
-        sids = [each.get("Sid") for each in statements]
+        sids = [each.get("Sid") for each in merged]
         if statement["Sid"] not in sids:
-            statements.append(statement)
-        elif _normal(statements[at := sids.index(statement["Sid"])]) != _normal(statement):
-            statements[at] = statement
-    merged["Statement"] = statements
-    return merged
+            merged.append(statement)
+        elif _normal(merged[at := sids.index(statement["Sid"])]) != _normal(statement):
+            merged[at] = statement
+    if merged == known:
+        return document
+    return {"Version": VERSION, **(document or {}), "Statement": merged}
 
 
 def _normal(value: Any) -> Any:

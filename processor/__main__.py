@@ -20,7 +20,7 @@ from processor.batch import MicroBatches
 from processor.extract import Recipe, extract_all
 from processor.images import PREPROCESSING, PREPROCESSING_FULL
 from processor.network import NetworkError, NetworkSpec
-from processor.preflight import PreflightError, check_bucket, explain, find_queue
+from processor.preflight import PreflightError, cause_in, check_bucket, explain, find_queue
 from processor.reduce import Matrix, Policy
 from processor.service import Service, ServiceError
 from processor.session import JavaError, check_java, cores, share_cores, start
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fault = "interrupted"
     except Exception as error:
         log.exception("unexpected failure")  # the trace is for the log, the line for the screen
-        fault = f"{type(error).__name__}: {error}"
+        fault = cause_in(f"{type(error).__name__}: {error}")
     if logging.getLogger().handlers:
         log.error("ended: %s", fault)
     print(f"error: {' '.join(fault.split())}", file=screen)
@@ -74,7 +74,7 @@ def _run(config: Config, asked: argparse.Namespace) -> int:
     if config.logs.cloudwatch:
         logs.to_cloudwatch(config.logs.group)
     work_dir = Path(config.service.work_dir)
-    spec = _network(config, work_dir)
+    spec = network_spec(config, work_dir)
     uri = report.store_uri(config)
     store = FeatureStore(uri, spec.model_id, work_dir)
     session = _spark(config, work_dir)
@@ -135,7 +135,8 @@ def _why(config: Config, asked: argparse.Namespace) -> int:
     return 0
 
 
-def _network(config: Config, work_dir: Path) -> NetworkSpec:
+def network_spec(config: Config, work_dir: Path) -> NetworkSpec:
+    """The network that the configuration asks for; its weights are obtained if need be."""
     layer = config.model.layer
     weights = obtain(
         config.model.weights, include_top=layer == "fc2", cache_dir=work_dir / "weights"

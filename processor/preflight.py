@@ -70,3 +70,10 @@ def explain(error: ClientError | BotoCoreError | Any, what: str = "AWS") -> str:
             return f"{said}: {answer.get('Message', '')}"
         case _:
             return f"{what}: {' '.join(str(error).split())}"
+
+
+def cause_in(text: str) -> str:
+    """What a message comes down to that may have a worker's whole traceback in it: one line."""
+    _, traceback, rest = text.rpartition("Traceback (most recent call last):")
+    lines = [line for line in rest.splitlines() if line and not line[0].isspace()]
+    return lines[0] if traceback and lines else text.strip().partition("\n")[0]

@@ -19,6 +19,7 @@ from config import Config
 from ingest.events import ObjectEvent
 from ingest.source import S3SqsDataSource
 from processor.batch import MicroBatches
+from processor.preflight import cause_in
 from processor.reduce import Matrix
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class Service:
                 if query.awaitTermination(1):
                     return
         except StreamingQueryException as error:
-            raise self._fault or ServiceError(_last_line(str(error))) from error
+            raise self._fault or ServiceError(cause_in(str(error))) from error
         log.info("stopping")
         grace = self._config.service.stop_grace_seconds
         if self._batch.acquire(timeout=grace):
@@ -157,12 +158,3 @@ def _event(row: Any) -> ObjectEvent:
         event_time=row["event_time"].astimezone(UTC),
         sequencer=row["sequencer"],
     )
-
-
-def _last_line(text: str) -> str:
-    """The line of a Python traceback that says what happened."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    named = [line for line in lines if line.startswith("ingest.")]
-    return (named or lines or ["the streaming query failed"])[0].partition("Error: ")[-1] or lines[
-        0
-    ]

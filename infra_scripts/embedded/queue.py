@@ -2,7 +2,7 @@
 
 moto keeps a queue's messages in a list, scans it on every send, receive and delete, and changes it
 without a lock. With 2,000 messages queued a send took 30 ms and ten receipts with their deletion
-1.3 s, a message sent during a deletion was lost, and two receivers could get the same message.
+1.3 s; a message sent during a deletion could be lost, and two receivers could get the same one.
 """
 
 import copy

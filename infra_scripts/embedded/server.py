@@ -68,7 +68,7 @@ def main() -> None:
     queue.install()
     events.install()
     server = Server(
-        (HOST, int(sys.argv[1])), Application(), numthreads=THREADS, request_queue_size=5
+        (HOST, int(sys.argv[1])), Application(), numthreads=THREADS, request_queue_size=BACKLOG
     )
     server.timeout = IDLE_SECONDS
     try:

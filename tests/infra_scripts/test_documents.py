@@ -80,7 +80,10 @@ def test_a_statement_in_another_form_is_left_as_it_is() -> None:
     spelt["Action"] = [spelt["Action"]]
     spelt["Resource"].reverse()
     document = {"Version": "2012-10-17", "Statement": [spelt]}
-    assert policies.merge(document, ours) == document
+    assert policies.merge(document, ours) is document
+    alone = {"Statement": spelt}
+    assert policies.merge(alone, ours) is alone
+    assert policies.merge(alone, []) is alone
     spelt["Effect"] = "Allow"
     assert policies.merge(document, ours) == {"Version": "2012-10-17", "Statement": ours}
 

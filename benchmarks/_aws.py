@@ -1,0 +1,50 @@
+"""The AWS of a benchmark: embedded, empty, with bucket, queue and notifications deployed."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+
+from benchmarks._processes import ROOT, BenchError
+from config import Config
+from infra_scripts.embedded import EmbeddedAws
+
+
+@contextmanager
+def deployed(environment: Mapping[str, str]) -> Iterator[EmbeddedAws]:
+    """An embedded AWS with the stack that the settings in ``environment`` name; gone afterwards."""
+    with EmbeddedAws() as aws:
+        done = subprocess.run(
+            [sys.executable, "-m", "infra_scripts", "deploy"],
+            cwd=ROOT,
+            env=aws.over(environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise BenchError(f"python -m infra_scripts deploy failed: {done.stderr.strip()}")
+        yield aws
+
+
+def client(aws: EmbeddedAws, service: str) -> Any:
+    """A boto3 client of the embedded AWS, whatever the environment of this process says."""
+    settings = aws.environment
+    return boto3.client(
+        service,
+        region_name=aws.region,
+        endpoint_url=aws.endpoint_url,
+        aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+def queued(aws: EmbeddedAws, config: Config) -> int:
+    """Messages that wait in the queue."""
+    sqs = client(aws, "sqs")
+    url = sqs.get_queue_url(QueueName=config.queue.name)["QueueUrl"]
+    name = "ApproximateNumberOfMessages"
+    return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])

@@ -1,0 +1,50 @@
+"""The engine alone: the service's network over photos decoded beforehand; what `pipeline` could reach.
+
+``python -m benchmarks._engine PATHS FIRST STEP START`` is one of several workers. It decodes the photos
+FIRST, FIRST + STEP, … of the JSON list in the file PATHS, loads the network of the configuration (with
+FRUITS_* in the environment), runs it once, prints ``ready``, waits for the file START, runs all, and
+prints one JSON object.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import config
+from processor import network
+from processor.__main__ import network_spec as spec_of  # the very network of the service
+from processor.images import decode
+
+POLL_SECONDS = 0.002
+
+
+def main(paths_file: str, first: str, step: str, start_file: str) -> None:
+    settings = config.load()
+    paths = json.loads(Path(paths_file).read_text(encoding="utf-8"))[int(first) :: int(step)]
+    spec = spec_of(settings, Path(settings.service.work_dir))
+    pixels = np.stack(
+        [
+            decode(
+                Path(path).read_bytes(),
+                spec.input_size,
+                max_pixels=settings.images.max_pixels,
+                reduced_decode=settings.images.reduced_decode,
+            ).pixels
+            for path in paths
+        ]
+    )
+    loaded = network.load(spec)
+    loaded.features(pixels[: spec.batch_size])
+    print("ready", flush=True)
+    while not Path(start_file).exists():
+        time.sleep(POLL_SECONDS)
+    for start in range(0, len(pixels), spec.batch_size):
+        loaded.features(pixels[start : start + spec.batch_size])
+    print(json.dumps({"photos": len(pixels), "ended_at": time.time()}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

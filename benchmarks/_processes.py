@@ -1,0 +1,148 @@
+"""Processes of a benchmark: a child with all it starts, its memory and processor time sampled.
+
+Everything is Linux's: a child leads a session of its own, and what it starts stays in that session,
+also when the process in between has ended.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE_SECONDS = 0.5  # a sample takes about 3 ms
+PSS_EVERY = 4  # samples; the kernel walks all pages for it
+
+
+class BenchError(RuntimeError):
+    """The benchmark cannot measure; the message says what went wrong and, if known, the fix."""
+
+
+class Child:
+    """``python -m MODULE …`` from the repository's root, with all its descendants.
+
+    A context manager; what still runs of it afterwards is killed. Output goes to ``output``, stderr
+    to the same name with ``.err`` behind it.
+    """
+
+    def __init__(
+        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], output: Path
+    ) -> None:
+        self.output = output
+        self.module = module
+        self.peak_rss_bytes = 0  # of all processes together; pages they share count for each
+        self.peak_pss_bytes = 0  # the same, but pages shared by n count 1/n for each
+        self._errors = output.with_name(output.name + ".err")
+        self._used: dict[tuple[int, float], float] = {}  # by process: its processor seconds so far
+        self._ended = threading.Event()
+        self._sampling = threading.Lock()
+        with output.open("wb") as out, self._errors.open("wb") as errors:
+            self.started_at = time.time()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                cwd=ROOT,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
+                start_new_session=True,
+            )
+        self._sampler = threading.Thread(target=self._sample_on, name="sampler", daemon=True)
+        self._sampler.start()
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all processes so far; the last half second of ended ones is lost."""
+        self._sample()
+        return sum(self._used.values())
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self, timeout_seconds: float) -> int:
+        """The exit status. Raises :class:`BenchError` if it takes longer."""
+        try:
+            return self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            raise BenchError(
+                f"python -m {self.module} has not ended after {timeout_seconds:.0f} s: {self.said()}"
+            ) from error
+
+    def terminate(self) -> None:
+        """SIGTERM to the first process."""
+        self._process.terminate()
+
+    def said(self) -> str:
+        """The last line it wrote, for an error message."""
+        for file in (self._errors, self.output):
+            lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            if lines and len(lines[-1]) > 500:
+                return f"{lines[-1][:150]} … {lines[-1][-350:]}"  # the end names the cause
+            if lines:
+                return lines[-1]
+        return "it wrote nothing"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._sampler.join()
+        for process in self._processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._process.wait()
+
+    def _sample_on(self) -> None:
+        sample = 0
+        while not self._ended.wait(SAMPLE_SECONDS):
+            self._sample()
+            sample += 1
+            if sample % PSS_EVERY == 0:
+                pss = sum(map(_pss, self._processes()))
+                self.peak_pss_bytes = max(self.peak_pss_bytes, pss)
+
+    def _sample(self) -> None:
+        rss = 0
+        with self._sampling:
+            for pid in self._processes():
+                try:
+                    process = psutil.Process(pid)
+                    with process.oneshot():
+                        times = process.cpu_times()
+                        rss += process.memory_info().rss
+                except psutil.Error:
+                    continue  # it ended meanwhile
+                self._used[pid, process.create_time()] = times.user + times.system
+            self.peak_rss_bytes = max(self.peak_rss_bytes, rss)
+
+    def _processes(self) -> list[int]:
+        def in_session(pid: int) -> bool:
+            try:
+                return os.getsid(pid) == self._process.pid
+            except OSError:
+                return False
+
+        return [pid for pid in psutil.pids() if in_session(pid)]
+
+
+def _pss(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    except OSError:  # it ended meanwhile
+        return 0
+    return sum(int(kb) << 10 for kb in re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE))

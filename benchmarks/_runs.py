@@ -1,0 +1,183 @@
+"""The runs that `pipeline` compares, each in processes of its own: bare Keras, service, engine."""
+
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import _aws, _service
+from benchmarks._processes import BenchError, Child
+from infra_scripts.embedded import EmbeddedAws
+from processor.session import share_cores
+
+KERAS_BATCH = 32
+START_SECONDS = 300  # that a child may take before its first photo
+SLOWEST_PHOTOS_PER_S = 0.5  # a child slower than this is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One child at one input size."""
+
+    photos_per_s: float  # steady state
+    start_up_s: (
+        float  # from its start until it is warm: first batch durable, or through the network
+    )
+    peak_rss_mb: float
+    cpu_s: float  # all its processes, all its life
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceMeasured(Measured):
+    """The service: what else there is to know of a run."""
+
+    end_to_end_photos_per_s: float
+    started_s: float  # from the start of the process to "service started"
+    wind_up_s: float  # from the last row durable to the end: finds the queue empty, refits the PCA
+    peak_pss_mb: float
+    steady_photos: int
+    steady_s: float
+    embedded_aws_cpu_s: float
+    cpu_share_of_embedded_aws: float  # of all that service and embedded AWS used
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """One input size; ``photos`` go to the service, ``subset`` to its two peers."""
+
+    photos: list[Path]
+    subset: list[Path]
+    input_size: int
+    environment: dict[str, str]
+    scratch: Path
+
+    def keras(self) -> Measured:
+        """The plain loop, one process."""
+        cache = Path(self.environment["FRUITS_SERVICE__WORK_DIR"], "weights")
+        weights = self.environment["FRUITS_MODEL__WEIGHTS"]
+        arguments = [self._list(), str(self.input_size), weights, str(cache)]
+        with self._child("_keras", arguments, "keras.out") as child:
+            self._end(child, len(self.subset) + KERAS_BATCH)
+            told = json.loads(child.output.read_text().splitlines()[-1])
+            rss = told["peak_rss_bytes"] / 1e6
+            start_up = told["warm_at"] - child.started_at
+            return Measured(told["photos_per_s"], start_up, rss, child.cpu_seconds())
+
+    def engine(self) -> Measured:
+        """The service's network in as many processes as the service has, pixels in memory."""
+        compute = _service.config_of(self.environment).compute
+        workers = min(share_cores(compute.workers, compute.threads)[0], len(self.subset))
+        go = self.scratch / "go"
+        go.unlink(missing_ok=True)
+        with ExitStack() as stack:
+            children = [
+                stack.enter_context(
+                    self._child(
+                        "_engine", [self._list(), str(n), str(workers), str(go)], f"engine{n}"
+                    )
+                )
+                for n in range(workers)
+            ]
+            self._await_ready(children)
+            began = time.time()
+            go.touch()
+            for child in children:
+                self._end(child, len(self.subset))
+            told = [json.loads(child.output.read_text().splitlines()[-1]) for child in children]
+            seconds = max(each["ended_at"] for each in told) - began
+            return Measured(
+                sum(each["photos"] for each in told) / seconds,
+                began - children[0].started_at,
+                sum(child.peak_rss_bytes for child in children) / 1e6,
+                sum(child.cpu_seconds() for child in children),
+            )
+
+    def service(self) -> ServiceMeasured:
+        """The whole service, from messages in the queue to rows in the store."""
+        with _aws.deployed(self.environment) as aws:
+            self._upload(aws)
+            aws_cpu = aws.cpu_seconds
+            output = self.scratch / "service.out"
+            with _service.start(aws, self.environment, output, "--once") as child:
+                self._end(child, len(self.photos))
+                ended = time.time()
+                aws_cpu = aws.cpu_seconds - aws_cpu
+                self._check_stored(aws)
+                return self._told(child, ended, aws_cpu)
+
+    def _told(self, child: Child, ended: float, aws_cpu: float) -> ServiceMeasured:
+        batches = _service.durable(child.output)
+        if len(batches) < 2:
+            raise BenchError(
+                f"{len(self.photos)} photos went through in one micro-batch, which tells nothing of "
+                "the steady state: take more (--limit) or set FRUITS_BATCH__MAX_PHOTOS"
+            )
+        steady_s = batches[-1].at - batches[0].at
+        steady_photos = sum(batch.stored for batch in batches[1:])
+        started = _service.when(child.output, "service started") or child.started_at
+        cpu = child.cpu_seconds()
+        return ServiceMeasured(
+            photos_per_s=steady_photos / steady_s,
+            start_up_s=batches[0].at - child.started_at,
+            peak_rss_mb=child.peak_rss_bytes / 1e6,
+            cpu_s=cpu,
+            end_to_end_photos_per_s=len(self.photos) / (ended - child.started_at),
+            started_s=started - child.started_at,
+            wind_up_s=ended - batches[-1].at,
+            peak_pss_mb=child.peak_pss_bytes / 1e6,
+            steady_photos=steady_photos,
+            steady_s=steady_s,
+            embedded_aws_cpu_s=aws_cpu,
+            cpu_share_of_embedded_aws=aws_cpu / (aws_cpu + cpu),
+        )
+
+    def _upload(self, aws: EmbeddedAws) -> None:
+        config = _service.config_of(self.environment)
+        s3, storage = _aws.client(aws, "s3"), config.storage
+
+        def put(number_and_path: tuple[int, Path]) -> None:
+            number, path = number_and_path
+            key = f"{storage.photos_prefix}{path.parent.name}/{number:06}{path.suffix}"
+            s3.put_object(Bucket=storage.bucket, Key=key, Body=path.read_bytes())
+
+        before = _aws.queued(aws, config)  # S3's test event
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(put, enumerate(self.photos)))
+        queued = _aws.queued(aws, config) - before
+        if queued != len(self.photos):
+            raise BenchError(f"{len(self.photos)} photos were put, but {queued} events are queued")
+
+    def _check_stored(self, aws: EmbeddedAws) -> None:
+        stored = _service.status(aws, self.environment)
+        counts = stored["photos"], stored["reduced"]["rows"]
+        if counts != (len(self.photos), len(self.photos)):
+            raise BenchError(
+                f"of {len(self.photos)} photos {counts[0]} have features, {counts[1]} are in the "
+                f"matrix and {stored['rejects']} were rejected: this measures nothing"
+            )
+
+    def _list(self) -> str:
+        file = self.scratch / "subset.json"
+        file.write_text(json.dumps([str(path.resolve()) for path in self.subset]))
+        return str(file)
+
+    def _child(self, module: str, arguments: list[str], output: str) -> Child:
+        return Child(f"benchmarks.{module}", arguments, self.environment, self.scratch / output)
+
+    @staticmethod
+    def _await_ready(children: Sequence[Child]) -> None:
+        deadline = time.time() + START_SECONDS
+        while not all(child.output.read_text().startswith("ready\n") for child in children):
+            failed = next((child for child in children if not child.running()), None)
+            if failed or time.time() > deadline:
+                raise BenchError(f"the engine did not start: {(failed or children[0]).said()}")
+            time.sleep(0.05)
+
+    @staticmethod
+    def _end(child: Child, photos: int) -> None:
+        status = child.wait(START_SECONDS + photos / SLOWEST_PHOTOS_PER_S)
+        if status:
+            raise BenchError(f"python -m {child.module} ended with {status}: {child.said()}")

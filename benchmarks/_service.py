@@ -1,0 +1,103 @@
+"""The service of a benchmark: ``python -m processor run`` as a child, and what its log tells.
+
+Settings come from config.toml, from FRUITS_* variables of the caller (to compare settings: they are
+named in the result) and, above all, from the benchmark.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks._processes import ROOT, BenchError, Child
+from config import ENVIRONMENT_PREFIX, Config, load
+from infra_scripts.embedded import EmbeddedAws
+
+WEIGHTS = "random:0"  # as costly as any; ImageNet's need a download
+CACHES = {"weights"}  # what a service that ran before has in its work_dir; more costly than big
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """One line "micro-batch durable": when (Unix time), and the photos that were stored in it."""
+
+    at: float
+    stored: int
+
+
+def settings(work_dir: Path, input_size: int, defaults: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a service: the caller's, ``defaults`` below it, the benchmark's above."""
+    defaults = {"FRUITS_MODEL__WEIGHTS": WEIGHTS, **defaults}
+    forced = {
+        "FRUITS_MODEL__LAYER": "avg_pool",  # what bare Keras computes
+        "FRUITS_MODEL__INPUT_SIZE": str(input_size),
+        "FRUITS_SERVICE__WORK_DIR": str(work_dir),
+        "FRUITS_LOGS__LEVEL": "INFO",
+        "FRUITS_LOGS__CLOUDWATCH": "false",
+    }
+    return {**defaults, **os.environ, **forced}
+
+
+def overridden() -> dict[str, str]:
+    """The FRUITS_* settings that the caller made."""
+    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(ENVIRONMENT_PREFIX)}
+
+
+def config_of(environment: Mapping[str, str]) -> Config:
+    """The configuration that a child with this environment has."""
+    return load(environment=environment)
+
+
+def start(aws: EmbeddedAws, environment: Mapping[str, str], output: Path, *arguments: str) -> Child:
+    """The service, without anything left of an earlier one but the network's files."""
+    work_dir = Path(environment["FRUITS_SERVICE__WORK_DIR"])
+    for left in work_dir.glob("*"):
+        if left.name not in CACHES:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return Child("processor", ["run", *arguments], aws.over(environment), output)
+
+
+def status(aws: EmbeddedAws, environment: Mapping[str, str]) -> dict[str, Any]:
+    """What ``python -m processor status --json`` says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "processor", "status", "--json"],
+        cwd=ROOT,
+        env=aws.over(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BenchError(f"python -m processor status failed: {done.stderr.strip()}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def log_lines(output: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of its log so far."""
+    for line in output.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.startswith("{") and line.endswith("\n"):
+            yield json.loads(line)
+
+
+def durable(output: Path) -> list[Durable]:
+    """Its micro-batches that stored photos, in order."""
+    return [
+        Durable(_unix(line), line["stored"])
+        for line in log_lines(output)
+        if line["message"] == "micro-batch durable" and line["stored"]
+    ]
+
+
+def when(output: Path, message: str) -> float | None:
+    """The Unix time of the first line with this message, None if there is none."""
+    return next((_unix(line) for line in log_lines(output) if line["message"] == message), None)
+
+
+def _unix(line: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(line["at"]).timestamp()

@@ -1,0 +1,24 @@
+"""Fixtures of the tests of the stack."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from infra_scripts.clients import Clients
+from infra_scripts.deployment import destroy
+from infra_scripts.stack import Place, Stack
+from tests.aws import unique_stack
+from tests.infra_scripts.watched import quiet
+
+
+@pytest.fixture
+def here(clients: Clients) -> Place:
+    return clients.place()
+
+
+@pytest.fixture
+def wanted(clients: Clients) -> Iterator[Stack]:
+    """A stack that does not stand yet."""
+    stack = unique_stack()
+    yield stack
+    destroy(clients, stack, say=quiet, delete_data=True)
