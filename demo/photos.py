@@ -1,0 +1,90 @@
+"""The photos: files of a folder, dropped into the bucket."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.errors import DemoError
+from processor import files
+
+UPLOADERS = 4  # more only wait for each other: the embedded S3 answers one request at a time
+MAX_KEY_BYTES = 1024  # of S3
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A file and the key that it gets in the bucket."""
+
+    key: str
+    path: Path
+
+
+def check(folder: Path, out: Path) -> None:
+    """Raise :class:`DemoError` unless ``folder`` is one, and not the one to write to."""
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise DemoError(f"--photos {folder} {what}: name a folder with photos in it")
+    if folder.resolve() == out.resolve():
+        raise DemoError(f"--photos and --out are both {folder}: write the results elsewhere")
+
+
+def find(folder: Path, prefix: str, out: Path) -> list[Photo]:
+    """All regular files below ``folder``, in order of their keys ``prefix`` + relative path.
+
+    A link counts as what it leads to, if that is a file. What lies in ``out``, the folder that the
+    demo writes to, is left out. Raises :class:`DemoError`.
+    """
+    root, spared = folder.resolve(), out.resolve()
+    found: list[Photo] = []
+    for where, below, names in os.walk(root, onerror=_unreadable):
+        below[:] = [name for name in below if Path(where, name) != spared]
+        paths = [Path(where, name) for name in names]
+        found += [Photo(_key(prefix, path, root), path) for path in paths if path.is_file()]
+    if not found:
+        raise DemoError(f"--photos {folder} has no files in it: name a folder with photos in it")
+    return sorted(found, key=lambda photo: photo.key)
+
+
+def upload(photos: Sequence[Photo], bucket: str, told: Callable[[int], None]) -> None:
+    """Put all photos into the bucket; ``told`` hears how many are there. Raises DemoError."""
+    with ThreadPoolExecutor(UPLOADERS) as pool:
+        jobs = [pool.submit(_put, photo, bucket) for photo in photos]
+        try:
+            for done, job in enumerate(as_completed(jobs), 1):
+                job.result()
+                told(done)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _put(photo: Photo, bucket: str) -> None:
+    try:
+        with photo.path.open("rb") as body:
+            files.s3().put_object(Bucket=bucket, Key=photo.key, Body=body)
+    except OSError as error:
+        raise DemoError(
+            f"cannot read {photo.path} ({error.strerror}): make it readable, or move it away"
+        ) from error
+
+
+def _key(prefix: str, path: Path, root: Path) -> str:
+    key = prefix + path.relative_to(root).as_posix()
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise DemoError(
+            f"the name of {os.fsencode(path)!r} is not UTF-8, as keys in S3 must be: rename it"
+        ) from error
+    if length > MAX_KEY_BYTES:
+        raise DemoError(
+            f"{path} would get a key of {length:,} bytes, S3 takes {MAX_KEY_BYTES:,}: shorten it"
+        )
+    return key
+
+
+def _unreadable(error: OSError) -> None:
+    raise DemoError(
+        f"cannot look into {error.filename} ({error.strerror}): make it readable, or move it away"
+    ) from error

@@ -1,0 +1,122 @@
+"""The picture: photos laid out by their first two components, beside what the components explain."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from demo import layout, sidebar
+from demo.page import FAINT, LINE, WHITE, WIDTH, Page
+from demo.results import Results
+from demo.sidebar import Colour
+from processor.containers import RejectedImage
+from processor.images import decode
+
+LEFT, TOP, ACROSS, DOWN = 44, 92, 1190, 846  # pixels of the map
+MOST = 400  # photos shown as such; all others are dots
+WARNING = "#a8480c"
+UNLABELLED = "(no folder)"
+
+
+def draw(results: Results, photos: Mapping[str, Path], target: Path, *, trained: bool) -> int:
+    """Write the PNG ``target`` of 1600 x 1000 pixels; the number of photos that could be shown.
+
+    ``photos`` has the file of each key. Memory and time are bounded whatever the number of rows.
+    """
+    names = [label or UNLABELLED for label in results.labels]
+    colours = sidebar.colours_of(names)
+    page = Page()
+    page.box(LEFT, TOP, ACROSS, DOWN, WHITE, LINE)
+    canvas, shown = _map(results, names, colours, photos)
+    page.image(LEFT, TOP, np.asarray(canvas))
+    _words(page, results, shown, trained)
+    right = LEFT + ACROSS + 26
+    sidebar.draw(page, names, colours, results.variance, (right, TOP, WIDTH - 44 - right, DOWN))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a label in another script
+        page.save(target)
+    return shown
+
+
+def _map(
+    results: Results,
+    names: Sequence[str],
+    colours: Mapping[str, Colour],
+    photos: Mapping[str, Path],
+) -> tuple[Image.Image, int]:
+    side = layout.side_of(min(MOST, len(names)), ACROSS, DOWN)
+    places = layout.place(results.points.astype(np.float64), ACROSS, DOWN, side * 0.6)
+    chosen = layout.select(places, MOST, 0.7 * side)
+    at = layout.spread(places[chosen], ACROSS, DOWN, side * 0.98)
+
+    canvas = Image.new("RGBA", (ACROSS, DOWN), (0, 0, 0, 0))
+    rest = np.setdiff1d(np.arange(len(names)), chosen)[: layout.CANDIDATES]
+    _dots(canvas, places[rest], (colours[names[n]] for n in rest))
+    count = 0
+    for n in np.random.default_rng(1).permutation(len(chosen)):  # no label always on top
+        row = chosen[n]
+        tile = _tile(photos.get(results.keys[row]), side, colours[names[row]])
+        if tile is not None:
+            x, y = np.round(at[n] - side / 2).astype(int).tolist()
+            canvas.alpha_composite(tile, (x, y))
+            count += 1
+    return canvas, count
+
+
+def _dots(canvas: Image.Image, places: NDArray[np.float64], colours: Iterable[Colour]) -> None:
+    pen = ImageDraw.Draw(canvas, "RGBA")
+    for (x, y), colour in zip(places, colours, strict=True):
+        pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=(*_bytes(colour), 150))
+
+
+def _tile(path: Path | None, side: int, colour: Colour) -> Image.Image | None:
+    """A photo with a border and round corners; None if there is no picture to be had of it."""
+    if path is None:
+        return None
+    border = max(2, side // 20)
+    try:
+        pixels = decode(path.read_bytes(), side - 2 * border).pixels
+    except (OSError, RejectedImage):
+        return None
+    tile = Image.new("RGB", (side, side), _bytes(colour))
+    inner = _rounded(side - 2 * border, side // 10)
+    tile.paste(Image.fromarray(pixels), (border, border), inner)
+    tile.putalpha(_rounded(side, side // 8))
+    return tile
+
+
+def _rounded(side: int, radius: int) -> Image.Image:
+    large = Image.new("L", (4 * side, 4 * side))
+    ImageDraw.Draw(large).rounded_rectangle((0, 0, 4 * side - 1, 4 * side - 1), 4 * radius, 255)
+    return large.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def _words(page: Page, results: Results, shown: int, trained: bool) -> None:
+    rows = len(results.keys)
+    page.text(LEFT, 22, f"{rows:,} photo{'s' * (rows != 1)} as VGG-16 sees them", 21, weight="bold")
+    told = (
+        f"each photo where the first two principal components of its {results.columns:,} features "
+        "put it, nudged off its neighbours; the border's colour is its folder"
+    )
+    if shown < rows:
+        told += f"; {shown:,} shown, the others are dots"
+    page.text(LEFT, 60, told, 10.5, FAINT)
+    if not trained:
+        warning = "random weights: colour and texture more than species"
+        page.text(LEFT + ACROSS, 27, warning, 12, WARNING, ha="right", weight="bold")
+    axes = [
+        f"component {n + 1} · {share:.1%} of the variance"
+        for n, share in enumerate(results.variance[:2])
+    ]
+    page.text(LEFT + ACROSS / 2, TOP + DOWN + 11, axes[0], 10.5, FAINT, ha="center")
+    for text in axes[1:]:
+        middle = TOP + DOWN / 2
+        page.text(LEFT - 12, middle, text, 10.5, FAINT, ha="right", va="center", rotation=90)
+
+
+def _bytes(colour: Colour) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * part) for part in colour)
+    return red, green, blue

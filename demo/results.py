@@ -1,0 +1,163 @@
+"""The results: what the service left in the bucket, fetched, written to files and checked."""
+
+import csv
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from demo.errors import DemoError
+from processor import files, reduce, tables
+from processor.schema import FEATURES
+
+FEATURES_FILE = "features.parquet"
+MATRIX_FILE = "reduced.csv"
+SHOWN = 3  # keys named in an error
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """``keys``, ``labels`` and ``points`` (n, 2), the first two components, are rows of the matrix.
+
+    ``variance`` (K,) are the components' shares of it; ``rejects`` have key, reason and detail.
+    """
+
+    model: str
+    columns: int
+    feature_bytes: int
+    keys: list[str]
+    labels: list[str | None]
+    points: NDArray[np.float32]
+    variance: NDArray[np.float64]
+    rejects: list[dict[str, str]]
+
+    @property
+    def reasons(self) -> Counter[str]:
+        return Counter(reject["reason"] for reject in self.rejects)
+
+
+def fetch(uri: str, state: Mapping[str, Any], dropped: Collection[str], out: Path) -> Results:
+    """Write features and matrix to ``out``; ``state`` is what ``status`` tells.
+
+    Raises :class:`DemoError` unless every photo dropped has exactly one row in features, matrix and
+    CSV, or else one reject, and the queue and its dead-letter queue are empty.
+    """
+    rejects = _rejects(uri)
+    if not state["photos"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in _reasons(rejects).items())
+        raise DemoError(f"none of the photos could be used ({reasons or 'no rows'}): give others")
+    _check_empty(state["queue"])
+    with _whole(out / FEATURES_FILE) as target:
+        columns = _write_features(f"{uri}features", target)
+        size = target.stat().st_size
+    bucket, prefix = files.split(uri)
+    with _whole(out / MATRIX_FILE) as target:
+        files.s3().download_file(bucket, f"{prefix}reduced.csv", str(target))
+    matrix = _matrix(f"{uri}reduced")
+    keys = matrix["key"].to_pylist()
+    check(
+        expected=set(dropped) - {reject["key"] for reject in rejects},
+        rows={
+            FEATURES_FILE: pq.read_table(out / FEATURES_FILE, columns=["key"])["key"].to_pylist(),
+            "the reduced table": keys,
+            MATRIX_FILE: _csv_keys(out / MATRIX_FILE),
+        },
+    )
+    model = reduce.read_model(uri, state["reduced"]["model"])
+    if model is None:
+        raise DemoError(f"the PCA model {state['reduced']['model']} is not in the bucket")
+    axes = [matrix[name].to_numpy() for name in ("pc1", "pc2") if name in matrix.column_names]
+    return Results(
+        model=state["features"]["model"],
+        columns=columns,
+        feature_bytes=size,
+        keys=keys,
+        labels=matrix["label"].to_pylist(),
+        points=np.column_stack([*axes, np.zeros_like(axes[0])])[:, :2],
+        variance=np.asarray(model.explained_variance_ratio_, np.float64),
+        rejects=rejects,
+    )
+
+
+def check(expected: Collection[str], rows: Mapping[str, Sequence[str]]) -> None:
+    """Raise :class:`DemoError` unless each of ``rows`` has every expected key exactly once."""
+    wanted = set(expected)
+    for name, keys in rows.items():
+        found = set(keys)
+        if len(found) != len(keys):
+            raise DemoError(f"{name} has {len(keys) - len(found)} rows too many: keys repeat")
+        if missing := wanted - found:
+            raise DemoError(f"{name} lacks {_named(missing)}")
+        if foreign := found - wanted:
+            raise DemoError(f"{name} has rows that no photo stands for: {_named(foreign)}")
+
+
+def _check_empty(queue: Mapping[str, int]) -> None:
+    if waiting := queue["visible"] + queue["in_flight"]:
+        raise DemoError(f"the service ended with {waiting} messages still in the queue")
+    if queue["dead_letters"]:
+        raise DemoError(f"{queue['dead_letters']} messages became dead letters")
+
+
+def _write_features(folder: str, target: Path) -> int:
+    """Copy the table batch by batch; the number of features in a row."""
+    columns = 0
+    table = tables.open_table(folder)
+    if table is None:
+        raise DemoError(f"{folder} is gone")
+    with pq.ParquetWriter(target, FEATURES) as writer:
+        for batch in table.to_pyarrow_dataset().to_batches(batch_size=4096):
+            writer.write_table(pa.Table.from_batches([batch]).select(FEATURES.names).cast(FEATURES))
+            if len(batch):
+                columns = len(batch["features"][0])
+    return columns
+
+
+def _matrix(folder: str) -> pa.Table:
+    """Key, label and at most two components of every row."""
+    table = tables.open_table(folder)
+    if table is None:
+        raise DemoError(f"there is no matrix at {folder}, although there are features")
+    dataset = table.to_pyarrow_dataset()
+    wanted = [name for name in ("key", "label", "pc1", "pc2") if name in dataset.schema.names]
+    return dataset.to_table(columns=wanted)
+
+
+def _rejects(uri: str) -> list[dict[str, str]]:
+    table = tables.open_table(f"{uri}rejects")
+    if table is None:
+        return []
+    columns = ["key", "reason", "detail"]
+    return table.to_pyarrow_dataset().to_table(columns=columns).sort_by("key").to_pylist()
+
+
+def _reasons(rejects: Sequence[Mapping[str, str]]) -> Counter[str]:
+    return Counter(reject["reason"] for reject in rejects)
+
+
+def _csv_keys(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [row["key"] for row in csv.DictReader(lines)]
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A place to write to that becomes ``path`` only when all went well."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _named(keys: Collection[str]) -> str:
+    some = ", ".join(sorted(keys)[:SHOWN])
+    return f"{len(keys)} photos ({some}{', …' if len(keys) > SHOWN else ''})"
