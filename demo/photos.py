@@ -11,6 +11,7 @@ from processor import files
 
 UPLOADERS = 4  # more only wait for each other: the embedded S3 answers one request at a time
 MAX_KEY_BYTES = 1024  # of S3
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +32,21 @@ def check(folder: Path, out: Path) -> None:
 
 
 def find(folder: Path, prefix: str, out: Path) -> list[Photo]:
-    """All regular files below ``folder``, in order of their keys ``prefix`` + relative path.
+    """All photos below ``folder``, in order of their keys ``prefix`` + relative path.
 
-    A link counts as what it leads to, if that is a file. What lies in ``out``, the folder that the
+    A photo is a regular file whose name ends as one, whatever is in it (a LICENSE is none). A link counts as what it leads to, if that is a file. What lies in ``out``, the folder that the
     demo writes to, is left out. Raises :class:`DemoError`.
     """
     root, spared = folder.resolve(), out.resolve()
     found: list[Photo] = []
     for where, below, names in os.walk(root, onerror=_unreadable):
         below[:] = [name for name in below if Path(where, name) != spared]
-        paths = [Path(where, name) for name in names]
+        paths = [Path(where, name) for name in names if name.lower().endswith(SUFFIXES)]
         found += [Photo(_key(prefix, path, root), path) for path in paths if path.is_file()]
     if not found:
-        raise DemoError(f"--photos {folder} has no files in it: name a folder with photos in it")
+        raise DemoError(
+            f"--photos {folder} has no photos in it ({', '.join(SUFFIXES)}): name another folder"
+        )
     return sorted(found, key=lambda photo: photo.key)
 
 

@@ -14,13 +14,13 @@ from demo.fruit import SPECIES, Field, Species, noise, rgb, smooth
 SIDE = 320  # pixels
 SEED = 20_240_607
 
-_TABLES = (
-    (0.62, 0.48, 0.33),  # oak
-    (0.76, 0.66, 0.52),  # beech
-    (0.80, 0.79, 0.76),  # linen
-    (0.58, 0.62, 0.66),  # slate
-    (0.68, 0.72, 0.76),  # tin
-    (0.85, 0.82, 0.75),  # paper
+_TABLES = (  # of like brightness: in the sample, fruit shall make the difference
+    (0.70, 0.59, 0.45),  # oak
+    (0.74, 0.66, 0.54),  # beech
+    (0.72, 0.71, 0.67),  # linen
+    (0.60, 0.65, 0.70),  # slate
+    (0.66, 0.70, 0.73),  # tin
+    (0.75, 0.70, 0.61),  # paper
 )
 
 
@@ -50,7 +50,7 @@ def draw(species: Species, number: int) -> Image.Image:
         u, v = right * cosine + down * sine, down * cosine - right * sine
         height, colour = species.paint(u, v, generator)
         _place(picture[window], height * radius, colour, light, species.gloss)
-    picture *= rgb(generator, 1, 1, 1, 0.02) * generator.uniform(0.85, 1.1)  # the light's colour
+    picture *= rgb(generator, 1, 1, 1, 0.02) * generator.uniform(0.92, 1.06)  # the light's colour
     grain = generator.standard_normal(picture.shape, np.float32)
     picture += grain * generator.uniform(0.005, 0.025)
     image = Image.fromarray((picture.clip(0, 1) * 255).astype(np.uint8))

@@ -1,14 +1,14 @@
 """The service of the demo: ``python -m processor run --once``, as it runs anywhere, in a child."""
 
-import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -22,7 +22,6 @@ from processor.preflight import find_queue
 ROOT = Path(__file__).resolve().parent.parent
 GRACE_SECONDS = 5
 ASK_SECONDS = 2.0
-PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
 class ServiceProcess:
@@ -46,14 +45,13 @@ class ServiceProcess:
         }
         with self.log_file.open("wb") as log, self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "processor", "run", "--once"],
+                _guarded([sys.executable, "-m", "processor", "run", "--once"]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=errors,
                 cwd=ROOT,
                 env=os.environ | elsewhere,
                 start_new_session=True,  # Ctrl-C is for us to handle
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
         self._reader: IO[bytes] = self.log_file.open("rb")
         self._rest = b""
@@ -140,6 +138,10 @@ def _send(process: psutil.Process, number: int) -> None:
         return
 
 
-def _die_with_parent() -> None:
-    """Let Linux end the service if the demo itself is killed: its AWS would be gone, too."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def _guarded(command: Sequence[str]) -> list[str]:
+    """Where util-linux is there, the kernel ends the service if the demo itself is killed.
+
+    Otherwise it would wait for ever for an AWS that is gone.
+    """
+    guard = shutil.which("setpriv")
+    return [guard, "--pdeathsig", "KILL", *command] if guard else list(command)

@@ -8,14 +8,15 @@ from demo.errors import DemoError
 from demo.photos import Photo, check, find
 
 
-def test_every_regular_file_gets_its_key(tmp_path):
+def test_every_photo_gets_its_key(tmp_path):
     folder, out = tmp_path / "photos", tmp_path / "out"
-    names = ["b.jpg", 'a/é +%20"$.png', "a/.hidden", "a/deep/er/no ending", "new\nline"]
+    names = ["b.jpg", 'a/é +%20"$.png', "a/.hidden.gif", "a/deep/er/LOUD.JPEG", "new\nline.webp"]
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"x")
-    os.mkfifo(folder / "pipe")
-    (folder / "dangling").symlink_to("nowhere")
+    (folder / "LICENSE").write_bytes(b"no photo")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "dangling.jpg").symlink_to("nowhere")
     (folder / "loop").symlink_to(folder)
     (folder / "link.jpg").symlink_to(folder / "b.jpg")
     found = find(folder, "photos/", out)
@@ -42,7 +43,7 @@ def test_folders_that_cannot_be_used(tmp_path):
         check(tmp_path, tmp_path / "x" / "..")
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DemoError, match="no files in it"):
+    with pytest.raises(DemoError, match="no photos in it"):
         find(empty, "photos/", tmp_path / "out")
 
 
