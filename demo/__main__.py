@@ -79,7 +79,7 @@ def _run(asked: argparse.Namespace, display: Display) -> None:
         )
         dropped = found or _sample(work / "photos", prefix, out, display)
         display.say(
-            f"{len(dropped):,} photos from {asked.photos or 'the demo itself, which drew them'}"
+            f"photos: {len(dropped):,} {f'from {asked.photos}' if asked.photos else 'drawn'}"
         )
         _configure(work, choice.setting, len(dropped))
         config = load()

@@ -34,8 +34,9 @@ def check(folder: Path, out: Path) -> None:
 def find(folder: Path, prefix: str, out: Path) -> list[Photo]:
     """All photos below ``folder``, in order of their keys ``prefix`` + relative path.
 
-    A photo is a regular file whose name ends as one, whatever is in it (a LICENSE is none). A link counts as what it leads to, if that is a file. What lies in ``out``, the folder that the
-    demo writes to, is left out. Raises :class:`DemoError`.
+    A photo is a regular file whose name ends as one, whatever is in it (a LICENSE is none). A link
+    counts as what it leads to, if that is a file. What lies in ``out``, the folder that the demo
+    writes to, is left out. Raises :class:`DemoError`.
     """
     root, spared = folder.resolve(), out.resolve()
     found: list[Photo] = []

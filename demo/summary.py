@@ -21,17 +21,20 @@ def table(
     rows = len(results.keys)
     service = sum(seconds[step] for step in ("service start", "features", "matrix"))
     steady = tally.steady_rate
-    speeds = [f"{tally.photos / service:.1f} from the service's start to its end"]
+    speeds = [f"{_rate(tally.photos / service)} from the service's start to its end"]
     if steady:
-        speeds.append(f"{steady:.1f} steady, after the first micro-batch")
+        speeds.append(f"{_rate(steady)} steady, after the first micro-batch")
     lines = [
         ("photos", f"{tally.photos:,} dropped into the bucket"),
         *_rejects(results),
-        ("features", f"{rows:,} rows × {results.columns:,}, {_size(results.feature_bytes)}"),
+        (
+            "features",
+            f"{_count(rows, 'row')} × {results.columns:,}, {_size(results.feature_bytes)}",
+        ),
         (
             "matrix",
-            f"{rows:,} rows × {len(results.variance)} components, which explain "
-            f"{results.variance.sum():.1%} of the variance",
+            f"{_count(rows, 'row')} × {_count(len(results.variance), 'component')} "
+            f"with {results.variance.sum():.1%} of the variance",
         ),
         ("network", results.model),
         (
@@ -74,6 +77,14 @@ def _rejects(results: Results) -> list[tuple[str, str]]:
 def _columns(lines: Sequence[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"  {name:<{width}}  {text}".rstrip() for name, text in lines)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _rate(photos_per_second: float) -> str:
+    return f"{photos_per_second:.{1 if photos_per_second >= 1 else 2}f}"
 
 
 def _size(count: int) -> str:

@@ -11,8 +11,8 @@ Options (Spark's option names are case-insensitive):
 ``queueUrl``                required  the queue; region, endpoint, credentials: the AWS chain
 ``maxFilesPerTrigger``      1000      object events in one micro-batch, at most 100,000
 ``maxBytesPerTrigger``      unlimited bytes of objects in one micro-batch, as the events state them
-``visibilityTimeoutSeconds``60        how soon a killed job's messages come back
-``receivers``               4         receiving threads under load
+``visibilityTimeoutSeconds``60        how soon a killed job's messages come back, at most 43,200
+``receivers``               4         receiving threads under load, at most 64
 =========================== ========= ==============================================================
 
 Delivery guarantee: at least once. A message is deleted after the micro-batch that contained it has
@@ -140,8 +140,9 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def stop(self) -> None:
         """Release what is not acknowledged. Called when Spark closes the connection."""
-        if self._inbox:
-            self._inbox.stop()
+        inbox = self._inbox  # kept until it has stopped: another thread may call this meanwhile
+        if inbox:
+            inbox.stop()
         self._inbox = None
 
     def _take(self, inbox: Inbox, limit: ReadLimit) -> list[Delivery]:

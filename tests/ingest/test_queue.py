@@ -467,6 +467,7 @@ def test_every_stop_returns_when_all_is_released(stack: DeployedStack, opened: O
     for stop in stops:
         stop.start()
     assert releasing.wait(60)
+    until(lambda: not any(thread.is_alive() for thread in inbox._threads))
     time.sleep(0.3)
     assert all(stop.is_alive() for stop in stops)
     go_on.set()

@@ -249,7 +249,7 @@ def test_available_now_waits_for_what_another_consumer_holds(
     stack: DeployedStack, opened: Opened
 ) -> None:
     send(stack, "a")
-    assert receive(stack, 5, hidden=3)
+    assert receive(stack, 5, hidden=2)
     reader = opened()
     reader.prepareForTriggerAvailableNow()
     end, rows = plan(reader, START)
@@ -477,7 +477,7 @@ def test_stop_in_the_middle_of_a_batch_gives_all_back(
     go_on.set()  # Spark waits for the function; what it is in the middle of, is not acknowledged
     stop.join()
     until(lambda: counts(stack) == (25, 0), seconds=30)  # though 60 s have not passed
-    psutil.wait_procs([process], timeout=30)
+    psutil.wait_procs([process], timeout=20)
     assert not process.is_running()
     assert counts(stack) == (25, 0)
 
