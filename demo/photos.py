@@ -11,7 +11,7 @@ from processor import files
 
 UPLOADERS = 4  # more only wait for each other: the embedded S3 answers one request at a time
 MAX_KEY_BYTES = 1024  # of S3
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".avif", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
