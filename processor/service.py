@@ -116,7 +116,10 @@ class Service:
             time.sleep(0.5)  # Spark asks the source for the next batch: this acknowledges the last
         else:
             log.warning("the micro-batch is not durable after %d s; its messages come back", grace)
-        query.stop()
+        try:
+            query.stop()
+        except Exception as error:  # the batch does not let itself be interrupted; the end does it
+            log.warning("the query did not stop: %s", cause_in(str(error)))
 
     def _handle(self, rows: DataFrame, batch_id: int) -> None:
         """Make one micro-batch durable. Spark may repeat it, with the same or other events."""

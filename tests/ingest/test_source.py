@@ -492,7 +492,7 @@ def test_what_a_killed_source_held_comes_back(stack: DeployedStack, started: Sta
 
     before = source_processes()
     first = Batches(hold_up)
-    options = {"maxFilesPerTrigger": 10, "visibilityTimeoutSeconds": 6}
+    options = {"maxFilesPerTrigger": 10, "visibilityTimeoutSeconds": 5}
     query = started(first, once=False, **options)
     assert inside.wait(60)
     (process,) = source_processes() - before
