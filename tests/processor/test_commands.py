@@ -10,9 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
@@ -280,6 +282,34 @@ def test_errors_are_one_line(site: Site, setting: str, value: str, words: tuple)
         site.settings["JAVA_HOME"] = ""
     site.settings[setting] = value
     assert_one_line(site.command("run", "--once"), *words)
+
+
+class Denies(BaseHTTPRequestHandler):
+    """An AWS that allows nothing."""
+
+    def answer(self) -> None:
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(0 if self.command == "HEAD" else len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = answer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("command", [("run", "--once"), ("refit",), ("status",), ("why", "k")])
+def test_no_permission_is_one_line(site: Site, command: tuple[str, ...]) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Denies) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        site.settings["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{server.server_port}"
+        done = site.command(*command)
+        server.shutdown()
+    assert_one_line(done, site.bucket, "no permission", "infra_scripts policy")
 
 
 def test_no_command_and_help(site: Site) -> None:
