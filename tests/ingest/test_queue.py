@@ -705,7 +705,7 @@ def test_an_outage_is_survived(
         relay.close()
         until(lambda: "cannot receive from" in caplog.text)
         assert not inbox.drained()
-        time.sleep(2)  # polls that were cut off have ended, and take no message with them
+        time.sleep(queue.LONG_POLL_SECONDS + 4)  # cut-off polls end by then, and take no message
         send(stack, "meanwhile")
         relay.open()
         assert keys(take_all(inbox, 1)) == ["meanwhile"]
