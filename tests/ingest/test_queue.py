@@ -663,11 +663,12 @@ class Relay:
     def open(self) -> None:
         listener = socket.create_server(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
-        self._open = [listener]
+        self._open.append(listener)
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def close(self) -> None:
-        for each in self._open:
+        while self._open:  # a connection accepted meanwhile is closed now, or by the next call
+            each = self._open.pop()
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
@@ -675,8 +676,10 @@ class Relay:
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
-                near, far = listener.accept()[0], socket.create_connection(self._target)
-                self._open += [near, far]
+                near = listener.accept()[0]
+                self._open.append(near)
+                far = socket.create_connection(self._target)
+                self._open.append(far)
                 for pair in ((near, far), (far, near)):
                     threading.Thread(target=self._pump, args=pair, daemon=True).start()
 
