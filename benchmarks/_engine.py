@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import config
-from processor import network
+from processor import engines
 from processor.__main__ import network_spec as spec_of  # the very network of the service
 from processor.images import decode
 
@@ -36,13 +36,12 @@ def main(paths_file: str, first: str, step: str, start_file: str) -> None:
             for path in paths
         ]
     )
-    loaded = network.load(spec)
-    loaded.features(pixels[: spec.batch_size])
+    loaded = engines.load(spec)
+    loaded.features(pixels[: loaded.batch_size])
     print("ready", flush=True)
     while not Path(start_file).exists():
         time.sleep(POLL_SECONDS)
-    for start in range(0, len(pixels), spec.batch_size):
-        loaded.features(pixels[start : start + spec.batch_size])
+    loaded.features(pixels)
     print(json.dumps({"photos": len(pixels), "ended_at": time.time()}), flush=True)
 
 

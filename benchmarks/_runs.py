@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks import _aws, _service
 from benchmarks._processes import BenchError, Child
 from infra_scripts.embedded import EmbeddedAws
-from processor.session import share_cores
+from processor.__main__ import network_spec  # as the service makes it
+from processor.machine import share_cores
 
 KERAS_BATCH = 32
 START_SECONDS = 300  # that a child may take before its first photo
@@ -68,8 +69,10 @@ class Runs:
 
     def engine(self) -> Measured:
         """The service's network in as many processes as the service has, pixels in memory."""
-        compute = _service.config_of(self.environment).compute
-        workers = min(share_cores(compute.workers, compute.threads)[0], len(self.subset))
+        config = _service.config_of(self.environment)
+        spec = network_spec(config, Path(config.service.work_dir))
+        shared, _ = share_cores(spec, config.compute.workers, config.compute.threads)
+        workers = min(shared, len(self.subset))
         go = self.scratch / "go"
         go.unlink(missing_ok=True)
         with ExitStack() as stack:

@@ -20,7 +20,10 @@ from config import ENVIRONMENT_PREFIX, Config, load
 from infra_scripts.embedded import EmbeddedAws
 
 WEIGHTS = "random:0"  # as costly as any; ImageNet's need a download
-CACHES = {"weights"}  # what a service that ran before has in its work_dir; more costly than big
+CACHES = {
+    "weights",
+    "compiled",
+}  # what a service that ran before has in its work_dir; more costly than big
 
 
 @dataclass(frozen=True, slots=True)

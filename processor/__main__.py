@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,15 +16,17 @@ from pyspark.sql import SparkSession
 import logs
 from config import Config, ConfigError, load
 from ingest.queue import connect
-from processor import report
+from processor import compiled, report
 from processor.batch import MicroBatches
+from processor.engines import default_engine
 from processor.extract import Recipe, extract_all
 from processor.images import PREPROCESSING, PREPROCESSING_FULL
+from processor.machine import cores, share_cores
 from processor.network import NetworkError, NetworkSpec
 from processor.preflight import PreflightError, cause_in, check_bucket, explain, find_queue
 from processor.reduce import Matrix, Policy
 from processor.service import Service, ServiceError
-from processor.session import JavaError, check_java, cores, share_cores, start
+from processor.session import JavaError, check_java, start
 from processor.store import FeatureStore, StoreError
 from processor.tables import CommitConflict
 from processor.weights import WeightsError, obtain
@@ -88,7 +91,7 @@ def _run(config: Config, asked: argparse.Namespace) -> int:
         max_pixels=config.images.max_pixels,
         reduced_decode=config.images.reduced_decode,
     )
-    workers, _ = share_cores(config.compute.workers, config.compute.threads)
+    workers, _ = share_cores(spec, config.compute.workers, config.compute.threads)
     sqs = connect(4)
     batches = MicroBatches(
         store,
@@ -136,21 +139,24 @@ def _why(config: Config, asked: argparse.Namespace) -> int:
 
 
 def network_spec(config: Config, work_dir: Path) -> NetworkSpec:
-    """The network that the configuration asks for; its weights are obtained if need be."""
+    """The network that the configuration asks for; its files are obtained if need be."""
     layer = config.model.layer
     weights = obtain(
         config.model.weights, include_top=layer == "fc2", cache_dir=work_dir / "weights"
     )
-    return NetworkSpec(
+    asked = config.model.engine
+    spec = NetworkSpec(
         weights_path=str(weights.path.resolve()),
         weights_digest=weights.digest,
         layer=layer,
         input_size=config.model.input_size,
-        engine=config.model.engine,
-        threads=share_cores(config.compute.workers, config.compute.threads)[1],
+        engine=default_engine() if asked == "auto" else asked,
         batch_size=config.model.batch_size,
         preprocessing=PREPROCESSING if config.images.reduced_decode else PREPROCESSING_FULL,
     )
+    _, threads = share_cores(spec, config.compute.workers, config.compute.threads)
+    spec = replace(spec, threads=threads)
+    return spec if spec.engine == "tensorflow" else compiled.obtain(spec, work_dir / "compiled")
 
 
 def _spark(config: Config, work_dir: Path) -> SparkSession:

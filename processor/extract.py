@@ -20,7 +20,7 @@ import pyarrow as pa
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 
-from processor import files, network, photos
+from processor import engines, files, photos
 from processor.containers import RejectedImage
 from processor.images import decode
 from processor.network import NetworkSpec
@@ -111,9 +111,11 @@ def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
     outcomes: list[Outcome] = []
     rows: list[_Looked] = []
     features: list[np.ndarray] = []
-    for batch in _batched(_look_ahead(works, recipe), recipe.network.batch_size, outcomes):
+    network = engines.load(recipe.network)
+    looked_at = _look_ahead(works, recipe, network.batch_size)
+    for batch in _batched(looked_at, network.batch_size, outcomes):
         pixels = np.stack([looked.pixels for looked in batch if looked.pixels is not None])
-        features.append(network.load(recipe.network).features(pixels))
+        features.append(network.features(pixels))
         rows += [replace(looked, pixels=None) for looked in batch]
     if not rows:
         return Extracted(None, tuple(outcomes))
@@ -136,9 +138,9 @@ def label_of(key: str, photos_prefix: str) -> str | None:
     return folders[-1] if folders else None
 
 
-def _look_ahead(works: Iterable[Work], recipe: Recipe) -> Iterator[_Looked]:
+def _look_ahead(works: Iterable[Work], recipe: Recipe, batch_size: int) -> Iterator[_Looked]:
     """Look at photos in threads, a bounded number ahead, in order."""
-    ahead = recipe.downloads + recipe.network.batch_size
+    ahead = recipe.downloads + batch_size
     waiting: deque[Future[_Looked]] = deque()
     with ThreadPoolExecutor(recipe.downloads, thread_name_prefix="look") as pool:
         queue = iter(works)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from processor.machine import cores
+
 ROOT = Path(__file__).resolve().parent.parent
 JAVA = (17, 21)
 
@@ -30,17 +32,6 @@ def check_java() -> None:
     if not found or int(found[1]) not in JAVA:
         said = (answer.stderr.splitlines() or ["nothing"])[0]
         raise JavaError(f"Spark needs Java 17 or 21, but {java} says {said}: {fix}")
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def share_cores(workers: int, threads: int) -> tuple[int, int]:
-    """Workers and threads of each: as asked, or (0) so that together they fill the cores once."""
-    workers = workers or max(1, cores() // 4)
-    return workers, threads or max(1, cores() // workers)
 
 
 def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:

@@ -12,20 +12,13 @@ Nothing here falls back: weights other than those asked for are an error. Tensor
 imported into this process; what only Keras can read is read by ``processor.weights_keras``.
 """
 
-import fcntl
 import hashlib
 import logging
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import boto3
 import numpy as np
@@ -33,6 +26,8 @@ from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from processor import child
+from processor.cache import alone, workshop
 from processor.weights_file import WeightsError, digest_of, layout, one_line, read, write
 
 __all__ = ["Weights", "WeightsError", "obtain"]
@@ -83,8 +78,7 @@ def obtain(weights: str, *, include_top: bool, cache_dir: Path) -> Weights:
         path = cache_dir.resolve() / name
         digest = _cached(path, include_top)
         if digest is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(path.parent):
+            with alone(path.parent):
                 digest = _cached(path, include_top) or _make(source, path, include_top)
     except OSError as error:
         raise WeightsError(
@@ -148,23 +142,13 @@ def _cached(path: Path, include_top: bool) -> str | None:
 
 
 def _make(source: _Source, path: Path, include_top: bool) -> str:
-    for abandoned in path.parent.glob("making-*"):  # by a process that was killed
-        shutil.rmtree(abandoned, ignore_errors=True)
     log.info("preparing %s", source.text)
-    with TemporaryDirectory(prefix="making-", dir=path.parent) as folder:
-        made = Path(folder) / path.name
+    with workshop(path.parent) as folder:
+        made = folder / path.name
         source.make(made)
         digest = digest_of(made, include_top=include_top)  # of what the disk has, not memory
         made.replace(path)
     return digest
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the kernel lets go of it when the process dies."""
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _random(seed: int, include_top: bool, target: Path) -> None:
@@ -199,28 +183,16 @@ def _convert(path: Path, include_top: bool, target: Path) -> None:
 
 def _by_keras(source: str, include_top: bool, target: Path) -> None:
     """Have ``processor.weights_keras`` write ``target``, in a process of its own."""
-    root = str(Path(__file__).resolve().parents[1])
-    search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     top = "top" if include_top else "notop"
-    done = subprocess.run(
-        [sys.executable, "-m", "processor.weights_keras", source, str(target), top],
-        env=os.environ | {"PYTHONPATH": search},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode == 0:
-        return
-    said = done.stdout.strip()
-    if done.returncode == 1 and said:
-        raise WeightsError(said)
-    last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-    raise WeightsError(
-        f"the process that reads {source} with Keras ended with status {done.returncode} ({last}): "
-        "give it memory (0.9 GB, with fc2 3 GB), or reinstall requirements.txt"
-    )
+    try:
+        child.run("processor.weights_keras", source, str(target), top)
+    except child.ChildError as error:
+        if error.reason:
+            raise WeightsError(error.reason) from error
+        raise WeightsError(
+            f"the process that reads {source} with Keras failed: {error}: give it memory (0.9 GB, "
+            "with fc2 3 GB), or reinstall requirements.txt"
+        ) from error
 
 
 def _download(bucket: str, key: str, sha256: str, target: Path) -> None:

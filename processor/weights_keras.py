@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from processor.network import import_keras
+from processor.engine_tensorflow import import_keras
 from processor.weights_file import WeightsError, layout, one_line, write
 
 IMAGENET = "imagenet"

@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor import network
+from processor import engines
+from processor.engine_tensorflow import import_keras
+from processor.engines import load
 from processor.images import PREPROCESSING, PREPROCESSING_FULL
-from processor.network import LAYERS, NetworkError, NetworkSpec, import_keras, load
+from processor.network import LAYERS, NetworkError, NetworkSpec
 from processor.weights import WeightsError, obtain
 from processor.weights_file import digest_of, layout, read, write
 
@@ -72,7 +74,7 @@ def by_keras(path, pixels, layer):
 def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     yield obtain("random:7", include_top=False, cache_dir=folder)
-    network._loaded.clear()
+    engines._loaded.clear()
     shutil.rmtree(folder)
 
 
@@ -110,7 +112,7 @@ def test_fc2_agrees_with_keras(tmp_path):
         assert difference(found, wanted).max() < 1e-5
         assert difference(found[1:], found[:-1]).min() > 1e-2
     finally:
-        network._loaded.clear()
+        engines._loaded.clear()
         gc.collect()
         shutil.rmtree(tmp_path)
 
@@ -169,8 +171,8 @@ def test_a_network_is_loaded_once_by_all_threads(pooled, monkeypatch):
         built.append(wanted)
         return object()
 
-    monkeypatch.setitem(network.ENGINES, "test", build)
-    monkeypatch.setattr(network, "_loaded", {})
+    monkeypatch.setitem(engines.ENGINES, "test", build)
+    monkeypatch.setattr(engines, "_loaded", {})
     wanted = replace(pooled, engine="test")
     threads = [threading.Thread(target=lambda: found.append(load(wanted))) for _ in range(8)]
     for each in threads:
@@ -189,7 +191,7 @@ def test_a_spec_that_travelled_finds_the_loaded_network(pooled):
 def test_weights_other_than_announced_are_refused(pooled):
     with pytest.raises(WeightsError, match=f"not {DIGEST}: delete the file"):
         load(replace(pooled, weights_digest=DIGEST))
-    assert replace(pooled, weights_digest=DIGEST) not in network._loaded
+    assert replace(pooled, weights_digest=DIGEST) not in engines._loaded
 
 
 def test_a_missing_weights_file_is_named(pooled):
@@ -233,7 +235,7 @@ print(threading.get_intra_op_parallelism_threads(), threading.get_inter_op_paral
 def test_what_others_write_during_the_import_is_passed_on():
     script = """
 import os
-from processor.network import _without_chatter
+from processor.engine_tensorflow import _without_chatter
 with _without_chatter():
     os.write(2, b"I0000 port.cc:153] oneDNN custom operations are on. And so on.\\nkept\\n")
     raise SystemExit(3)
@@ -310,7 +312,7 @@ def test_the_model_id_names_all_that_decides_features():
 
 
 def test_the_model_id_names_nothing_else(monkeypatch):
-    monkeypatch.setitem(network.ENGINES, "compiled", lambda _: None)
+    monkeypatch.setitem(engines.ENGINES, "compiled", lambda _: None)
     for changes in (
         {"weights_path": "elsewhere.npz"},
         {"engine": "compiled"},

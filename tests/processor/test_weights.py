@@ -18,7 +18,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from processor import weights
-from processor.network import import_keras
+from processor.engine_tensorflow import import_keras
 from processor.weights import Weights, WeightsError, obtain
 from processor.weights_file import digest_of, layout, read, write
 from processor.weights_keras import convert
