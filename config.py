@@ -57,7 +57,8 @@ class Queue(_Section):
 
 
 class Batch(_Section):
-    max_photos: int = Field(256, ge=1, le=100_000)
+    max_seconds: Positive = 20
+    max_photos: int = Field(2048, ge=1, le=100_000)
     max_bytes: Positive = 1_000_000_000
 
 
@@ -97,6 +98,7 @@ class Pca(_Section):
 
 class Service(_Section):
     work_dir: str = Field("work", min_length=1)
+    cache_dir: str = Field("work/cache", min_length=1)
     stop_grace_seconds: Count = 30
 
 

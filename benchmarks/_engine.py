@@ -24,7 +24,7 @@ POLL_SECONDS = 0.002
 def main(paths_file: str, first: str, step: str, start_file: str) -> None:
     settings = config.load()
     paths = json.loads(Path(paths_file).read_text(encoding="utf-8"))[int(first) :: int(step)]
-    spec = spec_of(settings, Path(settings.service.work_dir))
+    spec = spec_of(settings)
     pixels = np.stack(
         [
             decode(

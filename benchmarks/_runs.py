@@ -57,7 +57,7 @@ class Runs:
 
     def keras(self) -> Measured:
         """The plain loop, one process."""
-        cache = Path(self.environment["FRUITS_SERVICE__WORK_DIR"], "weights")
+        cache = Path(self.environment["FRUITS_SERVICE__CACHE_DIR"], "weights")
         weights = self.environment["FRUITS_MODEL__WEIGHTS"]
         arguments = [self._list(), str(self.input_size), weights, str(cache)]
         with self._child("_keras", arguments, "keras.out") as child:
@@ -70,7 +70,7 @@ class Runs:
     def engine(self) -> Measured:
         """The service's network in as many processes as the service has, pixels in memory."""
         config = _service.config_of(self.environment)
-        spec = network_spec(config, Path(config.service.work_dir))
+        spec = network_spec(config)
         shared, _ = share_cores(spec, config.compute.workers, config.compute.threads)
         workers = min(shared, len(self.subset))
         go = self.scratch / "go"

@@ -20,10 +20,6 @@ from config import ENVIRONMENT_PREFIX, Config, load
 from infra_scripts.embedded import EmbeddedAws
 
 WEIGHTS = "random:0"  # as costly as any; ImageNet's need a download
-CACHES = {
-    "weights",
-    "compiled",
-}  # what a service that ran before has in its work_dir; more costly than big
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +37,7 @@ def settings(work_dir: Path, input_size: int, defaults: Mapping[str, str]) -> di
         "FRUITS_MODEL__LAYER": "avg_pool",  # what bare Keras computes
         "FRUITS_MODEL__INPUT_SIZE": str(input_size),
         "FRUITS_SERVICE__WORK_DIR": str(work_dir),
+        "FRUITS_SERVICE__CACHE_DIR": str(work_dir.with_name("cache")),
         "FRUITS_LOGS__LEVEL": "INFO",
         "FRUITS_LOGS__CLOUDWATCH": "false",
     }
@@ -60,9 +57,7 @@ def config_of(environment: Mapping[str, str]) -> Config:
 def start(aws: EmbeddedAws, environment: Mapping[str, str], output: Path, *arguments: str) -> Child:
     """The service, without anything left of an earlier one but the network's files."""
     work_dir = Path(environment["FRUITS_SERVICE__WORK_DIR"])
-    for left in work_dir.glob("*"):
-        if left.name not in CACHES:
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    shutil.rmtree(work_dir, ignore_errors=True)
     return Child("processor", ["run", *arguments], aws.over(environment), output)
 
 

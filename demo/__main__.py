@@ -25,6 +25,7 @@ from infra_scripts.errors import InfraError
 from processor import report
 from processor.preflight import PreflightError, explain
 
+CACHE_DIR = Path(__file__).resolve().parent.parent / ".cache"  # the network's files, for next time
 PICTURE_FILE, LOG_FILE, TRACE_FILE = "map.png", "service.log", "demo-failure.txt"
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_SECONDS = 0.5  # between two looks at the service's log
@@ -74,7 +75,7 @@ def _run(asked: argparse.Namespace, display: Display) -> None:
         choice = weights.choose(
             asked.weights,
             include_top=config.model.layer == "fc2",
-            cache_dir=work / "weights",
+            cache_dir=Path(config.service.cache_dir, "weights"),
             say=display.say,
         )
         dropped = found or _sample(work / "photos", prefix, out, display)
@@ -128,6 +129,7 @@ def _configure(work: Path, setting: str, count: int) -> None:
         FRUITS_LOGS__LEVEL="INFO",
         FRUITS_LOGS__CLOUDWATCH="false",
     )
+    os.environ.setdefault("FRUITS_SERVICE__CACHE_DIR", str(CACHE_DIR))
     if count:
         os.environ.setdefault("FRUITS_BATCH__MAX_PHOTOS", str(batch_size(count)))
 

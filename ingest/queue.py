@@ -93,6 +93,8 @@ def connect(connections: int) -> Any:
 class Inbox:
     """Receives ahead of the consumer, up to ``capacity`` object events, and renews what it holds.
 
+    The consumer may change ``capacity`` at any time.
+
     ``receivers`` threads share the work under load; idle, a single long poll is open. A second thread
     renews every held message at half the visibility timeout from the moment it is received, until it
     is acknowledged or released.
@@ -106,7 +108,7 @@ class Inbox:
         self, queue_url: str, *, capacity: int, visibility_timeout_seconds: int, receivers: int
     ) -> None:
         self._url = queue_url
-        self._capacity = capacity
+        self.capacity = capacity
         self._visibility = visibility_timeout_seconds
         self._client = connect(receivers + 10)
         self._changed = threading.Condition()
@@ -215,7 +217,7 @@ class Inbox:
             if self._stopping.is_set():  # stop() ends that wait
                 return
             with self._changed:
-                full = sum(delivery.files for delivery in self._ready) >= self._capacity
+                full = sum(delivery.files for delivery in self._ready) >= self.capacity
                 if full:
                     self._changed.wait(1.0)
                     continue

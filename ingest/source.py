@@ -11,6 +11,7 @@ Options (Spark's option names are case-insensitive):
 ``queueUrl``                required  the queue; region, endpoint, credentials: the AWS chain
 ``maxFilesPerTrigger``      1000      object events in one micro-batch, at most 100,000
 ``maxBytesPerTrigger``      unlimited bytes of objects in one micro-batch, as the events state them
+``maxSecondsPerTrigger``    unlimited how long a micro-batch should take, judged by the one before it
 ``visibilityTimeoutSeconds``60        how soon a killed job's messages come back, at most 43,200
 ``receivers``               4         receiving threads under load, at most 64
 =========================== ========= ==============================================================
@@ -30,6 +31,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, MutableMapping, Sequence
 from datetime import UTC, datetime
 from types import FrameType
@@ -56,6 +58,7 @@ SCHEMA = (
     "event_name string not null, event_time timestamp not null, sequencer string, "
     "message_id string not null, sent_at timestamp not null, receive_count int not null"
 )
+FIRST_FILES = 64  # a micro-batch that is cut by time may have as many, whatever the rate
 IDLE_WAIT_SECONDS = 1.0  # how long a plan waits for a first message: idle, one call a second
 GOODBYE_SECONDS = 30  # for releasing messages once Spark has ended the process
 
@@ -93,10 +96,15 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._queue_url = options["queueUrl"]
         self._max_files = _whole(options, "maxFilesPerTrigger", 1000, most=100_000)
         self._max_bytes = _whole(options, "maxBytesPerTrigger", sys.maxsize, most=sys.maxsize)
+        self._max_seconds = _whole(options, "maxSecondsPerTrigger", sys.maxsize, most=sys.maxsize)
+        self._paced_files = self._max_files
+        if self._max_seconds < sys.maxsize:  # there is no rate to judge by yet
+            self._paced_files = min(self._max_files, FIRST_FILES)
         self._visibility = _whole(options, "visibilityTimeoutSeconds", 60, most=12 * 3600)
         self._receivers = _whole(options, "receivers", 4, most=64)
         self._inbox: Inbox | None = None
         self._handed_out: dict[int, Delivery] = {}  # by the offset that it ends
+        self._handed_out_at = 0.0
         self._until_drained = False
         self._parent = os.getppid()
 
@@ -116,9 +124,12 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def latestOffset(self, start: dict[str, int], limit: ReadLimit) -> dict[str, int]:
         """Acknowledge everything up to ``start``, then hand out what is there, within ``limit``."""
         inbox = self._open()
-        done = [offset for offset in self._handed_out if offset <= start["messages"]]
-        inbox.acknowledge([self._handed_out.pop(offset) for offset in done])
+        offsets = [offset for offset in self._handed_out if offset <= start["messages"]]
+        done = [self._handed_out.pop(offset) for offset in offsets]
+        self._pace(inbox, sum(each.files for each in done))
+        inbox.acknowledge(done)
         taken = self._take(inbox, limit)
+        self._handed_out_at = time.monotonic()
         last = max(self._handed_out, default=start["messages"])
         self._handed_out.update(enumerate(taken, last + 1))
         return {"messages": last + len(taken)}
@@ -145,6 +156,14 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             inbox.stop()
         self._inbox = None
 
+    def _pace(self, inbox: Inbox, files: int) -> None:
+        """Set the next micro-batch's size by the time that the last, of ``files``, took."""
+        if files:
+            seconds = time.monotonic() - self._handed_out_at
+            fitting = int(files / seconds * self._max_seconds) if seconds > 0 else self._max_files
+            self._paced_files = min(self._max_files, max(FIRST_FILES, fitting))
+        inbox.capacity = 2 * self._paced_files
+
     def _take(self, inbox: Inbox, limit: ReadLimit) -> list[Delivery]:
         max_files: int | None = self._max_files
         max_bytes: int | None = self._max_bytes
@@ -157,6 +176,8 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 max_files = limit.max_rows
             case ReadMaxBytes():
                 max_bytes = limit.max_bytes
+        if max_files is not None:
+            max_files = min(max_files, self._paced_files)
         while True:
             taken = inbox.take(
                 max_files=max_files, max_bytes=max_bytes, wait_seconds=IDLE_WAIT_SECONDS

@@ -19,7 +19,7 @@ from ingest.queue import connect
 from processor import compiled, report
 from processor.batch import MicroBatches
 from processor.engines import default_engine
-from processor.extract import Recipe, extract_all
+from processor.extract import Recipe, extract_all, warm_up
 from processor.images import PREPROCESSING, PREPROCESSING_FULL
 from processor.machine import cores, share_cores
 from processor.network import NetworkError, NetworkSpec
@@ -77,7 +77,7 @@ def _run(config: Config, asked: argparse.Namespace) -> int:
     if config.logs.cloudwatch:
         logs.to_cloudwatch(config.logs.group)
     work_dir = Path(config.service.work_dir)
-    spec = network_spec(config, work_dir)
+    spec = network_spec(config)
     uri = report.store_uri(config)
     store = FeatureStore(uri, spec.model_id, work_dir)
     session = _spark(config, work_dir)
@@ -101,7 +101,14 @@ def _run(config: Config, asked: argparse.Namespace) -> int:
             QueueUrl=queue_url, MessageBody=body, DelaySeconds=delay
         ),
     )
-    service = Service(config, session, batches, _matrix(config, session), queue_url)
+    service = Service(
+        config,
+        session,
+        batches,
+        _matrix(config, session),
+        queue_url,
+        lambda: warm_up(session.sparkContext, recipe, workers),
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     service.run(once=asked.once)
@@ -138,11 +145,12 @@ def _why(config: Config, asked: argparse.Namespace) -> int:
     return 0
 
 
-def network_spec(config: Config, work_dir: Path) -> NetworkSpec:
+def network_spec(config: Config) -> NetworkSpec:
     """The network that the configuration asks for; its files are obtained if need be."""
     layer = config.model.layer
+    cache_dir = Path(config.service.cache_dir)
     weights = obtain(
-        config.model.weights, include_top=layer == "fc2", cache_dir=work_dir / "weights"
+        config.model.weights, include_top=layer == "fc2", cache_dir=cache_dir / "weights"
     )
     asked = config.model.engine
     spec = NetworkSpec(
@@ -156,7 +164,7 @@ def network_spec(config: Config, work_dir: Path) -> NetworkSpec:
     )
     _, threads = share_cores(spec, config.compute.workers, config.compute.threads)
     spec = replace(spec, threads=threads)
-    return spec if spec.engine == "tensorflow" else compiled.obtain(spec, work_dir / "compiled")
+    return spec if spec.engine == "tensorflow" else compiled.obtain(spec, cache_dir / "compiled")
 
 
 def _spark(config: Config, work_dir: Path) -> SparkSession:

@@ -74,9 +74,9 @@ class NcnnNetwork:
 
     def _head(self, maps: np.ndarray) -> np.ndarray:
         """Block 5's pooling, and the layer asked for: (n, dimension)."""
-        channels, count, height, width = maps.shape
-        even = maps[:, :, : height // 2 * 2, : width // 2 * 2]
-        pooled = even.reshape(channels, count, height // 2, 2, width // 2, 2).max(axis=(3, 5))
+        _, count, height, width = maps.shape
+        pooled = np.maximum(maps[..., : width - 1 : 2], maps[..., 1::2])
+        pooled = np.maximum(pooled[:, :, : height - 1 : 2], pooled[:, :, 1::2])
         match self._spec.layer:
             case "avg_pool":
                 return pooled.mean(axis=(2, 3)).T

@@ -7,6 +7,7 @@ photo arrive with, its last one finds the final state.
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _decoding = threading.Semaphore(2)  # a hostile photo may take 16 bytes a pixel; not all at once
 WORKER_DIED = "Python worker exited unexpectedly"
+TOGETHER_SECONDS = 0.1  # long enough that no worker gets two of the tasks that warm up
 MAX_KILLERS = 3  # photos that kill a worker before the machine, not they, is blamed
 
 
@@ -73,6 +75,19 @@ def extract_all(
         return rdd.map(lambda share: extract(share, recipe)).collect()
 
     return isolate(works, job, workers)
+
+
+def warm_up(context: SparkContext, recipe: Recipe, workers: int) -> None:
+    """Have ``workers`` workers load the network, if they have not, and stay for another minute.
+
+    Spark ends workers that had nothing to do for a minute; then a photo would wait for new ones.
+    """
+
+    def load(_: int) -> None:
+        engines.load(recipe.network)
+        time.sleep(TOGETHER_SECONDS)
+
+    context.parallelize(range(workers), workers).foreach(load)
 
 
 def isolate(

@@ -7,6 +7,7 @@ again, and SQS delivers again what was not acknowledged.
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MATRIX_CHECK_SECONDS = 60.0  # how often to look without a batch that tells
 MATRIX_RETRY_SECONDS = 60.0
+WARM_SECONDS = 25.0  # Spark ends idle workers after 60
 
 
 class ServiceError(RuntimeError):
@@ -46,12 +48,14 @@ class Service:
         batches: MicroBatches,
         matrix: Matrix,
         queue_url: str,
+        warm_up: Callable[[], None],
     ) -> None:
         self._config = config
         self._session = session
         self._batches = batches
         self._matrix = matrix
         self._queue_url = queue_url
+        self._warm_up = warm_up
         self._stopping = threading.Event()
         self._moved = threading.Event()
         self._batch = threading.Lock()
@@ -66,6 +70,7 @@ class Service:
         upkeep = threading.Thread(target=self._keep_matrix, name="matrix", daemon=True)
         if not once:
             upkeep.start()
+        threading.Thread(target=self._keep_warm, name="warm", daemon=True).start()
         log.info("service started", extra={"queue": self._queue_url, "once": once})
         self._await(query)
         if once:
@@ -91,6 +96,7 @@ class Service:
             .option("queueUrl", self._queue_url)
             .option("maxFilesPerTrigger", str(config.batch.max_photos))
             .option("maxBytesPerTrigger", str(config.batch.max_bytes))
+            .option("maxSecondsPerTrigger", str(config.batch.max_seconds))
             .option("visibilityTimeoutSeconds", str(config.queue.visibility_timeout_seconds))
             .option("receivers", str(config.queue.receivers))
             .load()
@@ -132,6 +138,18 @@ class Service:
             except BaseException as error:
                 self._fault = error
                 raise
+
+    def _keep_warm(self) -> None:
+        """Have the workers load the network while Spark starts, and keep them when photos are rare."""
+        self._session.sparkContext.setLocalProperty("spark.scheduler.pool", "warm")
+        while not self._stopping.is_set():
+            try:
+                if not self._batch.locked():
+                    self._warm_up()
+            except Exception as error:
+                if not self._stopping.is_set():  # a micro-batch will meet the same, and tell
+                    log.warning("the workers do not get ready: %s", cause_in(str(error)))
+            self._stopping.wait(WARM_SECONDS)
 
     # ------------------------------------------------------------------ the matrix
 

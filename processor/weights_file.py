@@ -103,7 +103,7 @@ def _arrays(path: str | Path, *, include_top: bool) -> Iterator[tuple[str, np.nd
     except FileNotFoundError as error:
         raise WeightsError(
             f"there is no weights file {path} on this machine: start the service again, or put "
-            "work_dir where all workers see it"
+            "cache_dir where all workers see it"
         ) from error
     except _UNREADABLE as error:
         raise WeightsError(

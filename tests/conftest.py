@@ -1,6 +1,7 @@
 """Fixtures that all tests share: one embedded AWS and one Spark session a run."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
@@ -9,6 +10,12 @@ from infra_scripts.embedded import EmbeddedAws
 from processor import session
 
 pytest_plugins = ["tests.aws"]
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all services of the run keep weights and compiled networks."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob(
 
 # What only some files may import, and which.
 RESERVED = {
-    "tensorflow": {"processor/network.py", "processor/weights_keras.py"},
-    "keras": {"processor/network.py", "processor/weights_keras.py"},
+    "tensorflow": {"processor/engine_tensorflow.py"},
+    "keras": {"processor/engine_tensorflow.py"},
+    "ncnn": {"processor/engine_ncnn.py"},
     "deltalake": {"processor/tables.py", "processor/reduce.py", "processor/report.py"},
     "moto": {f"infra_scripts/embedded/{name}.py" for name in ("server", "queue", "events")},
     "config": {

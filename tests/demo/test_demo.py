@@ -121,14 +121,18 @@ def test_a_service_that_fails_says_why(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [log_file.name]
 
 
-def test_everything(tmp_path):
+def test_everything(tmp_path, cache_dir):
     """Photos of two folders and one that is none, through the real service."""
     photos, out = tmp_path / "photos", tmp_path / "out"
     for n, species in enumerate(SPECIES[:2] * 4):
         (photos / species.name).mkdir(parents=True, exist_ok=True)
         draw(species, n).save(photos / species.name / f"{n} +é.jpg")
     (photos / "notes.PNG").write_text("no photo")
-    environment = {"FRUITS_MODEL__INPUT_SIZE": "32", "TMPDIR": str(tmp_path / "tmp")}
+    environment = {
+        "FRUITS_MODEL__INPUT_SIZE": "32",
+        "FRUITS_SERVICE__CACHE_DIR": str(cache_dir),
+        "TMPDIR": str(tmp_path / "tmp"),
+    }
     (tmp_path / "tmp").mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "demo", "--photos", photos, "--out", out, "--weights", "random"],

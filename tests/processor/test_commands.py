@@ -44,7 +44,7 @@ ODD_KEYS = [
 class Site:
     """A deployed stack of its own, and the commands run on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cache_dir: Path) -> None:
         name = f"t{uuid.uuid4().hex[:12]}"
         self.bucket = name
         self.folder = folder
@@ -57,6 +57,7 @@ class Site:
             "FRUITS_MODEL__INPUT_SIZE": "32",
             "FRUITS_PCA__COMPONENTS": "3",
             "FRUITS_SERVICE__WORK_DIR": str(folder / "work"),
+            "FRUITS_SERVICE__CACHE_DIR": str(cache_dir),
             "FRUITS_LOGS__GROUP": f"/{name}",
         }
         self.s3 = boto3.client("s3")
@@ -134,9 +135,11 @@ class Site:
 
 
 @pytest.fixture
-def site(aws: EmbeddedAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(
+    aws: EmbeddedAws, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
     files.s3.cache_clear()
-    deployed = Site(tmp_path)
+    deployed = Site(tmp_path, cache_dir)
     with monkeypatch.context() as patch:
         for name, value in deployed.settings.items():
             patch.setenv(name, value)
