@@ -81,6 +81,10 @@ def _run(config: Config, asked: argparse.Namespace) -> int:
     uri = report.store_uri(config)
     store = FeatureStore(uri, spec.model_id, work_dir)
     session = _spark(config, work_dir)
+    if spec.compiled and config.spark.master:
+        session.sparkContext.addFile(
+            spec.compiled.path
+        )  # the workers of a cluster get it once each
     recipe = Recipe(
         bucket=config.storage.bucket,
         photos_prefix=config.storage.photos_prefix,

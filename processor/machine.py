@@ -46,12 +46,7 @@ def worker_bytes(spec: NetworkSpec) -> int:
 
 def _limits() -> list[int]:
     """``memory.max`` (and the softer ``memory.high``) of our control group and all above it."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    group = next((line.removeprefix("0::/") for line in lines if line.startswith("0::")), "")
-    folder = _CGROUPS / group
+    folder = _CGROUPS / _group()
     found = []
     for each in (folder, *folder.parents):
         for name in ("memory.max", "memory.high"):
@@ -62,3 +57,12 @@ def _limits() -> list[int]:
         if each == _CGROUPS:
             break
     return found
+
+
+def _group() -> str:
+    """The name of our control group (version 2), empty if there is none."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.removeprefix("0::/") for line in lines if line.startswith("0::")), "")

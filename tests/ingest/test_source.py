@@ -29,7 +29,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
 from infra_scripts.embedded import EmbeddedAws
-from ingest import queue
+from ingest import queue, source
 from ingest.events import ObjectEvent, message
 from ingest.queue import QueueError
 from ingest.source import SCHEMA, S3SqsDataSource, S3SqsStreamReader
@@ -204,6 +204,29 @@ def test_bytes_limit_every_batch(stack: DeployedStack, opened: Opened) -> None:
     inbox = reader._open()
     until(lambda: len(inbox._ready) == 9)
     assert reader.latestOffset(START, reader.getDefaultReadLimit()) == {"messages": 2}
+
+
+def test_a_batch_is_cut_to_the_time_it_may_take(
+    stack: DeployedStack, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "FIRST_FILES", 4)
+    send(stack, *(f"k{n}" for n in range(40)))
+    reader = opened(maxSecondsPerTrigger=1)
+    inbox = reader._open()
+    until(lambda: len(inbox._ready) == 40)
+    limit = reader.getDefaultReadLimit()
+    first = reader.latestOffset(START, limit)
+    assert first == {"messages": 4}  # no rate to judge by
+    assert inbox.capacity == 8
+    time.sleep(0.4)  # 4 files in 0.4 s: at most 10 in a second
+    second = reader.latestOffset(first, limit)
+    assert 4 <= second["messages"] - first["messages"] <= 10
+    time.sleep(4)  # slower than the least
+    third = reader.latestOffset(second, limit)
+    assert third["messages"] - second["messages"] == 4
+    fourth = reader.latestOffset(third, limit)  # at once: as many as there are
+    assert fourth == {"messages": 40}
+    assert inbox.capacity == 2000
 
 
 def test_nothing_there(opened: Opened) -> None:

@@ -1,6 +1,7 @@
 """The Spark step: photos that kill their worker, labels, and the bounds of a task."""
 
 import os
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -8,7 +9,9 @@ import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
-from processor.extract import MAX_KILLERS, isolate, label_of
+from processor import engines
+from processor.extract import MAX_KILLERS, Recipe, isolate, label_of, warm_up
+from processor.network import NetworkSpec
 from processor.outcomes import Extracted, Kind, Outcome, Work
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -53,6 +56,19 @@ def test_a_fault_of_ours_is_nobodys_reject(spark: SparkSession) -> None:
 def test_when_every_photo_kills_the_machine_is_blamed(spark: SparkSession) -> None:
     with pytest.raises(Py4JJavaError):
         run(spark, [f"killer{n}" for n in range(MAX_KILLERS + 1)])
+
+
+def test_workers_are_made_warm(spark: SparkSession, spec: NetworkSpec) -> None:
+    recipe = Recipe("b", "photos/", "s3://b/features", spec, 1, 1, 1, reduced_decode=True)
+    warm_up(spark.sparkContext, recipe, 2)
+
+    def loaded(_: int) -> tuple[int, bool]:
+        time.sleep(0.5)
+        return os.getpid(), spec in engines._loaded
+
+    workers = dict(spark.sparkContext.parallelize(range(2), 2).map(loaded).collect())
+    assert len(workers) == 2
+    assert all(workers.values())
 
 
 def test_no_work_is_no_job(spark: SparkSession) -> None:
