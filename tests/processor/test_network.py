@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import io
 import pickle
 import shutil
 import subprocess
@@ -15,11 +16,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from processor import engines
 from processor.engine_tensorflow import import_keras
 from processor.engines import load
-from processor.images import PREPROCESSING, PREPROCESSING_FULL
+from processor.images import PREPROCESSING, PREPROCESSING_FULL, decode
 from processor.ncnn_graph import write_weights
 from processor.network import LAYERS, CompiledFile, NetworkError, NetworkSpec
 from processor.weights import Weights, WeightsError, obtain
@@ -392,3 +394,26 @@ def test_the_model_id_names_nothing_else():
         {"batch_size": 64},
     ):
         assert spec(**changes).model_id == spec().model_id
+
+
+# Reduced decoding
+
+
+@pytest.mark.parametrize("size", [100, 224])
+def test_reduced_decoding_hardly_changes_features(tmp_path, weights, size):
+    """Of drawn photos as phones take them: 12 megapixels, fine texture, quality 90."""
+    loaded = load(ready(weights, tmp_path, "ncnn", input_size=size))
+    for seed in range(2):
+        small = Image.fromarray(photos(1, 256, seed)[0])
+        large = np.asarray(small.resize((4000, 3000), Image.Resampling.BICUBIC)).astype(np.int16)
+        grain = np.random.default_rng(seed).integers(-20, 20, large.shape, np.int16)
+        buffer = io.BytesIO()
+        Image.fromarray(np.clip(large + grain, 0, 255).astype(np.uint8)).save(
+            buffer, "JPEG", quality=90
+        )
+        reduced, full = (
+            loaded.features(decode(buffer.getvalue(), size, reduced_decode=each).pixels[None])[0]
+            for each in (True, False)
+        )
+        cosine = reduced @ full / np.linalg.norm(reduced) / np.linalg.norm(full)
+        assert cosine >= 0.999
