@@ -121,7 +121,7 @@ def _mask(count: int, pitch: int, height: int) -> np.ndarray:
 def _verified(file: CompiledFile) -> Path:
     """Where the file is on this machine, after a look at every byte of it."""
     path = Path(file.path)
-    if not path.exists():  # a worker of a cluster
+    if not path.exists() and SparkFiles._is_running_on_worker:  # of a cluster
         path = Path(SparkFiles.get(path.name))
     try:
         with path.open("rb") as opened:

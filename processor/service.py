@@ -73,8 +73,10 @@ class Service:
         threading.Thread(target=self._keep_warm, name="warm", daemon=True).start()
         log.info("service started", extra={"queue": self._queue_url, "once": once})
         self._await(query)
+        drained = not self._stopping.is_set()
+        self._stopping.set()
         if once:
-            if self._stopping.is_set():
+            if not drained:
                 raise ServiceError("stopped before the queue was drained; run it again")
             self._matrix.update(force=True)
         else:

@@ -226,6 +226,9 @@ def test_a_compiled_file_other_than_announced_is_refused(ncnn):
     other = replace(ncnn, compiled=replace(ncnn.compiled, sha256=DIGEST))
     with pytest.raises(NetworkError, match=f"not {DIGEST}: delete it and start"):
         load(other)
+    lost = replace(ncnn, compiled=replace(ncnn.compiled, path="no.ncnn"))
+    with pytest.raises(NetworkError, match=r"no compiled network no\.ncnn .*start the service"):
+        load(lost)
     with pytest.raises(ValueError, match="needs a compiled file"):
         load(replace(ncnn, compiled=None))
 
