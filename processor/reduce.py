@@ -14,7 +14,7 @@ import logging
 import math
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 from deltalake import DeltaTable
 from pyspark import RDD, Broadcast, SparkContext
 
-from processor import files, pca, schema, tables
+from processor import files, known, pca, schema, tables
 from processor.files import DataFile
 from processor.moments import Accumulator, Statistics
 from processor.pca import PCA
@@ -158,13 +158,7 @@ class Matrix:
         reason: str,
     ) -> tuple[str, PCA]:
         folder = f"{self._uri}features"
-        parts = self._shares(sorted(live)).mapPartitions(
-            lambda paths: [statistics_of(folder, paths)]
-        )
-        total: Statistics | None = None
-        for part in parts.toLocalIterator():
-            if part is not None:
-                total = part if total is None else total.merge(part)
+        total = known.statistics(self._uri, live, self._statistics)
         if total is None:
             raise ValueError(f"{folder} has no rows to fit a PCA to")
         now = datetime.now(UTC)
@@ -197,6 +191,18 @@ class Matrix:
             },
         )
         return name, model
+
+    def _statistics(self, paths: Collection[str]) -> Statistics | None:
+        """The statistics of some data files of features/, by Spark tasks; None without a row."""
+        folder = f"{self._uri}features"
+        parts = self._shares(sorted(paths)).mapPartitions(
+            lambda share: [statistics_of(folder, share)]
+        )
+        total: Accumulator | None = None
+        for part in parts.toLocalIterator():
+            if part is not None:
+                total = (total or Accumulator(len(part.mean))).merge(part)
+        return total.statistics() if total else None
 
     # ------------------------------------------------------------------ the matrix
 

@@ -59,6 +59,27 @@ def test_merging_is_exact_to_float64_rounding(order, left):
     np.testing.assert_allclose(mixed.scatter, straight.scatter, rtol=0, atol=1e-13 * scale)
 
 
+@light
+@given(cut=st.integers(0, 300), mean=st.sampled_from([0.0, 1000.0]))
+def test_taking_rows_away_is_the_inverse_of_merging(cut, mean):
+    rows = sample(300, 6, mean=mean)
+    part, rest = Statistics.of(rows[:cut]), Statistics.of(rows[cut:])
+    left = (part + rest).without(part)
+    assert left.count == rest.count
+    np.testing.assert_allclose(left.mean, rest.mean, rtol=1e-10, atol=1e-10)
+    scale = np.abs((part + rest).scatter).max()
+    np.testing.assert_allclose(left.scatter, rest.scatter, rtol=0, atol=1e-12 * scale)
+    np.testing.assert_array_equal(left.scatter, left.scatter.T)
+
+
+def test_only_a_part_can_be_taken_away():
+    few, many = Statistics.of(sample(5, 3)), Statistics.of(sample(6, 3))
+    with pytest.raises(ValueError, match="cannot take 6 rows from 5"):
+        few.without(many)
+    with pytest.raises(ValueError, match="cannot take 4 columns from 3"):
+        few.without(Statistics.empty(4))
+
+
 def test_no_rows_change_nothing():
     some = Statistics.of(sample(50, 4))
     for same in (some + Statistics.empty(4), Statistics.of(sample(0, 4)) + some):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Collection
 from pathlib import Path
 
 import boto3
@@ -10,7 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 from sklearn.decomposition import PCA as SklearnPCA
 
-from processor import reduce, tables
+from processor import known, reduce, tables
+from processor.moments import Statistics
 from processor.network import NetworkSpec
 from processor.reduce import Matrix, Policy
 from tests.processor.conftest import photo
@@ -138,6 +140,44 @@ def test_refits_when_asked_and_when_due(world: World, spark: SparkSession) -> No
             assert "s old" in update.refit
             return
         put(world, 11)
+
+
+def test_a_refit_reads_only_what_changed(
+    world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[str]] = []
+    read = Matrix._statistics
+
+    def spy(self: Matrix, paths: Collection[str]) -> Statistics | None:
+        asked.append(set(paths))
+        return read(self, paths)
+
+    monkeypatch.setattr(Matrix, "_statistics", spy)
+
+    def live() -> set[str]:
+        table = tables.open_table(f"s3://{world.bucket}/features")
+        assert table
+        return tables.paths(table)
+
+    put(world, *range(6))
+    put(world, *range(6, 20))
+    reduced = matrix(world, spark)
+    reduced.update()
+    before = live()
+    assert asked == [before]
+    put(world, 20)
+    world.handle(world.put("photos/L1/1.jpg", photo(50)), world.remove("photos/L2/2.jpg"))
+    reduced.update(force=True)
+    assert asked[1:] == [before - live(), live() - before]
+    kept = known.load(f"s3://{world.bucket}/")
+    assert kept
+    assert kept.files == live()
+    rows = np.array([row["features"] for row in world.features().values()], np.float64)
+    np.testing.assert_allclose(kept.statistics.mean, rows.mean(axis=0), rtol=1e-6)
+    centred = rows - rows.mean(axis=0)
+    scatter = centred.T @ centred
+    np.testing.assert_allclose(kept.statistics.scatter, scatter, atol=1e-6 * np.abs(scatter).max())
+    assert_whole(world)
 
 
 def test_a_share_of_variance_and_whitening(world: World, spark: SparkSession) -> None:
