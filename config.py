@@ -94,6 +94,7 @@ class Pca(_Section):
     interval_seconds: Count = 3600
     growth_photos: Count = 10_000
     growth_share: float = Field(0.1, ge=0.0, strict=False)
+    least_captured: float = Field(0.98, ge=0.0, le=1.0, strict=False)
 
 
 class Service(_Section):

@@ -184,6 +184,7 @@ def _matrix(config: Config, session: SparkSession) -> Matrix:
         wanted.interval_seconds,
         wanted.growth_photos,
         wanted.growth_share,
+        wanted.least_captured,
     )
     return Matrix(report.store_uri(config), policy, session.sparkContext, cores())
 

@@ -15,7 +15,7 @@ import math
 import secrets
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 MIRRORS = "features"  # the application whose version says which features the matrix mirrors
 READ_ROWS = 4096
 SPARE_AXES = 8  # fitted beyond the wanted ones, so that near-equal axes at the cut stay put
+LOOK_SHARE = (
+    0.01  # of the photos come or gone, before it is worth asking whether the axes still fit
+)
 MAX_CONFLICTS = 20
 
 
@@ -49,6 +52,7 @@ class Policy:
     interval_seconds: int
     growth_photos: int
     growth_share: float
+    least_captured: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Matrix:
         self._context = context
         self._parallelism = parallelism
         self._model: tuple[str, PCA] | None = None
+        self._looked_at = ("", 0)  # the model and the photos when its axes were last judged
 
     def update(self, *, force: bool = False) -> Update | None:
         """Refit if due (or ``force``), then bring the matrix to the newest features.
@@ -104,7 +109,7 @@ class Matrix:
         photos = tables.rows(features)
         reduced = tables.open_table(f"{self._uri}reduced")
         previous = self._current_model(reduced)
-        reason = "on demand" if force else self._due(previous, photos, features.version())
+        reason = "on demand" if force else self._due(previous, features, live, photos)
         if photos == 0:
             reason = None
         if reason:
@@ -130,11 +135,13 @@ class Matrix:
             self._model = (name, body) if body else None
         return self._model
 
-    def _due(self, current: tuple[str, PCA] | None, photos: int, version: int) -> str | None:
+    def _due(
+        self, current: tuple[str, PCA] | None, features: DeltaTable, live: set[str], photos: int
+    ) -> str | None:
         """Why a refit is due, or None."""
         if current is None:
             return "no model"
-        model = current[1]
+        name, model = current
         about = model.about
         asked = f"{self._policy.components}, whiten {self._policy.whiten}"
         if about["asked"] != asked:
@@ -145,10 +152,24 @@ class Matrix:
         if self._policy.growth_share and changed >= self._policy.growth_share * model.n_samples_:
             return f"{changed / model.n_samples_:.1%} of the fitted photos came or went"
         age = (datetime.now(UTC) - datetime.fromisoformat(about["fitted_at"])).total_seconds()
-        moved = version != int(about["features_version"])
+        moved = features.version() != int(about["features_version"])
         if moved and 0 < self._policy.interval_seconds <= age:
             return f"the fit is {age:.0f} s old"
-        return None
+        return self._outgrown(name, model, live, photos)
+
+    def _outgrown(self, name: str, model: PCA, live: set[str], photos: int) -> str | None:
+        """Why the axes no longer fit the photos, if so; looked into after each hundredth of growth."""
+        if self._looked_at[0] != name:
+            self._looked_at = (name, model.n_samples_)
+        grown = abs(photos - self._looked_at[1]) >= LOOK_SHARE * model.n_samples_
+        if not (self._policy.least_captured and photos and grown):
+            return None
+        total = known.statistics(self._uri, live, self._statistics)
+        self._looked_at = (name, photos)
+        captured = model.captured(total) if total else 1.0
+        if captured >= self._policy.least_captured:
+            return None
+        return f"the axes hold {captured:.2%} of the variance that as many could hold"
 
     def _fit(
         self,
@@ -177,6 +198,8 @@ class Matrix:
         else:
             model = pca.fit(total, wanted, whiten=whiten, about=about)
             model = pca.align(model, previous[1]) if previous else model
+        moved = _moved(model, previous[1]) if previous else {}
+        model = replace(model, about={**model.about, **moved})
         name = f"{now:%Y%m%dT%H%M%S}-v{features.version()}-{secrets.token_hex(3)}"
         write_model(self._uri, name, model)
         log.info(
@@ -188,6 +211,7 @@ class Matrix:
                 "explained_variance": round(float(model.explained_variance_ratio_.sum()), 6),
                 "features_version": features.version(),
                 "model": name,
+                **moved,
             },
         )
         return name, model
@@ -291,6 +315,14 @@ def projected(
             axes = [pa.array(np.ascontiguousarray(axis)) for axis in coordinates]
             parts.append(pa.record_batch([batch["key"], batch["label"], *axes], schema=columns))
         yield files.write(target, pa.Table.from_batches(parts), path=f"{name}/{path}")
+
+
+def _moved(model: PCA, previous: PCA) -> dict[str, str]:
+    """How far a refit went, for the log and the model's record; see :class:`processor.pca.Drift`."""
+    if len(model.mean_) != len(previous.mean_):
+        return {}
+    found = asdict(pca.drift(model, previous))
+    return {f"drift_{name}": f"{value:.3g}" for name, value in found.items()}
 
 
 def read_model(uri: str, name: str) -> PCA | None:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import boto3
@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA as SklearnPCA
 from processor import known, reduce, tables
 from processor.moments import Statistics
 from processor.network import NetworkSpec
-from processor.reduce import Matrix, Policy
+from processor.reduce import Matrix, Policy, Update
 from tests.processor.conftest import photo
 from tests.processor.test_batch import World
 
@@ -140,6 +140,48 @@ def test_refits_when_asked_and_when_due(world: World, spark: SparkSession) -> No
             assert "s old" in update.refit
             return
         put(world, 11)
+
+
+def test_axes_that_no_longer_fit_are_refitted(world: World, spark: SparkSession) -> None:
+    put(world, *range(12))
+    uri = f"s3://{world.bucket}/"
+
+    def update(least_captured: float) -> Update | None:
+        policy = Policy(3, False, 0, 0, 0.0, least_captured)
+        return Matrix(uri, policy, spark.sparkContext, 2).update()
+
+    update(0.9999)
+    assert update(0.9999) is None
+    put(world, *range(12, 30))
+    easy = update(0.01)
+    assert easy
+    assert easy.refit is None
+    put(world, 30)
+    strict = update(0.9999)
+    assert strict
+    assert "of the variance that as many could hold" in (strict.refit or "")
+    assert_whole(world)
+
+
+def test_a_refit_records_how_far_the_axes_moved(world: World, spark: SparkSession) -> None:
+    def about() -> Mapping[str, str]:
+        table = tables.open_table(f"s3://{world.bucket}/reduced")
+        assert table
+        (name,) = {path.partition("/")[0] for path in tables.paths(table)}
+        model = reduce.read_model(f"s3://{world.bucket}/", name)
+        assert model
+        return model.about
+
+    put(world, *range(12))
+    reduced = matrix(world, spark)
+    reduced.update()
+    assert "drift_angle" not in about()
+    reduced.update(force=True)
+    assert float(about()["drift_angle"]) < 1e-6
+    put(world, *range(12, 20))
+    reduced.update(force=True)
+    assert float(about()["drift_angle"]) > 1e-3
+    assert float(about()["drift_movement"]) > 1e-3
 
 
 def test_a_refit_reads_only_what_changed(
