@@ -97,6 +97,11 @@ class Pca(_Section):
     least_captured: float = Field(0.98, ge=0.0, le=1.0, strict=False)
 
 
+class Upkeep(_Section):
+    interval_seconds: Count = 3600
+    retention_hours: int = Field(168, ge=24)
+
+
 class Service(_Section):
     work_dir: str = Field("work", min_length=1)
     cache_dir: str = Field("work/cache", min_length=1)
@@ -127,6 +132,7 @@ class Config(_Section):
     model: Model = Model()
     compute: Compute = Compute()
     pca: Pca = Pca()
+    upkeep: Upkeep = Upkeep()
     service: Service = Service()
     spark: Spark = Spark()
     logs: Logs = Logs()

@@ -29,6 +29,7 @@ from processor.service import Service, ServiceError
 from processor.session import JavaError, check_java, start
 from processor.store import FeatureStore, StoreError
 from processor.tables import CommitConflict
+from processor.upkeep import Upkeep
 from processor.weights import WeightsError, obtain
 
 log = logging.getLogger("processor")
@@ -111,6 +112,7 @@ def _run(config: Config, asked: argparse.Namespace) -> int:
         batches,
         _matrix(config, session),
         queue_url,
+        Upkeep(uri, config.upkeep.retention_hours, session.sparkContext),
         lambda: warm_up(session.sparkContext, recipe, workers),
     )
     for number in (signal.SIGTERM, signal.SIGINT):

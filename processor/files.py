@@ -94,6 +94,11 @@ def batches(folder: str, path: str, columns: Sequence[str], rows: int) -> Iterat
     return _open(folder, path).iter_batches(batch_size=rows, columns=columns)
 
 
+def merged(folder: str, paths: Sequence[str]) -> DataFile:
+    """One file with the rows of several; memory: twice their bytes."""
+    return write(folder, pa.concat_tables([read(folder, path) for path in paths]))
+
+
 def without(folder: str, path: str, keys: frozenset[str]) -> DataFile | None:
     """A copy of a file without the rows of ``keys``; None when no row would be left."""
     table = read(folder, path)

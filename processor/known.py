@@ -7,8 +7,8 @@ read once more.
 """
 
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from botocore.exceptions import ClientError
@@ -68,6 +68,14 @@ def statistics(uri: str, live: Collection[str], read: Reader) -> Statistics | No
         found = Known(names, everything)
     _save(uri, found)
     return found.statistics
+
+
+def renamed(uri: str, names: Mapping[str, str]) -> None:
+    """Files were merged, old names to new ones: the same rows, so what is known of them stays true."""
+    known = load(uri)
+    if known and known.files.issuperset(names):
+        now = known.files.difference(names).union(names.values())
+        _save(uri, replace(known, files=now))
 
 
 def load(uri: str) -> Known | None:

@@ -22,6 +22,7 @@ from ingest.source import S3SqsDataSource
 from processor.batch import MicroBatches
 from processor.preflight import cause_in
 from processor.reduce import Matrix
+from processor.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Service:
         batches: MicroBatches,
         matrix: Matrix,
         queue_url: str,
+        upkeep: Upkeep,
         warm_up: Callable[[], None],
     ) -> None:
         self._config = config
@@ -55,6 +57,7 @@ class Service:
         self._batches = batches
         self._matrix = matrix
         self._queue_url = queue_url
+        self._upkeep = upkeep
         self._warm_up = warm_up
         self._stopping = threading.Event()
         self._moved = threading.Event()
@@ -67,7 +70,7 @@ class Service:
         Raises :class:`ServiceError` or whatever broke a micro-batch.
         """
         query = self._start_query(once)
-        upkeep = threading.Thread(target=self._keep_matrix, name="matrix", daemon=True)
+        upkeep = threading.Thread(target=self._keep_tables, name="tables", daemon=True)
         if not once:
             upkeep.start()
         threading.Thread(target=self._keep_warm, name="warm", daemon=True).start()
@@ -153,20 +156,24 @@ class Service:
                     log.warning("the workers do not get ready: %s", cause_in(str(error)))
             self._stopping.wait(WARM_SECONDS)
 
-    # ------------------------------------------------------------------ the matrix
+    # ------------------------------------------------------------------ the tables
 
-    def _keep_matrix(self) -> None:
-        """Follow the features, in a scheduler pool of its own; a failure here never stops ingestion."""
+    def _keep_tables(self) -> None:
+        """Tend matrix and files, in a scheduler pool of its own; no failure here stops ingestion."""
         self._session.sparkContext.setLocalProperty("spark.scheduler.pool", "matrix")
+        tended_at = time.monotonic()
         while not self._stopping.is_set():
             self._moved.wait(MATRIX_CHECK_SECONDS)
             self._moved.clear()
             try:
+                if 0 < self._config.upkeep.interval_seconds < time.monotonic() - tended_at:
+                    tended_at = time.monotonic()
+                    self._upkeep.run()
                 self._matrix.update()
             except Exception:
                 if self._stopping.is_set():
                     return
-                log.exception("the matrix could not be updated; trying again later")
+                log.exception("the tables could not be kept up; trying again later")
                 self._stopping.wait(MATRIX_RETRY_SECONDS)
 
 

@@ -76,6 +76,23 @@ def paths(table: DeltaTable) -> set[str]:
     return set(pa.table(table.get_add_actions())["path"].to_pylist())
 
 
+def sizes(table: DeltaTable) -> dict[str, int]:
+    """Bytes of the table's live data files, by relative path."""
+    actions = pa.table(table.get_add_actions())
+    return dict(zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True))
+
+
+def vacuum(table: DeltaTable, retention_hours: int) -> int:
+    """Delete files older than ``retention_hours`` that the table does not need; how many.
+
+    Versions older than that can then not be read any more. Files that a running task has written and
+    nobody has committed yet look the same: the retention must be longer than any task.
+    """
+    return len(
+        table.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False, full=True)
+    )
+
+
 def rows(table: DeltaTable) -> int:
     """The number of rows, from the log alone."""
     return sum(pa.table(table.get_add_actions())["num_records"].to_pylist())
@@ -88,17 +105,19 @@ def commit(
     removed: Iterable[str],
     *,
     overwrite: bool = False,
+    data_change: bool = True,
     metadata: Mapping[str, Any] | None = None,
     transactions: Mapping[str, int] | None = None,
 ) -> None:
     """One transaction on exactly the version that ``table`` stands at; then ``table`` moves on.
 
     ``overwrite`` removes whatever ``added`` does not name and may change the schema. With nothing
-    added or removed it still writes a version. Raises :class:`CommitConflict`.
+    added or removed it still writes a version. Without ``data_change`` the same rows only lie in other
+    files, and who streams the table skips the version. Raises :class:`CommitConflict`.
     """
     now = int(time.time() * 1000)
-    actions: list[Any] = [_add_action(each, now) for each in added]
-    actions += [RemoveAction(path, data_change=True, deletion_timestamp=now) for path in removed]
+    actions: list[Any] = [_add_action(each, now, data_change) for each in added]
+    actions += [RemoveAction(path, data_change, deletion_timestamp=now) for path in removed]
     properties = CommitProperties(
         custom_metadata=dict(metadata or {}),
         max_commit_retries=0,  # a retry would keep what was planned on an older version
@@ -112,14 +131,14 @@ def commit(
     table.update_incremental()
 
 
-def _add_action(file: DataFile, now_ms: int) -> AddAction:
+def _add_action(file: DataFile, now_ms: int, data_change: bool) -> AddAction:
     stats = {
         "numRecords": file.rows,
         "minValues": {files.KEY: file.first_key},
         "maxValues": {files.KEY: file.last_key},
         "nullCount": {files.KEY: 0},
     }
-    return AddAction(file.path, file.size, {}, now_ms, True, json.dumps(stats))
+    return AddAction(file.path, file.size, {}, now_ms, data_change, json.dumps(stats))
 
 
 class KeyedTable:

@@ -1,0 +1,157 @@
+"""Upkeep: fewer files with the same rows, whatever happens meanwhile, and nothing needed deleted."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from processor import files, known, tables
+from processor.schema import FEATURES, REJECTS
+from processor.upkeep import MERGED_AT_ONCE, TARGET_BYTES, Upkeep, groups_of
+from tests.processor.conftest import photo
+from tests.processor.test_batch import World
+from tests.processor.test_reduce import assert_whole, matrix
+
+
+@pytest.fixture
+def world(bucket: str, spec, tmp_path: Path) -> World:
+    return World(bucket, spec, tmp_path)
+
+
+def upkeep(world: World, spark: SparkSession) -> Upkeep:
+    return Upkeep(f"s3://{world.bucket}/", 168, spark.sparkContext)
+
+
+def put_in_many_files(world: World, count: int) -> None:
+    for n in range(count):
+        world.handle(world.put(f"photos/L{n % 2}/{n}.jpg", photo(n)))
+
+
+def live_files(world: World, name: str = "features") -> set[str]:
+    table = tables.open_table(f"s3://{world.bucket}/{name}")
+    assert table
+    return tables.paths(table)
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), st.integers(0, 2 * TARGET_BYTES), max_size=60))
+def test_groups_are_full_alike_and_not_too_large(sizes: dict[str, int]) -> None:
+    groups = groups_of(sizes)
+    grouped = [path for group in groups for path in group]
+    assert len(set(grouped)) == len(grouped)
+    for group in groups:
+        of = [max(1, sizes[path]) for path in group]
+        assert len(group) == MERGED_AT_ONCE
+        assert max(of) <= min(of) * MERGED_AT_ONCE
+        assert sum(of) <= TARGET_BYTES
+
+
+def test_small_files_are_merged_and_nothing_else_changes(world: World, spark: SparkSession) -> None:
+    put_in_many_files(world, 2 * MERGED_AT_ONCE + 1)
+    reduced = matrix(world, spark)
+    reduced.update()
+    before, matrix_before = world.features(), assert_whole(world)
+    assert upkeep(world, spark).compact("features", FEATURES) == 2 * MERGED_AT_ONCE
+    assert len(live_files(world)) == 3
+    assert world.features() == before
+    kept = known.load(f"s3://{world.bucket}/")
+    assert kept
+    assert kept.files == live_files(world)  # a fit would read nothing
+    reduced.update()
+    assert assert_whole(world).keys() == matrix_before.keys()
+    assert len(live_files(world, "reduced")) == 3
+    assert upkeep(world, spark).compact("features", FEATURES) == 0
+    computed = len(world.computed)
+    again = [world.event(f"photos/L{n % 2}/{n}.jpg", "ObjectCreated:Put", None, 1) for n in (0, 1)]
+    world.handle(*again)
+    assert len(world.computed) == computed  # the index knows where the rows are now
+    world.handle(world.put("photos/L0/0.jpg", photo(50)), world.remove("photos/L1/1.jpg"))
+    world.assert_exactly_the_live_photos()
+
+
+def test_a_photo_replaced_meanwhile_is_not_brought_back(
+    world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_many_files(world, 2 * MERGED_AT_ONCE)
+    swap = Upkeep._swap
+    replaced = "photos/L0/0.jpg"
+
+    def late(self: Upkeep, *arguments):
+        world.handle(world.put(replaced, photo(50)))
+        return swap(self, *arguments)
+
+    monkeypatch.setattr(Upkeep, "_swap", late)
+    assert upkeep(world, spark).compact("features", FEATURES) == MERGED_AT_ONCE  # the other group
+    world.assert_exactly_the_live_photos()
+
+
+def test_merging_races_with_ingestion(world: World, spark: SparkSession) -> None:
+    put_in_many_files(world, MERGED_AT_ONCE)
+    ended = threading.Event()
+    faults: list[Exception] = []
+    merged: list[int] = []
+
+    def tend() -> None:
+        try:
+            while not ended.is_set():
+                merged.append(upkeep(world, spark).compact("features", FEATURES))
+        except Exception as error:
+            faults.append(error)
+
+    thread = threading.Thread(target=tend)
+    thread.start()
+    for n in range(2 * MERGED_AT_ONCE):
+        world.handle(
+            world.put(f"photos/new/{n}.jpg", photo(100 + n)),
+            world.put(f"photos/L{n % 2}/{n % MERGED_AT_ONCE}.jpg", photo(200 + n)),
+        )
+    ended.set()
+    thread.join()
+    assert not faults
+    world.assert_exactly_the_live_photos()
+    assert sum(merged) >= MERGED_AT_ONCE
+
+
+def test_rejects_are_merged_too(world: World, spark: SparkSession) -> None:
+    for n in range(MERGED_AT_ONCE):
+        world.handle(world.put(f"photos/{n}.jpg", b"bad"))
+    before = world.rejects()
+    assert upkeep(world, spark).compact("rejects", REJECTS) == MERGED_AT_ONCE
+    assert world.rejects() == before
+    world.handle(world.put("photos/0.jpg", photo(1)))
+    assert len(world.rejects()) == MERGED_AT_ONCE - 1
+
+
+def test_vacuum_deletes_what_no_version_needs(world: World, spark: SparkSession) -> None:
+    put_in_many_files(world, MERGED_AT_ONCE)
+    litter = files.write(f"s3://{world.bucket}/features", one_row(world))
+    old = live_files(world)
+    upkeep(world, spark).compact("features", FEATURES)
+    before = world.features()
+    upkeep(world, spark).run()
+    assert old | {litter.path} <= objects(world)  # within the retention
+    table = tables.open_table(f"s3://{world.bucket}/features")
+    assert table
+    assert tables.vacuum(table, 0) == len(old) + 1
+    assert objects(world) == live_files(world)
+    assert world.features() == before
+
+
+def test_nothing_to_tend(world: World, spark: SparkSession) -> None:
+    upkeep(world, spark).run()
+    assert upkeep(world, spark).compact("features", FEATURES) == 0
+
+
+def one_row(world: World):
+    table = tables.open_table(f"s3://{world.bucket}/features")
+    assert table
+    return files.read(f"s3://{world.bucket}/features", min(tables.paths(table)))
+
+
+def objects(world: World) -> set[str]:
+    """Parquet files that lie in the features' folder."""
+    listed = world.s3.list_objects_v2(Bucket=world.bucket, Prefix="features/")["Contents"]
+    names = {each["Key"].removeprefix("features/") for each in listed}
+    return {name for name in names if name.endswith(".parquet")}
