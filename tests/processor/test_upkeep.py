@@ -102,16 +102,18 @@ def test_merging_races_with_ingestion(world: World, spark: SparkSession) -> None
 
     thread = threading.Thread(target=tend)
     thread.start()
-    for n in range(2 * MERGED_AT_ONCE):
-        world.handle(
-            world.put(f"photos/new/{n}.jpg", photo(100 + n)),
-            world.put(f"photos/L{n % 2}/{n % MERGED_AT_ONCE}.jpg", photo(200 + n)),
-        )
+    for n in range(500):
+        world.handle(world.put(f"photos/new/{n}.jpg", photo(100 + n)))
+        if n % 4 == 0:
+            old = n // 4 % MERGED_AT_ONCE
+            world.handle(world.put(f"photos/L{old % 2}/{old}.jpg", photo(200 + n)))
+        if n >= 12 and sum(merged) >= 2 * MERGED_AT_ONCE:
+            break
     ended.set()
     thread.join()
     assert not faults
     world.assert_exactly_the_live_photos()
-    assert sum(merged) >= MERGED_AT_ONCE
+    assert sum(merged) >= 2 * MERGED_AT_ONCE
 
 
 def test_rejects_are_merged_too(world: World, spark: SparkSession) -> None:
