@@ -41,3 +41,8 @@ def whole(least: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def sizes(text: str) -> list[int]:
+    """A type for argparse: input sizes of the network, separated by commas."""
+    return list(dict.fromkeys(whole(32)(each) for each in text.split(",")))

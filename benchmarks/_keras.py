@@ -1,4 +1,4 @@
-"""Bare Keras: the plain loop people write, in a process of its own; the peer of `pipeline`.
+"""Bare Keras: the plain loop people write, in a process of its own; a peer in `pipeline`.
 
 ``python -m benchmarks._keras PATHS SIZE WEIGHTS CACHE`` reads the photos of the JSON list in the file
 PATHS and prints one JSON object.
@@ -8,7 +8,9 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import keras
 import numpy as np
@@ -20,29 +22,35 @@ from processor.weights_file import read
 BATCH = 32  # what Keras' predict takes by default
 
 
-def main(paths_file: str, size: str, weights: str, cache: str) -> None:
-    paths = json.loads(Path(paths_file).read_text(encoding="utf-8"))
-    target = (int(size), int(size))
-    model = VGG16(weights=None, include_top=False, pooling="avg", input_shape=(*target, 3))
-    obtained = obtain(weights, include_top=False, cache_dir=Path(cache))
-    for name, array in read(obtained.path, include_top=False, digest=obtained.digest):
+def network(size: int, weights_path: str | Path, digest: str) -> Any:
+    """Keras' model with the weights of a file as ``processor.weights_file`` writes."""
+    model = VGG16(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
+    for name, array in read(weights_path, include_top=False, digest=digest):
         layer, part = name.split("/")
         getattr(model.get_layer(layer), part).assign(array)
+    return model
 
-    def features(batch: list[str]) -> np.ndarray:
-        images = [keras.utils.load_img(path, target_size=target) for path in batch]
-        arrays = np.stack([keras.utils.img_to_array(image) for image in images])
-        return model.predict(preprocess_input(arrays), verbose=0)
 
+def features(model: Any, size: int, batch: Sequence[str | IO[bytes]]) -> np.ndarray:
+    """What people write: photos, named or opened, become float32 (n, 512)."""
+    images = [keras.utils.load_img(photo, target_size=(size, size)) for photo in batch]
+    arrays = np.stack([keras.utils.img_to_array(image) for image in images])
+    return model.predict(preprocess_input(arrays), verbose=0)
+
+
+def main(paths_file: str, size: str, weights: str, cache: str) -> None:
+    paths = json.loads(Path(paths_file).read_text(encoding="utf-8"))
+    obtained = obtain(weights, include_top=False, cache_dir=Path(cache))
+    model = network(int(size), obtained.path, obtained.digest)
     # Whole batches only: a shorter one at the end would be traced anew.
     batches = [paths[at : at + BATCH] for at in range(0, len(paths), BATCH)]
     if len(batches) > 1 and len(batches[-1]) < BATCH:
         batches.pop()
-    features(batches[0])
+    features(model, int(size), batches[0])
     warm_at = time.time()
     began = time.perf_counter()
     for batch in batches:
-        features(batch)
+        features(model, int(size), batch)
     seconds = time.perf_counter() - began
     photos = sum(map(len, batches))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

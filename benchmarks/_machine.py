@@ -5,13 +5,14 @@ import platform
 import re
 import shutil
 import subprocess
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-PACKAGES = ("tensorflow", "keras", "pyspark", "deltalake", "pyarrow", "numpy", "pillow")
+from benchmarks._packages import installed
+
+PACKAGES = ("tensorflow", "keras", "pyspark", "deltalake", "pyarrow", "numpy", "pillow", "ncnn")
 
 
 def describe() -> dict[str, Any]:
@@ -25,7 +26,7 @@ def describe() -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "java": _java_version(),
-            **{name: version(name) for name in PACKAGES},
+            **installed(PACKAGES),
         },
     }
 

@@ -5,6 +5,7 @@ also when the process in between has ended.
 """
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -15,11 +16,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
+START_SECONDS = 300  # that a child may take before its first photo
 SAMPLE_SECONDS = 0.5  # a sample takes about 3 ms
 PSS_EVERY = 4  # samples; the kernel walks all pages for it
 
@@ -32,11 +34,16 @@ class Child:
     """``python -m MODULE …`` from the repository's root, with all its descendants.
 
     A context manager; what still runs of it afterwards is killed. Output goes to ``output``, stderr
-    to the same name with ``.err`` behind it.
+    to the same name with ``.err`` behind it. ``python`` may be that of another environment.
     """
 
     def __init__(
-        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], output: Path
+        self,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        output: Path,
+        python: str = sys.executable,
     ) -> None:
         self.output = output
         self.module = module
@@ -49,7 +56,7 @@ class Child:
         with output.open("wb") as out, self._errors.open("wb") as errors:
             self.started_at = time.time()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [python, "-m", module, *arguments],
                 cwd=ROOT,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -76,6 +83,16 @@ class Child:
             raise BenchError(
                 f"python -m {self.module} has not ended after {timeout_seconds:.0f} s: {self.said()}"
             ) from error
+
+    def finish(self, timeout_seconds: float) -> None:
+        """Wait for its end. BenchError unless that is a success."""
+        status = self.wait(timeout_seconds)
+        if status:
+            raise BenchError(f"python -m {self.module} ended with {status}: {self.said()}")
+
+    def told(self) -> dict[str, Any]:
+        """The JSON object that is its last line."""
+        return json.loads(self.output.read_text().splitlines()[-1])
 
     def terminate(self) -> None:
         """SIGTERM to the first process."""
@@ -138,6 +155,16 @@ class Child:
                 return False
 
         return [pid for pid in psutil.pids() if in_session(pid)]
+
+
+def await_ready(children: Sequence[Child]) -> None:
+    """Return when each has written the line "ready", its first. BenchError if one does not."""
+    deadline = time.time() + START_SECONDS
+    while not all(child.output.read_text().startswith("ready\n") for child in children):
+        failed = next((child for child in children if not child.running()), None)
+        if failed or time.time() > deadline:
+            raise BenchError(f"the engine did not start: {(failed or children[0]).said()}")
+        time.sleep(0.05)
 
 
 def _pss(pid: int) -> int:

@@ -1,21 +1,21 @@
-"""The runs that `pipeline` compares, each in processes of its own: bare Keras, service, engine."""
+"""The runs that `pipeline` compares, each in processes of its own: bare Keras, UDF, service, engine."""
 
 import json
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks import _aws, _service
-from benchmarks._processes import BenchError, Child
+from benchmarks._processes import START_SECONDS, BenchError, Child, await_ready
 from infra_scripts.embedded import EmbeddedAws
 from processor.__main__ import network_spec  # as the service makes it
-from processor.machine import share_cores
+from processor.machine import cores, share_cores
 
 KERAS_BATCH = 32
-START_SECONDS = 300  # that a child may take before its first photo
+UDF_WARM_UP = 8  # photos for each core
 SLOWEST_PHOTOS_PER_S = 0.5  # a child slower than this is given up
 
 
@@ -47,7 +47,7 @@ class ServiceMeasured(Measured):
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """One input size; ``photos`` go to the service, ``subset`` to its two peers."""
+    """One input size; ``photos`` go to the service, ``subset`` to its peers."""
 
     photos: list[Path]
     subset: list[Path]
@@ -62,10 +62,29 @@ class Runs:
         arguments = [self._list(), str(self.input_size), weights, str(cache)]
         with self._child("_keras", arguments, "keras.out") as child:
             self._end(child, len(self.subset) + KERAS_BATCH)
-            told = json.loads(child.output.read_text().splitlines()[-1])
+            told = child.told()
             rss = told["peak_rss_bytes"] / 1e6
             start_up = told["warm_at"] - child.started_at
             return Measured(told["photos_per_s"], start_up, rss, child.cpu_seconds())
+
+    def udf(self) -> Measured:
+        """Keras in Spark by ``predict_batch_udf``, from a local folder to local Parquet."""
+        cache = Path(self.environment["FRUITS_SERVICE__CACHE_DIR"], "weights")
+        weights = self.environment["FRUITS_MODEL__WEIGHTS"]
+        few = self.subset[: UDF_WARM_UP * cores()]
+        with TemporaryDirectory(prefix="udf-", dir=self.scratch) as folder:
+            here = Path(folder)
+            _link(self.subset, here / "photos")
+            _link(few, here / "few")
+            arguments = [folder, str(self.input_size), weights, str(cache)]
+            with self._child("_udf", arguments, "udf.out") as child:
+                self._end(child, len(few) + len(self.subset))
+                told = child.told()
+                if told["photos"] != len(self.subset):
+                    raise BenchError(f"the UDF wrote {told['photos']} of {len(self.subset)} photos")
+                rss = child.peak_rss_bytes / 1e6
+                start_up = told["warm_at"] - child.started_at
+                return Measured(told["photos_per_s"], start_up, rss, child.cpu_seconds())
 
     def engine(self) -> Measured:
         """The service's network in as many processes as the service has, pixels in memory."""
@@ -84,12 +103,12 @@ class Runs:
                 )
                 for n in range(workers)
             ]
-            self._await_ready(children)
+            await_ready(children)
             began = time.time()
             go.touch()
             for child in children:
                 self._end(child, len(self.subset))
-            told = [json.loads(child.output.read_text().splitlines()[-1]) for child in children]
+            told = [child.told() for child in children]
             seconds = max(each["ended_at"] for each in told) - began
             return Measured(
                 sum(each["photos"] for each in told) / seconds,
@@ -171,16 +190,12 @@ class Runs:
         return Child(f"benchmarks.{module}", arguments, self.environment, self.scratch / output)
 
     @staticmethod
-    def _await_ready(children: Sequence[Child]) -> None:
-        deadline = time.time() + START_SECONDS
-        while not all(child.output.read_text().startswith("ready\n") for child in children):
-            failed = next((child for child in children if not child.running()), None)
-            if failed or time.time() > deadline:
-                raise BenchError(f"the engine did not start: {(failed or children[0]).said()}")
-            time.sleep(0.05)
-
-    @staticmethod
     def _end(child: Child, photos: int) -> None:
-        status = child.wait(START_SECONDS + photos / SLOWEST_PHOTOS_PER_S)
-        if status:
-            raise BenchError(f"python -m {child.module} ended with {status}: {child.said()}")
+        child.finish(START_SECONDS + photos / SLOWEST_PHOTOS_PER_S)
+
+
+def _link(photos: list[Path], folder: Path) -> None:
+    """Make ``folder`` with a link to each of ``photos``, which may lie in several folders."""
+    folder.mkdir()
+    for number, path in enumerate(photos):
+        (folder / f"{number:06}{path.suffix}").symlink_to(path.resolve())

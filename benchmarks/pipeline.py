@@ -1,4 +1,4 @@
-"""Photos a second: the whole service against bare Keras and against its own engine alone.
+"""Photos a second: the whole service against Keras, bare and in Spark, and its own engine alone.
 
 Definitions and how to read the figures: benchmarks/README.md.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _machine, _photos, _service
-from benchmarks._command import carry_out, whole
+from benchmarks._command import carry_out, sizes, whole
 from benchmarks._runs import Measured, Runs, ServiceMeasured
 
 PREPARED = 16  # photos that each size's engine sees once before anything is timed
@@ -38,7 +38,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     print(_machine.lines(machine))
     print(
         f"{photos['count']} photos ({photos['source']}; median {photos['median_megapixels']} MP, "
-        f"{photos['median_kilobytes']} kB); Keras and the engine alone take {len(subset)} of them; "
+        f"{photos['median_kilobytes']} kB); its peers take {len(subset)} of them; "
         f"repeats: {asked.repeats}",
         flush=True,
     )
@@ -53,7 +53,12 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     found = {size: _repeats() for size in asked.sizes}
     for repeat in range(1, asked.repeats + 1):
         for runs in benches:
-            told = {"keras": runs.keras(), "service": runs.service(), "engine": runs.engine()}
+            told = {
+                "keras": runs.keras(),
+                "udf": runs.udf(),
+                "service": runs.service(),
+                "engine": runs.engine(),
+            }
             for name, measured in told.items():
                 found[runs.input_size][name].append(measured)
             rates = ", ".join(f"{name} {each.photos_per_s:.2f}" for name, each in told.items())
@@ -77,12 +82,13 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 
 
 def _repeats() -> dict[str, list[Any]]:
-    return {"keras": [], "service": [], "engine": []}
+    return {"keras": [], "udf": [], "service": [], "engine": []}
 
 
 def _summarise(size: int, found: dict[str, list[Any]], result: dict[str, Any]) -> None:
     """Print the table of one input size and put its medians into ``result``."""
     keras: list[Measured] = found["keras"]
+    udf: list[Measured] = found["udf"]
     engine: list[Measured] = found["engine"]
     service: list[ServiceMeasured] = found["service"]
 
@@ -92,15 +98,18 @@ def _summarise(size: int, found: dict[str, list[Any]], result: dict[str, Any]) -
 
     rows: dict[str, tuple[str, list[float]]] = {
         "keras_photos_per_s": ("bare Keras, photos/s", [each.photos_per_s for each in keras]),
+        "udf_photos_per_s": ("Keras by UDF, photos/s", [each.photos_per_s for each in udf]),
         "service_photos_per_s": ("service, photos/s", [each.photos_per_s for each in service]),
         "engine_photos_per_s": ("engine alone, photos/s", [each.photos_per_s for each in engine]),
         "service_over_keras": ("service : Keras", over(keras)),
+        "service_over_udf": ("service : Keras by UDF", over(udf)),
         "service_over_engine": ("service : engine alone", over(engine)),
         "service_end_to_end_photos_per_s": (
             "service end to end, photos/s",
             [each.end_to_end_photos_per_s for each in service],
         ),
         "keras_start_up_s": ("Keras start-up, s", [each.start_up_s for each in keras]),
+        "udf_start_up_s": ("Keras by UDF, start-up, s", [each.start_up_s for each in udf]),
         "service_started_s": ("service started after, s", [each.started_s for each in service]),
         "service_start_up_s": (
             "  first rows durable after, s",
@@ -124,6 +133,7 @@ def _summarise(size: int, found: dict[str, list[Any]], result: dict[str, Any]) -
         "peak_rss_mb": ("service, peak RSS, MB", [each.peak_rss_mb for each in service]),
         "peak_pss_mb": ("service, peak PSS, MB", [each.peak_pss_mb for each in service]),
         "keras_peak_rss_mb": ("Keras, peak RSS, MB", [each.peak_rss_mb for each in keras]),
+        "udf_peak_rss_mb": ("Keras by UDF, peak RSS, MB", [each.peak_rss_mb for each in udf]),
     }
     print(f"\n{size} px{'median':>34}   min – max")
     for name, (label, values) in rows.items():
@@ -131,10 +141,6 @@ def _summarise(size: int, found: dict[str, list[Any]], result: dict[str, Any]) -
         print(f"{label:<30}{middle:>10.2f}   {low:.2f} – {high:.2f}")
         result[f"{name}_{size}"] = round(middle, 3)
     print()
-
-
-def _sizes(text: str) -> list[int]:
-    return list(dict.fromkeys(whole(32)(each) for each in text.split(",")))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -158,11 +164,11 @@ def _parser() -> argparse.ArgumentParser:
         type=whole(0),
         default=256,
         metavar="N",
-        help="photos of these that Keras and the engine take; 0: all (default: %(default)s)",
+        help="photos of these that the peers take; 0: all (default: %(default)s)",
     )
     parser.add_argument(
         "--sizes",
-        type=_sizes,
+        type=sizes,
         default="224,100",
         metavar="PX,…",
         help="input sizes of the network (default: %(default)s)",

@@ -1,0 +1,73 @@
+"""Keras in Spark by ``predict_batch_udf``: what people write today; a peer in `pipeline`.
+
+``python -m benchmarks._udf FOLDER SIZE WEIGHTS CACHE`` reads the photos in FOLDER/few, to warm up, and
+in FOLDER/photos, writes Parquet into FOLDER, and prints one JSON object.
+"""
+
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from pyspark.ml.functions import predict_batch_udf
+from pyspark.sql import SparkSession
+from pyspark.sql.types import ArrayType, FloatType
+
+from processor.machine import cores
+from processor.weights import obtain
+
+BATCH = 32  # as bare Keras
+
+
+def main(folder: str, size: str, weights: str, cache: str) -> None:
+    obtained = obtain(weights, include_top=False, cache_dir=Path(cache))
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not whatever PATH calls python3
+    spark = (
+        SparkSession.builder.master(f"local[{cores()}]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.local.dir", folder)
+        .getOrCreate()
+    )
+    make = _maker(int(size), str(obtained.path), obtained.digest)
+    udf = predict_batch_udf(make, return_type=ArrayType(FloatType()), batch_size=BATCH)
+
+    def write(photos: str) -> str:
+        target = f"{folder}/{photos}.parquet"
+        frame = spark.read.format("binaryFile").load(f"{folder}/{photos}")
+        frame.select("path", udf("content").alias("features")).write.parquet(target)
+        return target
+
+    write("few")
+    warm_at = time.time()
+    began = time.perf_counter()
+    written = write("photos")
+    seconds = time.perf_counter() - began
+    photos = spark.read.parquet(written).count()
+    spark.stop()
+    result = {"photos": photos, "photos_per_s": photos / seconds, "warm_at": warm_at}
+    print(json.dumps(result))
+
+
+def _maker(size: int, weights_path: str, digest: str) -> Callable[[], Callable]:
+    def make() -> Callable[[np.ndarray], np.ndarray]:  # once in each Python worker
+        # Not at the top: TensorFlow is for the workers, the driver has no use for it.
+        from benchmarks._keras import features, network
+
+        model = network(size, weights_path, digest)
+
+        def predict(contents: np.ndarray) -> np.ndarray:
+            return features(model, size, [io.BytesIO(content) for content in contents])
+
+        return predict
+
+    return make
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
