@@ -47,7 +47,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         folder = scratch / str(size)
         folder.mkdir()
         environment = _service.settings(folder / "work", size, {})
-        benches.append(Runs(paths, subset, size, environment, folder))
+        benches.append(Runs(paths * asked.copies, subset, size, environment, folder))
         # Makes the network's files and warms the page cache; nobody's start-up should pay for it.
         replace(benches[-1], subset=subset[:PREPARED]).engine()
     found = {size: _repeats() for size in asked.sizes}
@@ -69,6 +69,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     result["peak_rss_mb"] = max(result[f"peak_rss_mb_{size}"] for size in asked.sizes)
     return result | {
         "photos": photos,
+        "copies": asked.copies,
         "subset": len(subset),
         "repeats": asked.repeats,
         "settings": {"FRUITS_MODEL__WEIGHTS": _service.WEIGHTS, **_service.overridden()},
@@ -158,6 +159,13 @@ def _parser() -> argparse.ArgumentParser:
         default=512,
         metavar="N",
         help="photos that the service takes, evenly spaced; 0: all of DIR (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--copies",
+        type=whole(1),
+        default=1,
+        metavar="N",
+        help="how often the service takes each, under other keys (default: %(default)s)",
     )
     parser.add_argument(
         "--subset",

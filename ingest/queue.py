@@ -30,6 +30,7 @@ from ingest.events import MalformedMessage, ObjectEvent, parse
 log = logging.getLogger(__name__)
 
 BATCH = 10  # SQS takes and gives at most ten messages a call
+LINGER_SECONDS = 0.5  # for a micro-batch to fill under load; each costs a second, whatever its size
 LONG_POLL_SECONDS = 10  # of 20 possible: a poll that is cut off may take messages with it
 MAX_HOLD_SECONDS = 12 * 3600 - 60  # SQS ends a message's invisibility 12 h after its receipt
 PROMPT_RETRIES = 10  # a queue without a dead-letter queue must not spin on a malformed message
@@ -135,10 +136,12 @@ class Inbox:
     ) -> list[Delivery]:
         """Next deliveries within both limits (at least one delivery), waiting for the first if need be.
 
-        Returns an empty list after ``wait_seconds`` without any. Raises :class:`QueueError`.
+        Under load it waits a moment longer, for as many as ``max_files``. Returns an empty list after
+        ``wait_seconds`` without any. Raises :class:`QueueError`.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._fault, wait_seconds)
+            self._changed.wait_for(lambda: self._are_enough(max_files), LINGER_SECONDS)
             if self._fault:
                 raise self._fault
             taken: list[Delivery] = []
@@ -154,6 +157,13 @@ class Inbox:
                 taken.append(self._ready.popleft())
             self._changed.notify_all()
             return taken
+
+    def _are_enough(self, wanted: int | None) -> bool:
+        """Whether no more than is ready need be waited for."""
+        if self._fault or self._stopping.is_set() or not self._under_load.is_set():
+            return True
+        ready = sum(delivery.files for delivery in self._ready)
+        return ready >= min(self.capacity, wanted if wanted is not None else self.capacity)
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """Delete the messages. What cannot be deleted comes back and is found to be done already."""

@@ -58,7 +58,7 @@ SCHEMA = (
     "event_name string not null, event_time timestamp not null, sequencer string, "
     "message_id string not null, sent_at timestamp not null, receive_count int not null"
 )
-FIRST_FILES = 64  # a micro-batch that is cut by time may have as many, whatever the rate
+FIRST_FILES = 128  # a micro-batch that is cut by time may have as many, whatever the rate
 IDLE_WAIT_SECONDS = 1.0  # how long a plan waits for a first message: idle, one call a second
 GOODBYE_SECONDS = 30  # for releasing messages once Spark has ended the process
 

@@ -210,6 +210,7 @@ def test_a_batch_is_cut_to_the_time_it_may_take(
     stack: DeployedStack, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "FIRST_FILES", 4)
+    monkeypatch.setattr(queue, "LINGER_SECONDS", 0.0)
     send(stack, *(f"k{n}" for n in range(40)))
     reader = opened(maxSecondsPerTrigger=1)
     inbox = reader._open()
