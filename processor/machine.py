@@ -28,7 +28,7 @@ def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[
     """Workers that run the network at a time, and threads of each: as asked, or (0) chosen.
 
     Together they fill the cores once. ncnn is fastest with a worker for each core (at 224 px one
-    worker with two threads reaches 0.93 of two with one), TensorFlow with few that have many
+    worker with two threads reaches 0.87 of two with one), TensorFlow with few that have many
     threads. There are no more workers than fit into memory.
     """
     if not workers:

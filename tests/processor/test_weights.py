@@ -101,7 +101,7 @@ def no_keras(monkeypatch):
     def refuse(*_arguments, **_options):
         raise AssertionError("Keras was run")
 
-    monkeypatch.setattr(weights.subprocess, "run", refuse)
+    monkeypatch.setattr(weights.child, "run", refuse)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ from pathlib import Path
 import processor.network
 from processor import weights
 if sys.argv[3] == "again":
-    weights.subprocess.run = None
+    weights.child.run = None
 found = weights.obtain(sys.argv[1], include_top=False, cache_dir=Path(sys.argv[2]))
 loaded = sorted({"tensorflow", "keras", "h5py"} & set(sys.modules))
 print(json.dumps([found.digest, str(found.path), loaded]))
@@ -479,7 +479,7 @@ def test_nan_is_refused_through_the_process_that_runs_keras(saved, tmp_path):
 
 def test_a_process_that_dies_is_reported(saved, tmp_path, monkeypatch):
     folder, _ = saved
-    monkeypatch.setattr(weights.sys, "executable", "/bin/false")
+    monkeypatch.setattr(weights.child.sys, "executable", "/bin/false")
     with pytest.raises(WeightsError, match=r"ended with status 1 \(it said nothing\)") as failure:
         obtain(str(folder / "plain.h5"), include_top=False, cache_dir=tmp_path)
     in_one_line(failure)
