@@ -95,6 +95,7 @@ class Pca(_Section):
     growth_photos: Count = 10_000
     growth_share: float = Field(0.1, ge=0.0, strict=False)
     least_captured: float = Field(0.98, ge=0.0, le=1.0, strict=False)
+    most_residual: float = Field(2.0, ge=0.0, strict=False)
 
 
 class Upkeep(_Section):

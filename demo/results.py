@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from demo.errors import DemoError
-from processor import files, reduce, tables
+from processor import files, models, tables
 from processor.schema import FEATURES
 
 FEATURES_FILE = "features.parquet"
@@ -70,7 +70,7 @@ def fetch(uri: str, state: Mapping[str, Any], dropped: Collection[str], out: Pat
             MATRIX_FILE: _csv_keys(out / MATRIX_FILE),
         },
     )
-    model = reduce.read_model(uri, state["reduced"]["model"])
+    model = models.read(uri, state["reduced"]["model"])
     if model is None:
         raise DemoError(f"the PCA model {state['reduced']['model']} is not in the bucket")
     axes = [matrix[name].to_numpy() for name in ("pc1", "pc2") if name in matrix.column_names]

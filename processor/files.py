@@ -6,8 +6,9 @@ whole under a name nobody used before, so a task that dies leaves at most litter
 
 import functools
 import io
+import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 KEY = "key"
 
@@ -72,14 +74,8 @@ def write(folder: str, table: pa.Table, *, path: str | None = None) -> DataFile:
         write_statistics=[KEY],
         store_schema=False,
     )
-    body = buffer.getbuffer()
-    if folder.startswith("s3://"):
-        bucket, prefix = split(folder)
-        s3().put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=buffer.getvalue())
-    else:
-        target = Path(folder, name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(body)
+    body = buffer.getvalue()
+    put(f"{folder}/{name}", body)
     bounds = pc.min_max(table[KEY])
     return DataFile(name, len(body), len(table), bounds["min"].as_py(), bounds["max"].as_py())
 
@@ -106,9 +102,60 @@ def without(folder: str, path: str, keys: frozenset[str]) -> DataFile | None:
     return write(folder, kept) if len(kept) else None
 
 
+def get(uri: str) -> bytes | None:
+    """The bytes of one object; None if there is none."""
+    if not uri.startswith("s3://"):
+        return Path(uri).read_bytes() if Path(uri).exists() else None
+    bucket, key = split(uri)
+    try:
+        return s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            return None
+        raise
+
+
+def put(uri: str, body: bytes) -> None:
+    """Write one object whole."""
+    if uri.startswith("s3://"):
+        bucket, key = split(uri)
+        s3().put_object(Bucket=bucket, Key=key, Body=body)
+        return
+    Path(uri).parent.mkdir(parents=True, exist_ok=True)
+    Path(uri).write_bytes(body)
+
+
+def upload(uri: str, local: Path, about: Mapping[str, str]) -> None:
+    """Replace one object by a CSV file of any size; readers find the old or the new one, whole.
+
+    ``about`` becomes the object's metadata (not on a local disk).
+    """
+    if not uri.startswith("s3://"):
+        Path(uri).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(local, uri)
+        return
+    bucket, key = split(uri)
+    extra = {"ContentType": "text/csv; charset=utf-8", "Metadata": dict(about)}
+    s3().upload_file(str(local), bucket, key, ExtraArgs=extra)
+
+
+def about(uri: str) -> dict[str, str]:
+    """What :func:`upload` was told about an object; nothing if there is none."""
+    if not uri.startswith("s3://"):
+        return {}
+    bucket, key = split(uri)
+    try:
+        return s3().head_object(Bucket=bucket, Key=key)["Metadata"]
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return {}
+        raise
+
+
 def _open(folder: str, path: str) -> pq.ParquetFile:
-    if folder.startswith("s3://"):
-        bucket, prefix = split(folder)
-        body = s3().get_object(Bucket=bucket, Key=f"{prefix}/{path}")["Body"].read()
-        return pq.ParquetFile(pa.BufferReader(body))
-    return pq.ParquetFile(Path(folder, path), memory_map=True)
+    if not folder.startswith("s3://"):
+        return pq.ParquetFile(Path(folder, path), memory_map=True)
+    body = get(f"{folder}/{path}")
+    if body is None:
+        raise FileNotFoundError(f"{folder}/{path}")
+    return pq.ParquetFile(pa.BufferReader(body))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from botocore.exceptions import ClientError
 
 from processor import files
 from processor.moments import Statistics, pack, unpack
@@ -19,6 +18,7 @@ from processor.moments import Statistics, pack, unpack
 log = logging.getLogger(__name__)
 
 _KIND = "known-statistics/1"
+_NAME = "models/statistics.npz"
 
 Reader = Callable[[Collection[str]], Statistics | None]  # of some files; None without a row
 
@@ -80,15 +80,12 @@ def renamed(uri: str, names: Mapping[str, str]) -> None:
 
 def load(uri: str) -> Known | None:
     """What is kept under the store's ``uri``; None if there is nothing of use."""
-    bucket, key = _place(uri)
+    body = files.get(f"{uri}{_NAME}")
     try:
-        return Known.from_bytes(files.s3().get_object(Bucket=bucket, Key=key)["Body"].read())
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
-            raise
+        return Known.from_bytes(body) if body is not None else None
     except ValueError as error:
         log.warning("the known statistics are of no use, reading all features: %s", error)
-    return None
+        return None
 
 
 def _changed(known: Known, live: frozenset[str], read: Reader) -> Known | None:
@@ -111,10 +108,4 @@ def _changed(known: Known, live: frozenset[str], read: Reader) -> Known | None:
 
 
 def _save(uri: str, known: Known) -> None:
-    bucket, key = _place(uri)
-    files.s3().put_object(Bucket=bucket, Key=key, Body=known.to_bytes())
-
-
-def _place(uri: str) -> tuple[str, str]:
-    bucket, prefix = files.split(uri)
-    return bucket, f"{prefix}models/statistics.npz"
+    files.put(f"{uri}{_NAME}", known.to_bytes())

@@ -6,53 +6,32 @@ names, whatever happened in between: new photos, replaced and removed ones, a co
 A refit is the same step with another model, where every counterpart is missing.
 
 Each step is one Delta transaction, which names the version of ``features/`` that the matrix mirrors
-(application ``features``). A reader sees the matrix before or after it.
+(application ``features``). A reader sees the matrix before or after it. ``reduced.csv`` follows each
+refit: one object, replaced whole.
 """
 
-import io
 import logging
-import math
-import secrets
-import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pa_csv
-from botocore.exceptions import ClientError
 from deltalake import DeltaTable
-from pyspark import RDD, Broadcast, SparkContext
 
-from processor import files, known, pca, schema, tables
-from processor.files import DataFile
+from processor import files, known, models, pca, reduce_tasks, schema, tables
+from processor.background import Background
+from processor.due import Policy, Strays
 from processor.moments import Accumulator, Statistics
 from processor.pca import PCA
+from processor.reduce_tasks import Projected
 from processor.tables import CommitConflict
 
 log = logging.getLogger(__name__)
 
 MIRRORS = "features"  # the application whose version says which features the matrix mirrors
-READ_ROWS = 4096
 SPARE_AXES = 8  # fitted beyond the wanted ones, so that near-equal axes at the cut stay put
-LOOK_SHARE = (
-    0.01  # of the photos come or gone, before it is worth asking whether the axes still fit
-)
 MAX_CONFLICTS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """When to refit and to what; see ``[pca]`` in config.toml."""
-
-    components: int | float
-    whiten: bool
-    interval_seconds: int
-    growth_photos: int
-    growth_share: float
-    least_captured: float = 0.0
+SMALL_BYTES = 32 << 20  # of features: to read them here takes no longer than to have Spark do it
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +41,20 @@ class Update:
     features_version: int
     projected: int  # rows written
     refit: str | None
+    fit_seconds: float  # reading what is new, and the eigenproblem
+    mirror_seconds: float  # projecting, writing and committing
 
 
 class Matrix:
     """The reduced matrix under one store URI. Used by one thread; several services may share it."""
 
-    def __init__(self, uri: str, policy: Policy, context: SparkContext, parallelism: int) -> None:
+    def __init__(self, uri: str, policy: Policy, background: Background) -> None:
         self._uri = uri
         self._policy = policy
-        self._context = context
-        self._parallelism = parallelism
+        self._background = background
         self._model: tuple[str, PCA] | None = None
         self._looked_at = ("", 0)  # the model and the photos when its axes were last judged
+        self._csv_of: str | None = None  # the model of reduced.csv; None until asked
 
     def update(self, *, force: bool = False) -> Update | None:
         """Refit if due (or ``force``), then bring the matrix to the newest features.
@@ -86,110 +67,91 @@ class Matrix:
             if features is None:
                 return None
             try:
-                return self._step(features, force)
+                done = self._step(features, force)
             except CommitConflict:
                 log.info("another writer changed reduced/ first; looking again")
+                continue
+            self._write_csv()
+            return done
         raise CommitConflict(f"{MAX_CONFLICTS} commits to reduced/ in a row were overtaken")
 
-    def write_csv(self) -> None:
-        """Replace ``reduced.csv`` by the present matrix; readers see the old or the new one, whole."""
-        table = tables.open_table(f"{self._uri}reduced")
-        if table is None:
-            return
-        with tempfile.NamedTemporaryFile(prefix="reduced-", suffix=".csv") as local:
-            columns = pa.schema(table.schema().to_arrow())
-            with pa_csv.CSVWriter(local, columns) as writer:
-                for path in sorted(tables.paths(table)):
-                    writer.write(files.read(f"{self._uri}reduced", path).cast(columns))
-            local.flush()
-            self._put_csv(Path(local.name), table)
-
     def _step(self, features: DeltaTable, force: bool) -> Update | None:
-        live = tables.paths(features)
+        began = time.monotonic()
+        live = tables.sizes(features)
         photos = tables.rows(features)
         reduced = tables.open_table(f"{self._uri}reduced")
         previous = self._current_model(reduced)
-        reason = "on demand" if force else self._due(previous, features, live, photos)
+        strays = _strays(reduced)
+        reason = "on demand" if force else self._due(previous, features, live, photos, strays)
         if photos == 0:
             reason = None
         if reason:
             name, model = self._fit(features, live, previous, reason)
+            strays = Strays()
         elif previous:
             name, model = previous
         else:
             return None
-        rows = self._mirror(features, live, reduced, name, model)
-        if reason:
-            self.write_csv()
-        return None if rows is None else Update(features.version(), rows, reason)
+        fitted = time.monotonic()
+        rows = self._mirror(features, live, reduced, name, model, strays)
+        if rows is None:
+            return None
+        ended = time.monotonic()
+        return Update(features.version(), rows, reason, fitted - began, ended - fitted)
 
     # ------------------------------------------------------------------ the model
 
     def _current_model(self, reduced: DeltaTable | None) -> tuple[str, PCA] | None:
-        names = {path.partition("/")[0] for path in tables.paths(reduced)} if reduced else set()
-        if len(names) != 1:
+        name = model_name(reduced) if reduced else None
+        if name is None:
             return None
-        (name,) = names
         if self._model is None or self._model[0] != name:
-            body = read_model(self._uri, name)
+            body = models.read(self._uri, name)
             self._model = (name, body) if body else None
         return self._model
 
     def _due(
-        self, current: tuple[str, PCA] | None, features: DeltaTable, live: set[str], photos: int
+        self,
+        current: tuple[str, PCA] | None,
+        features: DeltaTable,
+        live: Mapping[str, int],
+        photos: int,
+        strays: Strays,
     ) -> str | None:
         """Why a refit is due, or None."""
         if current is None:
             return "no model"
         name, model = current
-        about = model.about
-        asked = f"{self._policy.components}, whiten {self._policy.whiten}"
-        if about["asked"] != asked:
-            return f"configuration changed from {about['asked']} to {asked}"
-        changed = abs(photos - model.n_samples_)
-        if 0 < self._policy.growth_photos <= changed:
-            return f"{changed} photos came or went since the fit"
-        if self._policy.growth_share and changed >= self._policy.growth_share * model.n_samples_:
-            return f"{changed / model.n_samples_:.1%} of the fitted photos came or went"
-        age = (datetime.now(UTC) - datetime.fromisoformat(about["fitted_at"])).total_seconds()
-        moved = features.version() != int(about["features_version"])
-        if moved and 0 < self._policy.interval_seconds <= age:
-            return f"the fit is {age:.0f} s old"
-        return self._outgrown(name, model, live, photos)
-
-    def _outgrown(self, name: str, model: PCA, live: set[str], photos: int) -> str | None:
-        """Why the axes no longer fit the photos, if so; looked into after each hundredth of growth."""
+        reason = self._policy.due(model, features.version(), photos, strays)
+        if reason or not photos:
+            return reason
         if self._looked_at[0] != name:
             self._looked_at = (name, model.n_samples_)
-        grown = abs(photos - self._looked_at[1]) >= LOOK_SHARE * model.n_samples_
-        if not (self._policy.least_captured and photos and grown):
+        if not self._policy.worth_a_look(model, abs(photos - self._looked_at[1])):
             return None
-        total = known.statistics(self._uri, live, self._statistics)
+        total = self._statistics(live)
         self._looked_at = (name, photos)
-        captured = model.captured(total) if total else 1.0
-        if captured >= self._policy.least_captured:
-            return None
-        return f"the axes hold {captured:.2%} of the variance that as many could hold"
+        return self._policy.outgrown(model.captured(total)) if total else None
 
     def _fit(
         self,
         features: DeltaTable,
-        live: set[str],
+        live: Mapping[str, int],
         previous: tuple[str, PCA] | None,
         reason: str,
     ) -> tuple[str, PCA]:
+        began = time.monotonic()
         folder = f"{self._uri}features"
-        total = known.statistics(self._uri, live, self._statistics)
+        total = self._statistics(live)
         if total is None:
             raise ValueError(f"{folder} has no rows to fit a PCA to")
-        now = datetime.now(UTC)
         about = {
             "features": folder,
             "features_version": str(features.version()),
             "network": features.metadata().description or "",
-            "fitted_at": now.isoformat(timespec="seconds"),
+            "fitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "reason": reason,
-            "asked": f"{self._policy.components}, whiten {self._policy.whiten}",
+            "asked": self._policy.asked,
         }
         wanted, whiten = self._policy.components, self._policy.whiten
         if previous and isinstance(wanted, int):
@@ -200,8 +162,8 @@ class Matrix:
             model = pca.align(model, previous[1]) if previous else model
         moved = _moved(model, previous[1]) if previous else {}
         model = replace(model, about={**model.about, **moved})
-        name = f"{now:%Y%m%dT%H%M%S}-v{features.version()}-{secrets.token_hex(3)}"
-        write_model(self._uri, name, model)
+        name = models.new_name(features.version())
+        models.write(self._uri, name, model)
         log.info(
             "fitted a PCA",
             extra={
@@ -211,19 +173,28 @@ class Matrix:
                 "explained_variance": round(float(model.explained_variance_ratio_.sum()), 6),
                 "features_version": features.version(),
                 "model": name,
+                "seconds": round(time.monotonic() - began, 3),
                 **moved,
             },
         )
         return name, model
 
-    def _statistics(self, paths: Collection[str]) -> Statistics | None:
-        """The statistics of some data files of features/, by Spark tasks; None without a row."""
+    def _statistics(self, live: Mapping[str, int]) -> Statistics | None:
+        """The statistics of the data files of features/, given their bytes; None without a row."""
+
+        def read(paths: Collection[str]) -> Statistics | None:
+            if sum(live.get(path, SMALL_BYTES) for path in paths) < SMALL_BYTES:
+                return reduce_tasks.statistics(f"{self._uri}features", paths)
+            return self._read_by_tasks(paths)
+
+        return known.statistics(self._uri, live, read)
+
+    def _read_by_tasks(self, paths: Collection[str]) -> Statistics | None:
         folder = f"{self._uri}features"
-        parts = self._shares(sorted(paths)).mapPartitions(
-            lambda share: [statistics_of(folder, share)]
-        )
         total: Accumulator | None = None
-        for part in parts.toLocalIterator():
+        for part in self._background.run(
+            sorted(paths), lambda share: [reduce_tasks.statistics(folder, share)]
+        ):
             if part is not None:
                 total = (total or Accumulator(len(part.mean))).merge(part)
         return total.statistics() if total else None
@@ -233,10 +204,11 @@ class Matrix:
     def _mirror(
         self,
         features: DeltaTable,
-        live: set[str],
+        live: Collection[str],
         reduced: DeltaTable | None,
         name: str,
         model: PCA,
+        strays: Strays,
     ) -> int | None:
         """Make ``reduced/`` the projection of these features; None when it is already."""
         columns = schema.reduced(len(model.components_))
@@ -247,107 +219,86 @@ class Matrix:
         if wanted.keys() == present and reduced.transaction_version(MIRRORS) == features.version():
             return None
         missing = [wanted[path] for path in sorted(wanted.keys() - present)]
-        added = self._project(missing, name, model)
+        afresh = not wanted.keys() & present
+        added = self._project(missing, name, model, new=not afresh)
+        if not afresh:
+            strays = strays.and_those(added)
         tables.commit(
             reduced,
             columns,
-            added,
-            () if not wanted.keys() & present else present - wanted.keys(),
+            [each.file for each in added],
+            () if afresh else present - wanted.keys(),
             # Only an overwrite may change the columns, and it removes whatever it does not add.
-            overwrite=not wanted.keys() & present,
-            metadata={"model": name, "features_version": features.version()},
+            overwrite=afresh,
+            metadata={
+                "model": name,
+                "features_version": features.version(),
+                **strays.to_metadata(),
+            },
             transactions={MIRRORS: features.version()},
         )
-        return sum(file.rows for file in added)
+        return sum(each.file.rows for each in added)
 
-    def _project(self, paths: Sequence[str], name: str, model: PCA) -> list[DataFile]:
+    def _project(
+        self, paths: Sequence[str], name: str, model: PCA, *, new: bool
+    ) -> list[Projected]:
         if not paths:
             return []
         source, target = f"{self._uri}features", f"{self._uri}reduced"
-        shared = self._context.broadcast(model.to_bytes())
+        shared = self._background.broadcast(model.to_bytes())
         try:
-            jobs = self._shares(paths).mapPartitions(
-                lambda share: projected(share, source, target, name, shared)
+            return self._background.run(
+                paths,
+                lambda share: reduce_tasks.project(share, source, target, name, shared, new=new),
             )
-            return jobs.collect()
         finally:
             shared.destroy()
 
-    def _shares(self, paths: Sequence[str]) -> RDD[str]:
-        count = min(len(paths), self._parallelism * max(1, math.isqrt(len(paths) // 64)))
-        return self._context.parallelize(paths, max(1, count))
-
-    def _put_csv(self, local: Path, table: DeltaTable) -> None:
-        bucket, prefix = files.split(self._uri)
+    def _write_csv(self) -> None:
+        """Bring ``reduced.csv`` to the present model, also if whoever fitted it died before that."""
+        folder, target = f"{self._uri}reduced", f"{self._uri}reduced.csv"
+        table = tables.open_table(folder)
+        name = model_name(table) if table else None
+        if table is None or name is None:
+            return
+        if self._csv_of is None:
+            self._csv_of = files.about(target).get("model", "")
+        if self._csv_of == name:
+            return
+        began = time.monotonic()
+        version = table.version()
         about = {
-            "reduced-version": str(table.version()),
+            "model": name,
+            "reduced-version": str(version),
             "features-version": str(table.transaction_version(MIRRORS)),
         }
-        files.s3().upload_file(
-            str(local),
-            bucket,
-            f"{prefix}reduced.csv",
-            ExtraArgs={"ContentType": "text/csv; charset=utf-8", "Metadata": about},
+        (rows,) = self._background.run(
+            [version],
+            lambda versions: [
+                reduce_tasks.write_csv(folder, each, target, about) for each in versions
+            ],
+        )
+        self._csv_of = name
+        log.info(
+            "wrote reduced.csv",
+            extra={"rows": rows, "seconds": round(time.monotonic() - began, 3), **about},
         )
 
 
-def statistics_of(folder: str, paths: Iterable[str]) -> Statistics | None:
-    """Statistics of all features in some data files; None without any. Runs in a Spark task."""
-    total: Accumulator | None = None
-    for path in paths:
-        for batch in files.batches(folder, path, ["features"], READ_ROWS):
-            rows = _matrix(batch)
-            total = total or Accumulator(rows.shape[1])
-            total.add(rows)
-    return total.statistics() if total else None
+def model_name(reduced: DeltaTable) -> str | None:
+    """The name of the model that a version of the matrix is made with; None without a row."""
+    names = {path.partition("/")[0] for path in tables.paths(reduced)}
+    return names.pop() if len(names) == 1 else None
 
 
-def projected(
-    paths: Iterable[str], source: str, target: str, name: str, model: Broadcast[bytes]
-) -> Iterator[DataFile]:
-    """Write the counterpart of each data file. Runs in a Spark task."""
-    fitted = PCA.from_bytes(model.value)
-    columns = schema.reduced(len(fitted.components_))
-    for path in paths:
-        parts = []
-        for batch in files.batches(source, path, ["key", "label", "features"], READ_ROWS):
-            coordinates = fitted.project(_matrix(batch)).T
-            axes = [pa.array(np.ascontiguousarray(axis)) for axis in coordinates]
-            parts.append(pa.record_batch([batch["key"], batch["label"], *axes], schema=columns))
-        yield files.write(target, pa.Table.from_batches(parts), path=f"{name}/{path}")
+def _strays(reduced: DeltaTable | None) -> Strays:
+    """What the matrix's last commit tells of photos that came after the fit."""
+    return Strays.from_metadata(reduced.history(1)[0] if reduced else {})
 
 
-def _moved(model: PCA, previous: PCA) -> dict[str, str]:
+def _moved(model: PCA, previous: PCA) -> Mapping[str, str]:
     """How far a refit went, for the log and the model's record; see :class:`processor.pca.Drift`."""
     if len(model.mean_) != len(previous.mean_):
         return {}
     found = asdict(pca.drift(model, previous))
     return {f"drift_{name}": f"{value:.3g}" for name, value in found.items()}
-
-
-def read_model(uri: str, name: str) -> PCA | None:
-    """The PCA model ``name``; None when it is lost."""
-    bucket, prefix = files.split(uri)
-    try:
-        answer = files.s3().get_object(Bucket=bucket, Key=f"{prefix}models/pca/{name}.npz")
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-            return None
-        raise
-    return PCA.from_bytes(answer["Body"].read())
-
-
-def write_model(uri: str, name: str, model: PCA) -> None:
-    """Keep a model; models are never changed once written."""
-    bucket, prefix = files.split(uri)
-    body = io.BytesIO(model.to_bytes())
-    files.s3().put_object(Bucket=bucket, Key=f"{prefix}models/pca/{name}.npz", Body=body)
-
-
-def _matrix(batch: pa.RecordBatch) -> np.ndarray:
-    """The features of a batch as float32 (rows, columns), without a copy."""
-    lists = batch["features"]
-    flat = lists.flatten().to_numpy()
-    if len(flat) % len(batch):
-        raise ValueError(f"features of unequal length in a batch of {len(batch)} rows")
-    return flat.reshape(len(batch), -1)

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from deltalake import DeltaTable
 
 from config import Config
-from processor import files, photos, reduce, tables
+from processor import files, models, photos, reduce, tables
 from processor.preflight import find_queue
 
 HISTORY = 50  # commits to look back for the last micro-batch
@@ -118,9 +118,8 @@ def _reduced(uri: str) -> dict[str, Any]:
     }
     if table is None:
         return described
-    names = {path.partition("/")[0] for path in tables.paths(table)}
-    name = names.pop() if len(names) == 1 else None
-    model = reduce.read_model(uri, name) if name else None
+    name = reduce.model_name(table)
+    model = models.read(uri, name) if name else None
     return described | {
         "version": table.version(),
         "rows": tables.rows(table),

@@ -159,8 +159,7 @@ class Service:
     # ------------------------------------------------------------------ the tables
 
     def _keep_tables(self) -> None:
-        """Tend matrix and files, in a scheduler pool of its own; no failure here stops ingestion."""
-        self._session.sparkContext.setLocalProperty("spark.scheduler.pool", "matrix")
+        """Tend matrix and files by background tasks; no failure here stops ingestion."""
         tended_at = time.monotonic()
         while not self._stopping.is_set():
             self._moved.wait(MATRIX_CHECK_SECONDS)

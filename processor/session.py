@@ -35,8 +35,9 @@ def check_java() -> None:
 
 
 def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
-    """A session for the service; ``master`` empty: on this machine, a task for each core.
+    """A session for the service; ``master`` empty: on this machine, with room for two tasks a core.
 
+    One is ingestion's, one is for background tasks (:mod:`processor.background`) beside it.
     The UI is off: nothing listens that need not. Raises :class:`JavaError`.
     """
     check_java()
@@ -46,7 +47,7 @@ def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not whatever PATH calls python3
     builder = (
         SparkSession.builder.appName("fruits")
-        .master(master or f"local[{cores()}]")
+        .master(master or f"local[{2 * cores()}]")
         .config("spark.driver.memory", driver_memory)
         .config("spark.driver.extraJavaOptions", _log4j(work_dir))
         .config("spark.local.dir", str(work_dir / "spark"))

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
-from pyspark import SparkContext
 
-from processor import files, known, tables
+from processor import files, known, models, reduce, tables
+from processor.background import Background
 from processor.files import DataFile
 from processor.schema import FEATURES, REJECTS
 from processor.tables import CommitConflict
@@ -34,7 +34,7 @@ class Upkeep:
 
     uri: str
     retention_hours: int
-    context: SparkContext
+    background: Background
 
     def run(self) -> None:
         """Merge small files and vacuum, table by table. May be interrupted and repeated."""
@@ -42,6 +42,7 @@ class Upkeep:
             self.compact(name, schema)
         for name in ("features", "rejects", "reduced"):
             self._vacuum(f"{self.uri}{name}")
+        self._sweep_models()
 
     def compact(self, name: str, schema: pa.Schema) -> int:
         """Merge files of one table that are small and like in size; how many went."""
@@ -51,10 +52,10 @@ class Upkeep:
         if not groups:
             return 0
         began = time.monotonic()
-        jobs = self.context.parallelize(groups, len(groups)).map(
-            lambda group: files.merged(folder, group)
+        merged = self.background.run(
+            groups, lambda share: (files.merged(folder, group) for group in share)
         )
-        swaps = dict(zip(map(tuple, groups), jobs.collect(), strict=True))
+        swaps = dict(zip(map(tuple, groups), merged, strict=True))
         gone = self._swap(folder, schema, swaps)
         if name == "features":
             known.renamed(self.uri, {old: swaps[group].path for group in gone for old in group})
@@ -98,6 +99,17 @@ class Upkeep:
             log.info(
                 "deleted files that no version needs", extra={"table": folder, "files": deleted}
             )
+
+    def _sweep_models(self) -> None:
+        """Delete the models that no matrix in the log was made with."""
+        reduced = tables.open_table(f"{self.uri}reduced")
+        if reduced is None:
+            return
+        named = {entry.get("model") for entry in reduced.history()}
+        keep = {name for name in (*named, reduce.model_name(reduced)) if name}
+        deleted = models.sweep(self.uri, keep, self.retention_hours)
+        if deleted:
+            log.info("deleted models of no matrix", extra={"models": deleted})
 
 
 def groups_of(sizes: Mapping[str, int]) -> list[list[str]]:

@@ -11,10 +11,12 @@ import pytest
 from pyspark.sql import SparkSession
 from sklearn.decomposition import PCA as SklearnPCA
 
-from processor import known, reduce, tables
+from processor import known, models, reduce, tables
+from processor.background import Background
+from processor.due import Policy
 from processor.moments import Statistics
 from processor.network import NetworkSpec
-from processor.reduce import Matrix, Policy, Update
+from processor.reduce import Matrix, Update
 from tests.processor.conftest import photo
 from tests.processor.test_batch import World
 
@@ -27,7 +29,7 @@ def world(bucket: str, spec: NetworkSpec, tmp_path: Path) -> World:
 
 
 def matrix(world: World, spark: SparkSession, policy: Policy = NEVER) -> Matrix:
-    return Matrix(f"s3://{world.bucket}/", policy, spark.sparkContext, 2)
+    return Matrix(f"s3://{world.bucket}/", policy, Background(spark.sparkContext, 2))
 
 
 def put(world: World, *numbers: int) -> None:
@@ -42,7 +44,7 @@ def assert_whole(world: World) -> dict[str, dict]:
     features = tables.open_table(f"s3://{world.bucket}/features", version)
     assert features is not None
     (name,) = {path.partition("/")[0] for path in tables.paths(reduced)}
-    model = reduce.read_model(f"s3://{world.bucket}/", name)
+    model = models.read(f"s3://{world.bucket}/", name)
     assert model is not None
     rows = {row["key"]: row for row in reduced.to_pyarrow_table().to_pylist()}
     source = features.to_pyarrow_table().to_pylist()
@@ -110,8 +112,6 @@ def test_replaced_and_removed_photos_follow(world: World, spark: SparkSession) -
 
 def test_refits_when_asked_and_when_due(world: World, spark: SparkSession) -> None:
     put(world, *range(6))
-    uri = f"s3://{world.bucket}/"
-    context = spark.sparkContext
     matrix(world, spark).update()
     asked = matrix(world, spark).update(force=True)
     assert asked
@@ -122,18 +122,18 @@ def test_refits_when_asked_and_when_due(world: World, spark: SparkSession) -> No
         (Policy(3, False, 0, 2, 0.0), "2 photos came or went"),
         (Policy(2, False, 0, 0, 0.0), "configuration changed"),
     ):
-        update = Matrix(uri, policy, context, 2).update()
+        update = matrix(world, spark, policy).update()
         assert update
         assert reason in (update.refit or "")
         assert_whole(world)
     put(world, 8)
-    grown = Matrix(uri, Policy(2, False, 0, 0, 0.1), context, 2).update()
+    grown = matrix(world, spark, Policy(2, False, 0, 0, 0.1)).update()
     assert grown
     assert "12.5%" in (grown.refit or "")
     put(world, 9)
-    assert Matrix(uri, Policy(2, False, 3600, 0, 0.0), context, 2).update().refit is None
+    assert matrix(world, spark, Policy(2, False, 3600, 0, 0.0)).update().refit is None
     put(world, 10)
-    old = Matrix(uri, Policy(2, False, 1, 0, 0.0), context, 2)
+    old = matrix(world, spark, Policy(2, False, 1, 0, 0.0))
     while True:  # the fit is a second old at most now
         update = old.update()
         if update and update.refit:
@@ -144,11 +144,10 @@ def test_refits_when_asked_and_when_due(world: World, spark: SparkSession) -> No
 
 def test_axes_that_no_longer_fit_are_refitted(world: World, spark: SparkSession) -> None:
     put(world, *range(12))
-    uri = f"s3://{world.bucket}/"
 
     def update(least_captured: float) -> Update | None:
         policy = Policy(3, False, 0, 0, 0.0, least_captured)
-        return Matrix(uri, policy, spark.sparkContext, 2).update()
+        return matrix(world, spark, policy).update()
 
     update(0.9999)
     assert update(0.9999) is None
@@ -168,7 +167,7 @@ def test_a_refit_records_how_far_the_axes_moved(world: World, spark: SparkSessio
         table = tables.open_table(f"s3://{world.bucket}/reduced")
         assert table
         (name,) = {path.partition("/")[0] for path in tables.paths(table)}
-        model = reduce.read_model(f"s3://{world.bucket}/", name)
+        model = models.read(f"s3://{world.bucket}/", name)
         assert model
         return model.about
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from processor import files, known, tables
+from processor.background import Background
 from processor.schema import FEATURES, REJECTS
 from processor.upkeep import MERGED_AT_ONCE, TARGET_BYTES, Upkeep, groups_of
 from tests.processor.conftest import photo
@@ -22,7 +23,7 @@ def world(bucket: str, spec, tmp_path: Path) -> World:
 
 
 def upkeep(world: World, spark: SparkSession) -> Upkeep:
-    return Upkeep(f"s3://{world.bucket}/", 168, spark.sparkContext)
+    return Upkeep(f"s3://{world.bucket}/", 168, Background(spark.sparkContext, 2))
 
 
 def put_in_many_files(world: World, count: int) -> None:

@@ -1,0 +1,62 @@
+"""Drawn features: a table like the service's own, of as many rows as wanted.
+
+Rows are correlated like the network's (their variances fall as a power of the rank) around a mean that
+is not zero. Variances of neighbouring axes differ by 5 % or more among the first, less further on.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from processor import files, tables
+from processor.schema import FEATURES
+
+COLUMNS = 512
+FILE_ROWS = 8192  # 16 MB: where merging by upkeep ends, for micro-batches of 1,024 and more
+_MODEL = "drawn"
+
+
+def append(folder: str, rows: int, seed: int = 0, file_rows: int = FILE_ROWS) -> None:
+    """Add ``rows`` rows in one commit, from the sequence that ``seed`` names; makes the table first."""
+    table = tables.create_table(folder, FEATURES, _MODEL)
+    added = [
+        files.write(folder, _table(block, f"{seed}-{number:05}"))
+        for number, block in enumerate(drawn(rows, seed, file_rows))
+    ]
+    tables.commit(table, FEATURES, added, ())
+
+
+def drawn(rows: int, seed: int = 0, block_rows: int = FILE_ROWS) -> Iterator[np.ndarray]:
+    """Blocks of float32 (n, COLUMNS)."""
+    fixed = np.random.default_rng(1)
+    axes = np.linalg.qr(fixed.standard_normal((COLUMNS, COLUMNS)))[0]
+    spread = (np.arange(1, COLUMNS + 1) ** -0.6)[:, None]
+    mixing = (spread * axes).astype(np.float32)
+    mean = fixed.random(COLUMNS, dtype=np.float32)
+    random = np.random.default_rng((2, seed))
+    for start in range(0, rows, block_rows):
+        count = min(block_rows, rows - start)
+        yield random.standard_normal((count, COLUMNS), dtype=np.float32) @ mixing + mean
+
+
+def _table(block: np.ndarray, name: str) -> pa.Table:
+    count = len(block)
+    offsets = pa.array(np.arange(0, (count + 1) * COLUMNS, COLUMNS, dtype=np.int32))
+    features = pa.ListArray.from_arrays(
+        offsets, pa.array(block.reshape(-1)), type=FEATURES.field("features").type
+    )
+    return pa.table(
+        {
+            "key": [f"photos/label-{row % 50}/{name}-{row:05}.jpg" for row in range(count)],
+            "version": [f"{name}-{row}" for row in range(count)],
+            "label": [f"label-{row % 50}" for row in range(count)],
+            "width": pa.array(np.full(count, 224, np.int32)),
+            "height": pa.array(np.full(count, 224, np.int32)),
+            "event_time": [datetime(2026, 1, 1, tzinfo=UTC)] * count,
+            "model": [_MODEL] * count,
+            "features": features,
+        },
+        schema=FEATURES,
+    )

@@ -1,0 +1,90 @@
+"""Peers of our PCA, each in a process of its own: ``python -m benchmarks._pca_peers NAME STORE K``.
+
+NAME is spark_ml, spark_ml_native or sklearn. Each reads STORE/features, fits K axes, and writes key,
+label and coordinates as Parquet into STORE/NAME, as people write it today. Prints one JSON object: its
+seconds, from the moment when everything is imported and Spark has started, and the variances found.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from pyspark.ml.feature import PCA
+from pyspark.ml.functions import array_to_vector, vector_to_array
+from pyspark.sql import SparkSession
+from sklearn.decomposition import PCA as SklearnPCA
+
+OPENBLAS = "libopenblas.so.0"
+DRIVER_MEMORY = "4g"  # with less, a million rows fail or crawl
+
+
+def main(name: str, store: str, components: str) -> None:
+    peer = {"spark_ml": _spark_ml, "spark_ml_native": _spark_ml, "sklearn": _sklearn}[name]
+    print(json.dumps(peer(name, Path(store), int(components))))
+
+
+def _spark_ml(name: str, store: Path, components: int) -> dict[str, Any]:
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    library = OPENBLAS if name.endswith("native") else "none"
+    began = time.perf_counter()
+    spark = (
+        SparkSession.builder.master(f"local[{len(os.sched_getaffinity(0))}]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.memory", DRIVER_MEMORY)
+        .config("spark.local.dir", str(store))
+        .config(
+            "spark.driver.extraJavaOptions",
+            f"-Ddev.ludovic.netlib.blas.nativeLib={library} "
+            f"-Ddev.ludovic.netlib.lapack.nativeLib={library}",
+        )
+        .getOrCreate()
+    )
+    started = time.perf_counter()
+    rows = spark.read.parquet(str(store / "features" / "*.parquet"))
+    rows = rows.select("key", "label", array_to_vector("features").alias("features"))
+    model = PCA(k=components, inputCol="features", outputCol="pc").fit(rows)
+    fitted = time.perf_counter()
+    coordinates = model.transform(rows).select("key", "label", vector_to_array("pc", "float32"))
+    coordinates.toDF("key", "label", "pc").write.parquet(str(store / name))
+    ended = time.perf_counter()
+    spark.stop()
+    return {
+        "start": started - began,
+        "fit": fitted - started,
+        "whole": ended - started,
+        "ratios": list(model.explainedVariance),
+    }
+
+
+def _sklearn(name: str, store: Path, components: int) -> dict[str, Any]:
+    began = time.perf_counter()
+    source = ds.dataset(sorted(map(str, (store / "features").glob("*.parquet"))))
+    table = source.to_table(columns=["key", "label", "features"])
+    features = table["features"].combine_chunks().flatten().to_numpy()
+    rows = features.reshape(len(table), -1)
+    table = table.drop_columns(["features"])
+    pca = SklearnPCA(components, svd_solver="covariance_eigh").fit(rows)
+    fitted = time.perf_counter()
+    axes = np.ascontiguousarray(pca.transform(rows).T)
+    for number, axis in enumerate(axes, 1):
+        table = table.append_column(f"pc{number}", pa.array(axis))
+    pq.write_table(table, store / f"{name}.parquet", compression="none", use_dictionary=False)
+    return {
+        "start": 0.0,
+        "fit": fitted - began,
+        "whole": time.perf_counter() - began,
+        "ratios": pca.explained_variance_ratio_.tolist(),
+    }
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,183 @@
+"""Seconds of a whole PCA, fit, projection and write: ours against spark.ml and scikit-learn.
+
+Definitions and how to read the figures: benchmarks/README.md.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from scipy.linalg import eigh
+
+from benchmarks import _features, _machine
+from benchmarks._command import carry_out, whole
+from benchmarks._pca_peers import OPENBLAS
+from benchmarks._processes import Child
+from benchmarks._refits import MODEL_FILE
+from processor.pca import PCA
+
+SECONDS = 1800  # that a contestant may take
+WELL_SEPARATED = 1.01  # an eigenvalue and the next
+SGEMM_ROWS = 4096
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; 0 only when every contestant went through."""
+    asked = _parser().parse_args(arguments)
+
+    def measure() -> dict[str, Any]:
+        machine = _machine.describe()
+        print(_machine.lines(machine), flush=True)
+        result: dict[str, Any] = {}
+        for rows in asked.rows:  # the last one's figures carry no number of rows
+            with tempfile.TemporaryDirectory(prefix="bench-pca-") as scratch:
+                found = _bench(rows, asked.components, f"{scratch}/")
+            result |= {f"{name}_{rows}": value for name, value in found.items()} | found
+        return {"columns": _features.COLUMNS, "machine": machine, **result}
+
+    return carry_out(measure)
+
+
+def _bench(rows: int, components: int, store: str) -> dict[str, Any]:
+    print(f"\ndrawing {rows:,} rows of {_features.COLUMNS} columns", flush=True)
+    _features.append(f"{store}features", rows)
+    sgemm = _sgemm_seconds(rows)
+    ours, our_rss = _run("_refits", [store, str(components), "0", "3"])
+    cold = ours["first"]["table"]
+    fit = sorted(each["fit"] for each in ours["full"])[1]
+    result: dict[str, Any] = {
+        "rows": rows,
+        "components": components,
+        "ours_cold_s": cold,
+        "ours_warm_s": sorted(each["table"] for each in ours["full"])[1],
+        "fit_s": fit,
+        "fit_over_sgemm": fit / sgemm,
+        "csv_s": sorted(each["csv"] for each in ours["full"])[1],
+        "peak_rss_mb": our_rss / 1e6,
+    }
+    print(f"{'':<18}{'start':>8}{'fit':>8}{'whole':>8}{': ours':>8}{'RSS, MB':>10}")
+    _line("ours, cold", ours["start"], ours["first"]["fit"], cold, cold, our_rss)
+    _line("ours, warm", 0.0, fit, result["ours_warm_s"], cold, our_rss)
+    for name in ("spark_ml", "spark_ml_native", "sklearn"):
+        if name == "spark_ml_native" and not _has_openblas():
+            print(f"{name:<18}left out: {OPENBLAS} is not installed (apt-get install libopenblas0)")
+            continue
+        peer, rss = _run("_pca_peers", [name, store, str(components)])
+        _line(name, peer["start"], peer["fit"], peer["whole"], cold, rss)
+        result |= {
+            f"{name}_s": peer["whole"],
+            f"{name}_over_ours": peer["whole"] / cold,
+            f"{name}_peak_rss_mb": rss / 1e6,
+        }
+    result |= _accuracy(store)
+    print(
+        f"fit, warm: {result['fit_over_sgemm']:.2f} times the Gram matrix by plain sgemm "
+        f"({sgemm:.2f} s); reduced.csv: {result['csv_s']:.1f} s more\n"
+        f"against float64: angle {result['angle_rad']:.1e} rad over the first "
+        f"{result['separated']} axes, variances {result['variance_error']:.1e}",
+        flush=True,
+    )
+    return {name: float(f"{value:.4g}") for name, value in result.items()}
+
+
+def _line(name: str, start: float, fit: float, whole: float, ours: float, rss: float) -> None:
+    print(
+        f"{name:<18}{start:>8.1f}{fit:>8.1f}{whole:>8.1f}{whole / ours:>8.2f}{rss / 1e6:>10.0f}",
+        flush=True,
+    )
+
+
+def _run(module: str, arguments: Sequence[str]) -> tuple[dict[str, Any], int]:
+    """What a contestant tells, and its peak memory."""
+    with tempfile.TemporaryDirectory(prefix="bench-pca-out-") as scratch:
+        output = Path(scratch, "out")
+        with Child(f"benchmarks.{module}", arguments, os.environ, output) as child:
+            child.finish(SECONDS)
+            return child.told(), child.peak_rss_bytes
+
+
+def _sgemm_seconds(rows: int) -> float:
+    """The Gram matrix of so many rows by NumPy's float32 product alone, all cores; nothing is read."""
+    script = (
+        "import numpy as np, time, json\n"
+        f"a = np.random.default_rng(0).random(({SGEMM_ROWS}, {_features.COLUMNS}), np.float32)\n"
+        "b = a.copy()  # two arrays: of one and itself NumPy would compute half\n"
+        "a.T @ b\n"
+        "began = time.perf_counter()\n"
+        "for _ in range(200): a.T @ b\n"
+        "print(json.dumps((time.perf_counter() - began) / 200))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    return json.loads(done.stdout) * rows / SGEMM_ROWS
+
+
+def _has_openblas() -> bool:
+    done = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=False)
+    return OPENBLAS in done.stdout
+
+
+def _accuracy(store: str) -> dict[str, float]:
+    """Our first model against the covariance in float64, summed around the exact mean."""
+    paths = sorted(Path(f"{store}features").glob("*.parquet"))
+
+    def blocks() -> Any:
+        for path in paths:
+            column = pq.read_table(path, columns=["features"])["features"]
+            yield column.combine_chunks().flatten().to_numpy().reshape(len(column), -1)
+
+    count = sum(len(block) for block in blocks())
+    mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks()) / count
+    scatter = np.zeros((len(mean), len(mean)))
+    for block in blocks():
+        centred = block - mean
+        scatter += centred.T @ centred
+    values, vectors = eigh(scatter / (count - 1))
+    values, axes = values[::-1], vectors.T[::-1]
+    model = PCA.from_bytes(Path(store, MODEL_FILE).read_bytes())
+    if model.n_samples_ != count:
+        raise SystemExit("the store has changed since the first fit")
+    wanted = len(model.components_)
+    apart = values[:wanted] / values[1 : wanted + 1] >= WELL_SEPARATED
+    separated = wanted if apart.all() else int(apart.argmin())
+    ours = model.components_[:separated]
+    outside = ours - (ours @ axes[:separated].T) @ axes[:separated]
+    error = np.abs(model.explained_variance_ / values[:wanted] - 1).max()
+    return {
+        "angle_rad": math.asin(min(1.0, float(np.linalg.norm(outside, 2)))),
+        "separated": separated,
+        "variance_error": float(error),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="./run bench pca",
+        description=__doc__,
+        epilog="Needs 4 GB of free space a million rows in the temporary directory (TMPDIR); one in "
+        "memory (/dev/shm) keeps the disk out of the figures.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--rows",
+        type=lambda text: [whole(1000)(each) for each in text.split(",")],
+        default="200000,1000000",
+        metavar="N,…",
+        help="numbers of rows (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--components", type=whole(1), default=64, metavar="K", help="default: %(default)s"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
