@@ -1,9 +1,12 @@
 """Drawn features: a table like the service's own, of as many rows as wanted.
 
+``python -m benchmarks._features FOLDER ROWS MODEL`` makes one whose rows say that MODEL computed them.
+
 Rows are correlated like the network's (their variances fall as a power of the rank) around a mean that
 is not zero. Variances of neighbouring axes differ by 5 % or more among the first, less further on.
 """
 
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -15,17 +18,19 @@ from processor.schema import FEATURES
 
 COLUMNS = 512
 FILE_ROWS = 8192  # 16 MB: where merging by upkeep ends, for micro-batches of 1,024 and more
-_MODEL = "drawn"
+MODEL = "drawn"
 
 
-def append(folder: str, rows: int, seed: int = 0, file_rows: int = FILE_ROWS) -> None:
+def append(
+    folder: str, rows: int, seed: int = 0, file_rows: int = FILE_ROWS, model: str = MODEL
+) -> None:
     """Add ``rows`` rows in one commit, from the sequence that ``seed`` names; makes the table first."""
-    table = tables.create_table(folder, FEATURES, _MODEL)
+    features = tables.create_table(folder, FEATURES, model)
     added = [
-        files.write(folder, _table(block, f"{seed}-{number:05}"))
+        files.write(folder, table(block, f"{seed}-{number:05}", model))
         for number, block in enumerate(drawn(rows, seed, file_rows))
     ]
-    tables.commit(table, FEATURES, added, ())
+    tables.commit(features, FEATURES, added, ())
 
 
 def drawn(rows: int, seed: int = 0, block_rows: int = FILE_ROWS) -> Iterator[np.ndarray]:
@@ -41,7 +46,8 @@ def drawn(rows: int, seed: int = 0, block_rows: int = FILE_ROWS) -> Iterator[np.
         yield random.standard_normal((count, COLUMNS), dtype=np.float32) @ mixing + mean
 
 
-def _table(block: np.ndarray, name: str) -> pa.Table:
+def table(block: np.ndarray, name: str, model: str = MODEL) -> pa.Table:
+    """One block as rows of features/, with keys under ``name``."""
     count = len(block)
     offsets = pa.array(np.arange(0, (count + 1) * COLUMNS, COLUMNS, dtype=np.int32))
     features = pa.ListArray.from_arrays(
@@ -55,8 +61,12 @@ def _table(block: np.ndarray, name: str) -> pa.Table:
             "width": pa.array(np.full(count, 224, np.int32)),
             "height": pa.array(np.full(count, 224, np.int32)),
             "event_time": [datetime(2026, 1, 1, tzinfo=UTC)] * count,
-            "model": [_MODEL] * count,
+            "model": [model] * count,
             "features": features,
         },
         schema=FEATURES,
     )
+
+
+if __name__ == "__main__":
+    append(sys.argv[1], int(sys.argv[2]), model=sys.argv[3])

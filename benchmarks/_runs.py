@@ -47,13 +47,17 @@ class ServiceMeasured(Measured):
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """One input size; ``photos`` go to the service, ``subset`` to its peers."""
+    """One input size; ``photos`` go to the service, ``subset`` to its peers.
+
+    The service finds ``present`` drawn rows in its store, and a matrix of them.
+    """
 
     photos: list[Path]
     subset: list[Path]
     input_size: int
     environment: dict[str, str]
     scratch: Path
+    present: int = 0
 
     def keras(self) -> Measured:
         """The plain loop, one process."""
@@ -120,6 +124,8 @@ class Runs:
     def service(self) -> ServiceMeasured:
         """The whole service, from messages in the queue to rows in the store."""
         with _aws.deployed(self.environment) as aws:
+            if self.present:
+                self._fill(aws)
             self._upload(aws)
             aws_cpu = aws.cpu_seconds
             output = self.scratch / "service.out"
@@ -156,6 +162,15 @@ class Runs:
             cpu_share_of_embedded_aws=aws_cpu / (aws_cpu + cpu),
         )
 
+    def _fill(self, aws: EmbeddedAws) -> None:
+        config = _service.config_of(self.environment)
+        folder = f"s3://{config.storage.bucket}/{config.storage.store_prefix}features"
+        drawing = [folder, str(self.present), network_spec(config).model_id]
+        environment = aws.over(self.environment)
+        for module, arguments in (("benchmarks._features", drawing), ("processor", ["refit"])):
+            with Child(module, arguments, environment, self.scratch / "fill.out") as child:
+                child.finish(START_SECONDS + self.present / 1000)
+
     def _upload(self, aws: EmbeddedAws) -> None:
         config = _service.config_of(self.environment)
         s3, storage = _aws.client(aws, "s3"), config.storage
@@ -175,9 +190,10 @@ class Runs:
     def _check_stored(self, aws: EmbeddedAws) -> None:
         stored = _service.status(aws, self.environment)
         counts = stored["photos"], stored["reduced"]["rows"]
-        if counts != (len(self.photos), len(self.photos)):
+        wanted = len(self.photos) + self.present
+        if counts != (wanted, wanted):
             raise BenchError(
-                f"of {len(self.photos)} photos {counts[0]} have features, {counts[1]} are in the "
+                f"of {wanted} photos {counts[0]} have features, {counts[1]} are in the "
                 f"matrix and {stored['rejects']} were rejected: this measures nothing"
             )
 

@@ -28,14 +28,12 @@ class Background:
         self._context.environment = {**context.environment, "FRUITS_TASKS": "background"}
         self._parallelism = parallelism
 
-    def run(
-        self, items: Sequence[T], work: Callable[[Iterable[T]], Iterable[R]], tasks: int = 0
-    ) -> list[R]:
+    def run(self, items: Sequence[T], work: Callable[[Iterable[T]], Iterable[R]]) -> list[R]:
         """``work`` over shares of ``items``, one task each; all results, of the first share first."""
         if not items:
             return []
         self._context.setLocalProperty("spark.scheduler.pool", "background")
-        count = min(len(items), tasks or self._parallelism)
+        count = min(len(items), self._parallelism)
 
         def task(share: Iterable[T]) -> Iterable[R]:
             _yield_the_cores()

@@ -1,6 +1,6 @@
 """PCA: statistics of float32 rows -> axes -> coordinates, steady from one refit to the next.
 
-Pure numpy and `scipy.linalg.eigh`; nothing here knows of files, tables or Spark.
+Pure numpy and scipy's `eigh`; nothing here knows of files, tables or Spark.
 
     statistics = Statistics.of(rows) + Statistics.of(more_rows)  # parts in any order
     model = align(fit(statistics, 64), previous)
@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.linalg import eigh
 
 from processor.moments import BLOCK_ROWS, Array32, Array64, Statistics, checked, pack, unpack
 
@@ -143,6 +142,8 @@ def fit(
         raise ValueError("cannot fit a PCA to no rows: the statistics are empty")
     most = min(max(n - 1, 1), d)
     k = most if share else min(int(components), most)
+    from scipy.linalg import eigh  # not at the top: tasks that only project start sooner
+
     covariance = statistics.scatter.T / max(n - 1, 1)  # .T: column order lets eigh overwrite it
     total = float(covariance.trace())
     values, vectors = eigh(covariance, subset_by_index=[d - k, d - 1], overwrite_a=True)
@@ -253,7 +254,7 @@ def _procrustes(axes: Array64, values: Array64, target: Array64) -> Array64:
     turn[:p] = left @ turn[:p]
     if p < len(axes):
         rest = (turn[p:] * values) @ turn[p:].T
-        turn[p:] = eigh(rest)[1].T[::-1] @ turn[p:]
+        turn[p:] = np.linalg.eigh(rest)[1].T[::-1] @ turn[p:]
     return turn
 
 

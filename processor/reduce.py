@@ -266,16 +266,16 @@ class Matrix:
         if self._csv_of == name:
             return
         began = time.monotonic()
-        version = table.version()
+        paths, columns = sorted(tables.paths(table)), tables.columns(table)
         about = {
             "model": name,
-            "reduced-version": str(version),
+            "reduced-version": str(table.version()),
             "features-version": str(table.transaction_version(MIRRORS)),
         }
         (rows,) = self._background.run(
-            [version],
-            lambda versions: [
-                reduce_tasks.write_csv(folder, each, target, about) for each in versions
+            [paths],  # one share: one task writes them all
+            lambda share: [
+                reduce_tasks.write_csv(each, folder, columns, target, about) for each in share
             ],
         )
         self._csv_of = name

@@ -1,7 +1,7 @@
 """What refits do in Spark tasks: read features, sum statistics, project, write the CSV."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from pyspark import Broadcast
 
-from processor import files, schema, tables
+from processor import files, schema
 from processor.files import DataFile
 from processor.moments import Accumulator, Statistics
 from processor.pca import PCA
@@ -20,7 +20,7 @@ READ_ROWS = 2048  # 4 MB of 512 columns; half or twice as many cost a tenth more
 
 @dataclass(frozen=True, slots=True)
 class Projected:
-    """One data file of the matrix. ``residual``: that of :meth:`processor.pca.PCA.residual`, of new rows."""
+    """One data file of the matrix. ``residual``: by :meth:`processor.pca.PCA.residual`, of new rows."""
 
     file: DataFile
     residual: float
@@ -59,20 +59,18 @@ def project(
         yield Projected(file, residual)
 
 
-def write_csv(folder: str, version: int, target: str, about: dict[str, str]) -> int:
-    """Replace ``target`` by one version of the matrix as CSV; its rows.
+def write_csv(
+    paths: Iterable[str], folder: str, columns: pa.Schema, target: str, about: Mapping[str, str]
+) -> int:
+    """Replace ``target`` by the rows of some data files of the matrix as CSV; how many.
 
     Memory: one data file. Disk: the CSV once, some 10 bytes a coordinate, deleted afterwards.
     """
-    table = tables.open_table(folder, version)
-    if table is None:
-        raise FileNotFoundError(folder)
     written = 0
     with tempfile.TemporaryDirectory(prefix="reduced-") as scratch:
         local = Path(scratch, "reduced.csv")
-        columns = pa.schema(table.schema().to_arrow())
         with pa_csv.CSVWriter(local, columns) as writer:
-            for path in sorted(tables.paths(table)):
+            for path in paths:
                 rows = files.read(folder, path).cast(columns)
                 writer.write(rows)
                 written += len(rows)

@@ -76,6 +76,11 @@ def paths(table: DeltaTable) -> set[str]:
     return set(pa.table(table.get_add_actions())["path"].to_pylist())
 
 
+def columns(table: DeltaTable) -> pa.Schema:
+    """The table's columns."""
+    return pa.schema(table.schema().to_arrow())
+
+
 def sizes(table: DeltaTable) -> dict[str, int]:
     """Bytes of the table's live data files, by relative path."""
     actions = pa.table(table.get_add_actions())

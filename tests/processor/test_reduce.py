@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Collection, Mapping
+import threading
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import boto3
@@ -57,11 +58,35 @@ def assert_whole(world: World) -> dict[str, dict]:
     return rows
 
 
+def assert_csv_whole(world: World) -> set[str]:
+    """reduced.csv is exactly the version of the matrix that it names; its keys."""
+    answer = world.s3.get_object(Bucket=world.bucket, Key="reduced.csv")
+    about, text = answer["Metadata"], answer["Body"].read().decode()
+    lines = {line["key"]: line for line in csv.DictReader(io.StringIO(text, newline=""))}
+    table = tables.open_table(f"s3://{world.bucket}/reduced", int(about["reduced-version"]))
+    assert table is not None
+    assert about["model"] == reduce.model_name(table)
+    assert about["features-version"] == str(table.transaction_version(reduce.MIRRORS))
+    rows = table.to_pyarrow_table().to_pylist()
+    assert len(rows) == len(lines)
+    for row in rows:
+        line = lines[row["key"]]
+        assert line["label"] == (row["label"] or "")
+        axes = [name for name in row if name.startswith("pc")]
+        found = [float(line[axis]) for axis in axes]
+        np.testing.assert_allclose(found, [row[axis] for axis in axes], rtol=1e-5, atol=1e-7)
+    return set(lines)
+
+
 def test_without_features_there_is_nothing_to_do(world: World, spark: SparkSession) -> None:
     assert matrix(world, spark).update(force=True) is None
 
 
-def test_first_update_fits_like_scikit_learn(world: World, spark: SparkSession) -> None:
+@pytest.mark.parametrize("small_bytes", [0, reduce.SMALL_BYTES])  # by Spark tasks, or at once
+def test_first_update_fits_like_scikit_learn(
+    world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, small_bytes: int
+) -> None:
+    monkeypatch.setattr(reduce, "SMALL_BYTES", small_bytes)
     put(world, *range(20))
     update = matrix(world, spark).update()
     assert update
@@ -187,13 +212,16 @@ def test_a_refit_reads_only_what_changed(
     world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[set[str]] = []
-    read = Matrix._statistics
+    of_files = known.statistics
 
-    def spy(self: Matrix, paths: Collection[str]) -> Statistics | None:
-        asked.append(set(paths))
-        return read(self, paths)
+    def spy(uri: str, live: Collection[str], read: known.Reader) -> Statistics | None:
+        def reading(paths: Collection[str]) -> Statistics | None:
+            asked.append(set(paths))
+            return read(paths)
 
-    monkeypatch.setattr(Matrix, "_statistics", spy)
+        return of_files(uri, live, reading)
+
+    monkeypatch.setattr(known, "statistics", spy)
 
     def live() -> set[str]:
         table = tables.open_table(f"s3://{world.bucket}/features")
@@ -242,14 +270,90 @@ def test_csv_has_the_rows_of_the_table(world: World, spark: SparkSession) -> Non
     world.handle(world.put(key, photo(99)), world.put("photos/plain.jpg", photo(98)))
     put(world, *range(5))
     matrix(world, spark).update()
-    body = boto3.client("s3").get_object(Bucket=world.bucket, Key="reduced.csv")["Body"].read()
-    lines = list(csv.DictReader(io.StringIO(body.decode(), newline="")))
-    rows = assert_whole(world)
-    assert {line["key"] for line in lines} == set(rows)
-    for line in lines:
-        row = rows[line["key"]]
-        assert line["label"] == (row["label"] or "")
-        assert float(line["pc3"]) == pytest.approx(row["pc3"], rel=1e-5)
+    assert assert_csv_whole(world) == set(assert_whole(world)) == set(world.features())
+
+
+def test_a_csv_that_fell_behind_is_brought_up(world: World, spark: SparkSession) -> None:
+    put(world, *range(5))
+    matrix(world, spark).update()
+    old = world.s3.get_object(Bucket=world.bucket, Key="reduced.csv")
+    matrix(world, spark).update(force=True)
+    world.s3.put_object(  # as if the refit had ended right after its commit
+        Bucket=world.bucket, Key="reduced.csv", Body=old["Body"].read(), Metadata=old["Metadata"]
+    )
+    assert matrix(world, spark).update() is None
+    assert_csv_whole(world)
+    answer = world.s3.head_object(Bucket=world.bucket, Key="reduced.csv")
+    table = tables.open_table(f"s3://{world.bucket}/reduced")
+    assert table
+    assert answer["Metadata"]["model"] == reduce.model_name(table) != old["Metadata"]["model"]
+
+
+def test_photos_unlike_the_fitted_cause_a_refit(world: World, spark: SparkSession) -> None:
+    put(world, *range(12))
+    calm = Policy(3, False, 0, 0, 0.0, most_residual=1000.0)
+    matrix(world, spark, calm).update()
+    world.handle(*(world.put(f"photos/odd/{n}.jpg", photo(n, size=(8, 300))) for n in range(6)))
+    update = matrix(world, spark, calm).update()
+    assert update
+    assert (update.projected, update.refit) == (6, None)
+    strict = Policy(3, False, 0, 0, 0.0, most_residual=0.001)
+    update = matrix(
+        world, spark, strict
+    ).update()  # another service: it reads the figure in the log
+    assert update
+    assert "times as far off the axes" in (update.refit or "")
+    assert matrix(world, spark, strict).update() is None
+    assert_whole(world)
+
+
+def test_refits_ingestion_and_readers_at_once(world: World, spark: SparkSession) -> None:
+    """Readers only ever see whole versions, and no photo that came during a rewrite is lost."""
+    put(world, *range(4))
+    reduced = matrix(world, spark)
+    reduced.update()
+    ended = threading.Event()
+    seen: list[set[str]] = []
+    faults: list[BaseException] = []
+
+    def watched(work: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:
+                faults.append(error)
+                ended.set()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    def read() -> None:
+        while not ended.is_set():
+            seen.append(set(assert_whole(world)))
+            assert_csv_whole(world)
+
+    def ingest() -> None:
+        for n in range(4, 28):
+            put(world, n)
+            if n % 5 == 0:
+                world.handle(world.put("photos/L1/1.jpg", photo(100 + n)))
+                world.handle(world.remove(f"photos/L{(n - 2) % 3}/{n - 2}.jpg"))
+            if ended.is_set():
+                return
+
+    reader, ingestion = watched(read), watched(ingest)
+    refits = 0
+    while ingestion.is_alive() or refits < 3:
+        update = reduced.update(force=refits % 2 == 0)
+        refits += 1 if update is None or update.refit else 0
+    ingestion.join()
+    reduced.update()
+    ended.set()
+    reader.join()
+    assert not faults, faults
+    assert len({frozenset(keys) for keys in seen}) > 2
+    assert set(assert_whole(world)) == set(world.features())
 
 
 def test_a_lost_model_is_fitted_again(world: World, spark: SparkSession) -> None:

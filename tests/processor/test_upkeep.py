@@ -1,6 +1,7 @@
 """Upkeep: fewer files with the same rows, whatever happens meanwhile, and nothing needed deleted."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from processor import files, known, tables
+from processor import files, known, models, tables
 from processor.background import Background
 from processor.schema import FEATURES, REJECTS
 from processor.upkeep import MERGED_AT_ONCE, TARGET_BYTES, Upkeep, groups_of
@@ -140,6 +141,25 @@ def test_vacuum_deletes_what_no_version_needs(world: World, spark: SparkSession)
     assert tables.vacuum(table, 0) == len(old) + 1
     assert objects(world) == live_files(world)
     assert world.features() == before
+
+
+def test_models_of_no_matrix_are_swept_and_old_ones_kept(world: World, spark: SparkSession) -> None:
+    def names() -> set[str]:
+        listed = world.s3.list_objects_v2(Bucket=world.bucket, Prefix="models/pca/")["Contents"]
+        return {each["Key"].removeprefix("models/pca/").removesuffix(".npz") for each in listed}
+
+    put_in_many_files(world, 4)
+    matrix(world, spark).update()
+    matrix(world, spark).update(force=True)
+    kept = names()
+    assert len(kept) == 2
+    model = models.read(f"s3://{world.bucket}/", min(kept))
+    assert model
+    models.write(f"s3://{world.bucket}/", "interrupted", model)
+    upkeep(world, spark).run()
+    assert "interrupted" in names()  # it may be a fit under way
+    replace(upkeep(world, spark), retention_hours=0).run()
+    assert names() == kept
 
 
 def test_nothing_to_tend(world: World, spark: SparkSession) -> None:

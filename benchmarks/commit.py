@@ -1,0 +1,100 @@
+"""Seconds to make a micro-batch of 256 photos durable, as the table grows, and the driver's memory.
+
+Definitions and how to read the figures: benchmarks/README.md.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import _aws, _machine
+from benchmarks._command import carry_out, whole
+from benchmarks._processes import Child
+
+SECONDS = 3600
+BUCKET = "bench-commit"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; 0 only when every commit went through."""
+    asked = _parser().parse_args(arguments)
+
+    def measure() -> dict[str, Any]:
+        machine = _machine.describe()
+        print(_machine.lines(machine), flush=True)
+        with tempfile.TemporaryDirectory(prefix="bench-commit-") as scratch:
+            return {**_bench(asked.rows, Path(scratch)), "machine": machine}
+
+    return carry_out(measure)
+
+
+def _bench(levels: Sequence[int], scratch: Path) -> dict[str, Any]:
+    settings = {"FRUITS_STORAGE__BUCKET": BUCKET}
+    arguments = [f"s3://{BUCKET}/", str(scratch / "work"), *map(str, levels)]
+    with (
+        _aws.deployed(settings) as aws,
+        Child("benchmarks._store", arguments, aws.over(settings), scratch / "out") as child,
+    ):
+        child.finish(SECONDS)
+    found = [json.loads(line) for line in (scratch / "out").read_text().splitlines()]
+    print(
+        f"{'rows':>10}{'files':>7}{'commit, ms':>12}{'worst':>7}{'replace 16':>12}"
+        f"{'MERGE':>9}{'driver, MB':>12}"
+    )
+    result: dict[str, Any] = {}
+    for each in found:
+        commit, replace, merge = (
+            1000 * statistics.median(each[name]) for name in ("commit", "replace", "merge")
+        )
+        rows, rss = _short(each["rows"]), each["rss"] / 1e6
+        print(
+            f"{each['rows']:>10,}{each['files']:>7}{commit:>12.1f}{1000 * max(each['commit']):>7.0f}"
+            f"{replace:>12.1f}{merge:>9.0f}{rss:>12.0f}"
+        )
+        result |= {
+            f"commit_{rows}_ms": round(commit, 1),
+            f"replace_{rows}_ms": round(replace, 1),
+            f"merge_over_commit_{rows}": round(merge / commit, 1),
+            f"driver_rss_{rows}_mb": round(rss),
+        }
+    first, last = (statistics.median(found[end]["commit"]) for end in (0, -1))
+    names = f"{_short(levels[-1])}_over_{_short(levels[0])}"
+    print(f"commit: {last / first:.2f} times as long at the end as at the beginning")
+    return {
+        f"commit_{names}": round(last / first, 3),
+        **result,
+        "runs": {_short(each["rows"]): each for each in found},
+    }
+
+
+def _short(rows: int) -> str:
+    for unit, name in ((1_000_000, "m"), (1_000, "k")):
+        if rows % unit == 0:
+            return f"{rows // unit}{name}"
+    return str(rows)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="./run bench commit",
+        description=__doc__,
+        epilog="The embedded AWS keeps the table in memory: 2.5 GB for a million rows.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--rows",
+        type=lambda text: [whole(1)(each) for each in text.split(",")],
+        default="10000,100000,1000000",
+        metavar="N,…",
+        help="rising numbers of rows at which to measure (default: %(default)s)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

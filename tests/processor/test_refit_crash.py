@@ -1,0 +1,79 @@
+"""Refits that are killed (SIGKILL) in each of their steps: the matrix is the old or the new one."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from infra_scripts.embedded import EmbeddedAws
+from processor import models, reduce, tables
+from processor.network import NetworkSpec
+from tests.processor.conftest import photo
+from tests.processor.test_batch import World
+from tests.processor.test_reduce import assert_csv_whole, assert_whole, matrix, put
+
+ROOT = Path(__file__).parents[2]
+STEPS = [
+    ("processor.known._save", 1, "before"),
+    ("processor.models.write", 1, "before"),
+    ("processor.models.write", 1, "after"),
+    ("processor.files.write", 1, "before"),  # the first data file of the matrix
+    ("processor.files.write", 2, "after"),
+    ("processor.tables.commit", 1, "before"),
+    ("processor.tables.commit", 1, "after"),
+    ("processor.files.upload", 1, "before"),  # reduced.csv
+    ("processor.files.upload", 1, "after"),
+]
+
+
+@pytest.fixture
+def world(bucket: str, spec: NetworkSpec, tmp_path: Path) -> World:
+    return World(bucket, spec, tmp_path)
+
+
+@pytest.mark.parametrize(("what", "call", "when"), STEPS)
+def test_a_killed_refit_leaves_one_whole_matrix(
+    world: World, spark: SparkSession, aws: EmbeddedAws, what: str, call: int, when: str
+) -> None:
+    put(world, *range(5))
+    matrix(world, spark).update(force=True)
+    before = set(assert_whole(world))
+    put(world, 5, 6)
+    world.handle(world.put("photos/L1/1.jpg", photo(50)), world.remove("photos/L2/2.jpg"))
+    uri = f"s3://{world.bucket}/"
+
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.processor.killed_refit", uri, what, str(call), when],
+        cwd=ROOT,
+        env=aws.over(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+    after = set(assert_whole(world))
+    assert after in (before, set(world.features()))
+    assert_csv_whole(world)
+
+    matrix(world, spark).update()  # as the next service does, without being told
+    assert set(assert_whole(world)) == set(world.features())
+    assert_csv_whole(world)
+
+    reduced = tables.open_table(f"{uri}reduced")
+    assert reduced
+    tables.vacuum(reduced, 0)
+    name = reduce.model_name(reduced)
+    assert name
+    models.sweep(uri, {name}, 0)
+    listed = world.s3.list_objects_v2(Bucket=world.bucket)["Contents"]
+    kept = {each["Key"] for each in listed if each["Key"].startswith(("reduced/", "models/pca/"))}
+    assert {key for key in kept if "_delta_log" not in key} == {
+        f"models/pca/{name}.npz",
+        *(f"reduced/{path}" for path in tables.paths(reduced)),
+    }
+    assert set(assert_whole(world)) == set(world.features())
