@@ -6,6 +6,7 @@ delta-rs' own MERGE, which is what people write to have each key once. Prints on
 """
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import pyarrow as pa
 from benchmarks import _features
 from processor import files, tables
 from processor.outcomes import Extracted, Kind, Outcome
+from processor.schema import FEATURES
 from processor.store import FeatureStore
 
 FILL, BATCH, TASKS = 2048, 256, 2
@@ -32,14 +34,16 @@ def main(uri: str, work_dir: str, *levels: str) -> None:
         while len(store.features) < level:
             count = min(FILL, level - len(store.features))
             _settle(store, _extracted(store, photos, count))
-        print(json.dumps({"rows": level, **_measured(store, uri, photos)}), flush=True)
+        print(json.dumps({"rows": level, **_measured(store, uri, photos, level)}), flush=True)
 
 
-def _measured(store: FeatureStore, uri: str, photos: Iterator[pa.Table]) -> dict[str, Any]:
+def _measured(
+    store: FeatureStore, uri: str, photos: Iterator[pa.Table], level: int
+) -> dict[str, Any]:
     new = [_settle(store, _extracted(store, photos, BATCH)) for _ in range(COMMITS)]
     rss = psutil.Process().memory_info().rss
     again = [_settle(store, _replaced(store, seed)) for seed in range(REPLACEMENTS)]
-    merged = [_merge(f"{uri}features", next(photos).slice(0, BATCH)) for _ in range(MERGES)]
+    merged = _merged(f"{uri}features", level)
     store.features.refresh()
     return {
         "files": len(_paths(store)),
@@ -74,12 +78,12 @@ def _replaced(store: FeatureStore, seed: int) -> list[Extracted]:
     """A micro-batch of 16 photos that lie scattered over the table, with new content."""
     paths = sorted(_paths(store))
     chosen = np.random.default_rng(seed).choice(len(paths), min(16, len(paths)), replace=False)
-    rows = pa.concat_tables(
-        [files.read(store.features_folder, paths[path]).slice(0, 1) for path in chosen]
-    )
-    place = rows.schema.get_field_index("version")
-    fresh = pa.array([f"again-{seed}-{row}" for row in range(len(rows))])
-    return [_written(store, rows.set_column(place, rows.schema.field(place), fresh))]
+    rows = [
+        files.read(store.features_folder, paths[path]).slice(0, 1).to_pylist()[0] for path in chosen
+    ]
+    for row in rows:
+        row["version"] = f"again-{seed}"
+    return [_written(store, pa.Table.from_pylist(rows, schema=FEATURES))]
 
 
 def _paths(store: FeatureStore) -> set[str]:
@@ -96,15 +100,26 @@ def _settle(store: FeatureStore, results: list[Extracted]) -> float:
     return time.perf_counter() - began
 
 
-def _merge(folder: str, rows: pa.Table) -> float:
-    began = time.perf_counter()
-    table = tables.open_table(folder)
-    if table is None:
-        raise SystemExit(f"{folder} is no table")
-    merge = table.merge(rows, "old.key = new.key", source_alias="new", target_alias="old")
-    merge.when_matched_update_all().when_not_matched_insert_all().execute()
-    return time.perf_counter() - began
+def _merged(folder: str, level: int) -> list[float]:
+    """The peer, in a process of its own: its memory is not the driver's."""
+    call = [sys.executable, "-m", "benchmarks._store", "merge", folder, str(level)]
+    return json.loads(subprocess.run(call, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def merge(folder: str, level: str) -> None:
+    """Merge new photos MERGES times; print the seconds of each, from an open table on."""
+    seconds = []
+    for number, block in enumerate(_features.drawn(MERGES * BATCH, int(level), BATCH)):
+        table = tables.open_table(folder)
+        if table is None:
+            raise SystemExit(f"{folder} is no table")
+        rows = _features.table(block, f"merged-{level}-{number}")
+        began = time.perf_counter()
+        merger = table.merge(rows, "old.key = new.key", source_alias="new", target_alias="old")
+        merger.when_matched_update_all().when_not_matched_insert_all().execute()
+        seconds.append(time.perf_counter() - began)
+    print(json.dumps(seconds))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    merge(*sys.argv[2:]) if sys.argv[1] == "merge" else main(*sys.argv[1:])

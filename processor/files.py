@@ -82,7 +82,17 @@ def write(folder: str, table: pa.Table, *, path: str | None = None) -> DataFile:
 
 def read(folder: str, path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Columns of one data file; memory: the file plus the columns."""
-    return _open(folder, path).read(columns=columns)
+    table = _open(folder, path).read(columns=columns)
+    # Files of other writers (delta-rs' own MERGE) ask to be read as string views, which pyarrow
+    # cannot filter yet.
+    return table.cast(
+        pa.schema(
+            [
+                field.with_type(pa.string()) if field.type == pa.string_view() else field
+                for field in table.schema
+            ]
+        )
+    )
 
 
 def batches(folder: str, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:

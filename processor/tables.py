@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
@@ -33,6 +33,10 @@ from processor.files import DataFile
 from processor.index import Index, Place
 
 log = logging.getLogger(__name__)
+
+CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones a millisecond
+
+_NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it lists the whole log
 
 
 class CommitConflict(RuntimeError):
@@ -67,7 +71,10 @@ def create_table(folder: str, schema: pa.Schema, description: str) -> DeltaTable
         mode="ignore",
         description=description,
         storage_options=options,
-        configuration={"delta.logRetentionDuration": "interval 30 days"},
+        configuration={
+            "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+            "delta.logRetentionDuration": "interval 30 days",
+        },
     )
 
 
@@ -90,12 +97,14 @@ def sizes(table: DeltaTable) -> dict[str, int]:
 def vacuum(table: DeltaTable, retention_hours: int) -> int:
     """Delete files older than ``retention_hours`` that the table does not need; how many.
 
-    Versions older than that can then not be read any more. Files that a running task has written and
+    And log entries beyond the log's own retention. Versions older than that can then not be read any more. Files that a running task has written and
     nobody has committed yet look the same: the retention must be longer than any task.
     """
-    return len(
-        table.vacuum(retention_hours, dry_run=False, enforce_retention_duration=False, full=True)
+    deleted = table.vacuum(
+        retention_hours, dry_run=False, enforce_retention_duration=False, full=True
     )
+    table.cleanup_metadata()
+    return len(deleted)
 
 
 def rows(table: DeltaTable) -> int:
@@ -130,7 +139,13 @@ def commit(
     )
     mode = "overwrite" if overwrite else "append"
     try:
-        table.create_write_transaction(actions, mode, schema, commit_properties=properties)
+        table.create_write_transaction(
+            actions,
+            mode,
+            schema,
+            commit_properties=properties,
+            post_commithook_properties=_NO_CLEAN_UP,
+        )
     except CommitFailedError as error:
         raise CommitConflict(str(error)) from error
     table.update_incremental()

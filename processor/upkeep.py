@@ -2,8 +2,8 @@
 
 Beside ingestion and with the same care: files are merged by Spark tasks under new names, and one
 transaction swaps them, unless somebody has replaced a photo in them meanwhile. A process that dies in
-between leaves litter, which the next vacuum after the retention deletes. delta-rs writes a checkpoint
-of the log every hundred commits, and drops log entries after 30 days.
+between leaves litter, which the next vacuum after the retention deletes. It also drops log entries
+older than 30 days; delta-rs writes a checkpoint of the log every `tables.CHECKPOINT_COMMITS` commits.
 """
 
 import logging
