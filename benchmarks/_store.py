@@ -1,17 +1,18 @@
-"""The store of a driver, in a process of its own: ``python -m benchmarks._store URI WORK_DIR ROWS …``.
+"""The store of a driver, in a process of its own: ``python -m benchmarks._store URI WORK_DIR AWS_PID ROWS …``.
 
-Fills features/ to each number of ROWS by micro-batches of 2,048 photos, as ingestion does (nothing is
-merged), and there times micro-batches of 256: new photos, replaced ones, and, as a peer, new ones by
-delta-rs' own MERGE, which is what people write to have each key once. Prints one JSON object a line.
+Fills features/ to each number of ROWS by micro-batches of 2,048 photos, as ingestion does, with small
+files merged after each 28 (an hour of 16 photos a second), and there times micro-batches of 256: new
+photos, replaced ones, and, as a peer, new ones by delta-rs' own MERGE, which is what people write to
+have each key once. Prints one JSON object a line.
 """
 
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -19,36 +20,50 @@ import pyarrow as pa
 
 from benchmarks import _features
 from processor import files, tables
+from processor.background import Background
 from processor.outcomes import Extracted, Kind, Outcome
 from processor.schema import FEATURES
 from processor.store import FeatureStore
+from processor.upkeep import Upkeep
 
 FILL, BATCH, TASKS = 2048, 256, 2
+TEND_EVERY = 28
 COMMITS, REPLACEMENTS, MERGES = 20, 5, 3
 
 
-def main(uri: str, work_dir: str, *levels: str) -> None:
+def main(uri: str, work_dir: str, aws_pid: str, *levels: str) -> None:
+    aws = psutil.Process(int(aws_pid))
     store = FeatureStore(uri, _features.MODEL, Path(work_dir))
     photos = _photos()
+    stored = filled = 0
     for level in map(int, levels):
-        while len(store.features) < level:
-            count = min(FILL, level - len(store.features))
+        while stored < level:
+            count = min(FILL, level - stored)
             _settle(store, _extracted(store, photos, count))
-        print(json.dumps({"rows": level, **_measured(store, uri, photos, level)}), flush=True)
+            stored, filled = stored + count, filled + 1
+            if filled % TEND_EVERY == 0:
+                _elsewhere("tend", uri)
+        print(json.dumps({"rows": level, **_measured(store, uri, photos, level, aws)}), flush=True)
 
 
 def _measured(
-    store: FeatureStore, uri: str, photos: Iterator[pa.Table], level: int
+    store: FeatureStore, uri: str, photos: Iterator[pa.Table], level: int, aws: psutil.Process
 ) -> dict[str, Any]:
-    new = [_settle(store, _extracted(store, photos, BATCH)) for _ in range(COMMITS)]
+    new, aws_seconds = [], 0.0
+    for _ in range(COMMITS):
+        extracted = _extracted(store, photos, BATCH)
+        before = sum(aws.cpu_times()[:2])
+        new.append(_settle(store, extracted))
+        aws_seconds += sum(aws.cpu_times()[:2]) - before
     rss = psutil.Process().memory_info().rss
     again = [_settle(store, _replaced(store, seed)) for seed in range(REPLACEMENTS)]
-    merged = _merged(f"{uri}features", level)
+    merged = _elsewhere("merge", f"{uri}features", str(level))
     store.features.refresh()
     return {
         "files": len(_paths(store)),
         "version": store.features.version,
         "commit": new,
+        "aws": aws_seconds / COMMITS,
         "replace": again,
         "merge": merged,
         "rss": rss,
@@ -100,10 +115,22 @@ def _settle(store: FeatureStore, results: list[Extracted]) -> float:
     return time.perf_counter() - began
 
 
-def _merged(folder: str, level: int) -> list[float]:
-    """The peer, in a process of its own: its memory is not the driver's."""
-    call = [sys.executable, "-m", "benchmarks._store", "merge", folder, str(level)]
-    return json.loads(subprocess.run(call, stdout=subprocess.PIPE, check=True).stdout)
+def _elsewhere(*call: str) -> Any:
+    """One of the functions below, in a process of its own: its memory is not the driver's."""
+    command = [sys.executable, "-m", "benchmarks._store", *call]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+class _Here:
+    """Background tasks in this process, without Spark."""
+
+    def run(self, items: Sequence[Any], work: Callable[[Iterable[Any]], Iterable[Any]]) -> Any:
+        return list(work(items))
+
+
+def tend(uri: str) -> None:
+    """Merge small files, as the service does every hour."""
+    print(Upkeep(uri, 168, cast(Background, _Here())).compact("features", FEATURES))
 
 
 def merge(folder: str, level: str) -> None:
@@ -122,4 +149,7 @@ def merge(folder: str, level: str) -> None:
 
 
 if __name__ == "__main__":
-    merge(*sys.argv[2:]) if sys.argv[1] == "merge" else main(*sys.argv[1:])
+    if sys.argv[1] in ("merge", "tend"):
+        globals()[sys.argv[1]](*sys.argv[2:])
+    else:
+        main(*sys.argv[1:])

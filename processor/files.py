@@ -100,9 +100,9 @@ def batches(folder: str, path: str, columns: Sequence[str], rows: int) -> Iterat
     return _open(folder, path).iter_batches(batch_size=rows, columns=columns)
 
 
-def merged(folder: str, paths: Sequence[str]) -> DataFile:
-    """One file with the rows of several; memory: twice their bytes."""
-    return write(folder, pa.concat_tables([read(folder, path) for path in paths]))
+def merged(folder: str, paths: Sequence[str], schema: pa.Schema) -> DataFile:
+    """One file of ``schema`` with the rows of several; memory: twice their bytes."""
+    return write(folder, pa.concat_tables([read(folder, path).cast(schema) for path in paths]))
 
 
 def without(folder: str, path: str, keys: frozenset[str]) -> DataFile | None:

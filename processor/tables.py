@@ -97,8 +97,9 @@ def sizes(table: DeltaTable) -> dict[str, int]:
 def vacuum(table: DeltaTable, retention_hours: int) -> int:
     """Delete files older than ``retention_hours`` that the table does not need; how many.
 
-    And log entries beyond the log's own retention. Versions older than that can then not be read any more. Files that a running task has written and
-    nobody has committed yet look the same: the retention must be longer than any task.
+    And log entries beyond the log's own retention. Versions older than that can then not be read any
+    more. Files that a running task has written and nobody has committed yet look the same: the
+    retention must be longer than any task.
     """
     deleted = table.vacuum(
         retention_hours, dry_run=False, enforce_retention_duration=False, full=True

@@ -53,7 +53,7 @@ class Upkeep:
             return 0
         began = time.monotonic()
         merged = self.background.run(
-            groups, lambda share: (files.merged(folder, group) for group in share)
+            groups, lambda share: (files.merged(folder, group, schema) for group in share)
         )
         swaps = dict(zip(map(tuple, groups), merged, strict=True))
         gone = self._swap(folder, schema, swaps)
