@@ -19,6 +19,7 @@ from processor.schema import FEATURES
 COLUMNS = 512
 FILE_ROWS = 8192  # 16 MB: where merging by upkeep ends, for micro-batches of 1,024 and more
 MODEL = "drawn"
+FIRST_MODEL = "first.npz"  # beside features/: the PCA model of the first refit
 
 
 def append(

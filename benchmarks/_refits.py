@@ -16,14 +16,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import scipy.linalg  # noqa: F401  # all that is imported later, now
+
 from benchmarks import _features
 from processor import session
 from processor.background import Background
 from processor.due import Policy
 from processor.machine import cores
 from processor.reduce import Matrix
-
-MODEL_FILE = "first.npz"
 
 
 def main(store: str, components: str, more_rows: str, repeats: str) -> None:
@@ -35,7 +35,7 @@ def main(store: str, components: str, more_rows: str, repeats: str) -> None:
         matrix = Matrix(store, policy, Background(spark.sparkContext, cores()))
         result["first"] = _refit(matrix)
         (model,) = Path(store, "models", "pca").glob("*.npz")
-        Path(store, MODEL_FILE).write_bytes(model.read_bytes())
+        Path(store, _features.FIRST_MODEL).write_bytes(model.read_bytes())
         for repeat in range(int(repeats)):
             Path(store, "models", "statistics.npz").unlink()
             result["full"].append(_refit(matrix))

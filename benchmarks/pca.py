@@ -22,7 +22,6 @@ from benchmarks import _features, _machine
 from benchmarks._command import carry_out, whole
 from benchmarks._pca_peers import OPENBLAS
 from benchmarks._processes import Child
-from benchmarks._refits import MODEL_FILE
 from processor.pca import PCA
 
 SECONDS = 1800  # that a contestant may take
@@ -142,7 +141,7 @@ def _accuracy(store: str) -> dict[str, float]:
         scatter += centred.T @ centred
     values, vectors = eigh(scatter / (count - 1))
     values, axes = values[::-1], vectors.T[::-1]
-    model = PCA.from_bytes(Path(store, MODEL_FILE).read_bytes())
+    model = PCA.from_bytes(Path(store, _features.FIRST_MODEL).read_bytes())
     if model.n_samples_ != count:
         raise SystemExit("the store has changed since the first fit")
     wanted = len(model.components_)

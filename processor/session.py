@@ -14,6 +14,10 @@ from processor.machine import cores
 ROOT = Path(__file__).resolve().parent.parent
 JAVA = (17, 21)
 
+# The JVM only conducts; Python computes. Without the optimising compiler and collectors with threads
+# of their own it takes half the processor time until the first photos are through, and 100 MB less.
+LEAN_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
 
 class JavaError(RuntimeError):
     """There is no Java that Spark can run on; the message says how to get one."""
@@ -49,7 +53,7 @@ def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
         SparkSession.builder.appName("fruits")
         .master(master or f"local[{2 * cores()}]")
         .config("spark.driver.memory", driver_memory)
-        .config("spark.driver.extraJavaOptions", _log4j(work_dir))
+        .config("spark.driver.extraJavaOptions", f"{LEAN_JVM} {_log4j(work_dir)}")
         .config("spark.local.dir", str(work_dir / "spark"))
         .config("spark.log.level", "ERROR")
         .config("spark.scheduler.mode", "FAIR")
