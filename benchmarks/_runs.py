@@ -136,6 +136,27 @@ class Runs:
                 self._check_stored(aws)
                 return self._told(child, ended, aws_cpu)
 
+    def unattended(self) -> tuple[float, int]:
+        """A service without end that tends its matrix beside: photos a second, and refits meanwhile."""
+        with _aws.deployed(self.environment) as aws:
+            if self.present:
+                self._fill(aws)
+            self._upload(aws)
+            output = self.scratch / "service.out"
+            with _service.start(aws, self.environment, output) as child:
+                deadline = time.time() + START_SECONDS + len(self.photos) / SLOWEST_PHOTOS_PER_S
+                while sum(each.stored for each in _service.durable(output)) < len(self.photos):
+                    if time.time() > deadline or not child.running():
+                        raise BenchError(f"not all photos went through: {child.said()}")
+                    time.sleep(1)
+                batches = _service.durable(output)
+                lines = list(_service.log_lines(output))
+                child.terminate()
+                child.wait(START_SECONDS)
+        stored = sum(batch.stored for batch in batches[1:])
+        refits = sum(line["message"] == "fitted a PCA" for line in lines)
+        return stored / (batches[-1].at - batches[0].at), refits
+
     def _told(self, child: Child, ended: float, aws_cpu: float) -> ServiceMeasured:
         batches = _service.durable(child.output)
         if len(batches) < 2:

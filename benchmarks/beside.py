@@ -49,9 +49,9 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             runs = Runs(photos, photos[:16], asked.size, environment, scratch, asked.present)
             if not rates["without"]:
                 runs.engine()  # once: the network's files exist and lie in the page cache
-            rates[name].append(runs.service().photos_per_s)
-        lines = _service.log_lines(scratch / "service.out")
-        refits.append(sum(line["message"] == "fitted a PCA" for line in lines))
+            rate, fitted = runs.unattended()
+            rates[name].append(rate)
+            refits += [fitted] if name == "beside" else []
         print(
             f"repeat {repeat}: {rates['without'][-1]:.2f} photos/s without, "
             f"{rates['beside'][-1]:.2f} beside {refits[-1]} refits",
