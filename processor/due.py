@@ -16,13 +16,15 @@ class Strays:
     """Photos that came after the fit, and how far off its axes they lie, squared and summed up.
 
     Kept in the log of the matrix, so that it outlives the service. Photos that were removed again
-    stay counted.
+    stay counted, and those whose file was merged or rewritten count once more, fitted ones too: that
+    can hide strays among others, never make up any.
     """
 
     photos: int = 0
     residual: float = 0.0
 
     def and_those(self, files: Iterable[Projected]) -> "Strays":
+        """These and the photos in some new files of the matrix."""
         photos, residual = self.photos, self.residual
         for each in files:
             photos, residual = photos + each.file.rows, residual + each.residual

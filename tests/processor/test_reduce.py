@@ -334,7 +334,7 @@ def test_refits_ingestion_and_readers_at_once(world: World, spark: SparkSession)
             assert_csv_whole(world)
 
     def ingest() -> None:
-        for n in range(4, 28):
+        for n in range(4, 22):
             put(world, n)
             if n % 5 == 0:
                 world.handle(world.put("photos/L1/1.jpg", photo(100 + n)))
