@@ -14,7 +14,7 @@ from pyspark import Broadcast, SparkContext
 T = TypeVar("T")
 R = TypeVar("R")
 
-NICE = 10  # weighs a tenth of ingestion's 0; at 19 a refit would take as long again
+NICE = 10  # weighs a tenth of ingestion's 0; 19 would weigh a seventieth, and a refit never end
 
 
 class Background:

@@ -1,15 +1,16 @@
 """PCA models, kept under ``models/pca/`` of the store, each under its name and never changed.
 
-A matrix names its model in the paths of its data files and in its log. Old models stay as long as the
-log tells of a matrix made with them (30 days), so that coordinates of another day can be understood.
+A matrix names its model in the paths of its data files and in its log. A model stays for 30 days after
+another took its place, so that coordinates of another day can be understood.
 """
 
 import secrets
-from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from processor import files
 from processor.pca import PCA
+
+KEPT = timedelta(days=30)  # after its successor came; longer than any fit takes
 
 
 def new_name(features_version: int) -> str:
@@ -28,19 +29,25 @@ def write(uri: str, name: str, model: PCA) -> None:
     files.put(f"{uri}models/pca/{name}.npz", model.to_bytes())
 
 
-def sweep(uri: str, keep: Collection[str], hours: int) -> int:
-    """Delete models older than ``hours`` other than ``keep``; how many.
+def sweep(uri: str, current: str | None, kept: timedelta = KEPT) -> int:
+    """Delete the models that were replaced longer than ``kept`` ago; how many.
 
-    A fit that was interrupted leaves a model without a matrix. One that is under way looks the same,
-    so ``hours`` must be more than it can take.
+    Never ``current``, the matrix's. A fit that was interrupted leaves a model without a matrix, and
+    one that is under way looks the same: they count as replaced when the next model came, or when
+    they were written if none has.
     """
     bucket, prefix = files.split(f"{uri}models/pca/")
-    before = datetime.now(UTC) - timedelta(hours=hours)
-    kept = {f"{prefix}{name}.npz" for name in keep}
-    deleted = 0
-    for page in files.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for each in page.get("Contents", ()):
-            if each["LastModified"] < before and each["Key"] not in kept:
-                files.s3().delete_object(Bucket=bucket, Key=each["Key"])
-                deleted += 1
-    return deleted
+    pages = files.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    found = sorted(
+        (each["LastModified"], each["Key"]) for page in pages for each in page.get("Contents", ())
+    )
+    replaced_at = [at for at, _ in found[1:]] + [at for at, _ in found[-1:]]
+    before = datetime.now(UTC) - kept
+    doomed = [
+        key
+        for (_, key), at in zip(found, replaced_at, strict=True)
+        if at < before and key != f"{prefix}{current}.npz"
+    ]
+    for key in doomed:
+        files.s3().delete_object(Bucket=bucket, Key=key)
+    return len(doomed)

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 MIRRORS = "features"  # the application whose version says which features the matrix mirrors
 SPARE_AXES = 8  # fitted beyond the wanted ones, so that near-equal axes at the cut stay put
 MAX_CONFLICTS = 20
+HISTORY = 10  # entries of the log to look back for the last update
 SMALL_BYTES = 32 << 20  # of features: to read them here takes no longer than to have Spark do it
 
 
@@ -52,7 +53,7 @@ class Matrix:
         self._uri = uri
         self._policy = policy
         self._background = background
-        self._model: tuple[str, PCA] | None = None
+        self._model: tuple[str, PCA] | None = None  # the matrix's, unless others have refitted
         self._looked_at = ("", 0)  # the model and the photos when its axes were last judged
         self._csv_of: str | None = None  # the model of reduced.csv; None until asked
 
@@ -86,7 +87,7 @@ class Matrix:
         if photos == 0:
             reason = None
         if reason:
-            name, model = self._fit(features, live, previous, reason)
+            name, model = self._model = self._fit(features, live, previous, reason)
             strays = Strays()
         elif previous:
             name, model = previous
@@ -256,6 +257,8 @@ class Matrix:
 
     def _write_csv(self) -> None:
         """Bring ``reduced.csv`` to the present model, also if whoever fitted it died before that."""
+        if self._model and self._model[0] == self._csv_of:
+            return
         folder, target = f"{self._uri}reduced", f"{self._uri}reduced.csv"
         table = tables.open_table(folder)
         name = model_name(table) if table else None
@@ -292,8 +295,12 @@ def model_name(reduced: DeltaTable) -> str | None:
 
 
 def _strays(reduced: DeltaTable | None) -> Strays:
-    """What the matrix's last commit tells of photos that came after the fit."""
-    return Strays.from_metadata(reduced.history(1)[0] if reduced else {})
+    """What the matrix's last update tells of photos that came after the fit; unknown: none.
+
+    Entries of a vacuum may have come after it, two for each.
+    """
+    entries = reduced.history(HISTORY) if reduced else []
+    return Strays.from_metadata(next((each for each in entries if "model" in each), {}))
 
 
 def _moved(model: PCA, previous: PCA) -> Mapping[str, str]:

@@ -34,7 +34,7 @@ from processor.index import Index, Place
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones a millisecond
+CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones 1-2 ms
 
 _NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it lists the whole log
 
@@ -95,11 +95,11 @@ def sizes(table: DeltaTable) -> dict[str, int]:
 
 
 def vacuum(table: DeltaTable, retention_hours: int) -> int:
-    """Delete files older than ``retention_hours`` that the table does not need; how many.
+    """Delete files older than ``retention_hours`` that the newest version does not need; how many.
 
-    And log entries beyond the log's own retention. Versions older than that can then not be read any
-    more. Files that a running task has written and nobody has committed yet look the same: the
-    retention must be longer than any task.
+    Versions that did need them can then not be read any more. Files that a running task has written
+    and nobody has committed yet look the same: the retention must be longer than any task. Entries of
+    the log that are older than the log's own retention are deleted too.
     """
     deleted = table.vacuum(
         retention_hours, dry_run=False, enforce_retention_duration=False, full=True

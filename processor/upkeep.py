@@ -101,15 +101,10 @@ class Upkeep:
             )
 
     def _sweep_models(self) -> None:
-        """Delete the models that no matrix in the log was made with."""
         reduced = tables.open_table(f"{self.uri}reduced")
-        if reduced is None:
-            return
-        named = {entry.get("model") for entry in reduced.history()}
-        keep = {name for name in (*named, reduce.model_name(reduced)) if name}
-        deleted = models.sweep(self.uri, keep, self.retention_hours)
+        deleted = models.sweep(self.uri, reduce.model_name(reduced)) if reduced else 0
         if deleted:
-            log.info("deleted models of no matrix", extra={"models": deleted})
+            log.info("deleted models replaced long ago", extra={"models": deleted})
 
 
 def groups_of(sizes: Mapping[str, int]) -> list[list[str]]:

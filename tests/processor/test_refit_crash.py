@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_a_killed_refit_leaves_one_whole_matrix(
     tables.vacuum(reduced, 0)
     name = reduce.model_name(reduced)
     assert name
-    models.sweep(uri, {name}, 0)
+    models.sweep(uri, name, timedelta(0))
     listed = world.s3.list_objects_v2(Bucket=world.bucket)["Contents"]
     kept = {each["Key"] for each in listed if each["Key"].startswith(("reduced/", "models/pca/"))}
     assert {key for key in kept if "_delta_log" not in key} == {

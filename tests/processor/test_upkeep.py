@@ -1,7 +1,8 @@
 """Upkeep: fewer files with the same rows, whatever happens meanwhile, and nothing needed deleted."""
 
 import threading
-from dataclasses import replace
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -143,23 +144,54 @@ def test_vacuum_deletes_what_no_version_needs(world: World, spark: SparkSession)
     assert world.features() == before
 
 
-def test_models_of_no_matrix_are_swept_and_old_ones_kept(world: World, spark: SparkSession) -> None:
-    def names() -> set[str]:
+def test_models_replaced_long_ago_are_swept(world: World, spark: SparkSession) -> None:
+    uri = f"s3://{world.bucket}/"
+
+    def names() -> list[str]:
         listed = world.s3.list_objects_v2(Bucket=world.bucket, Prefix="models/pca/")["Contents"]
-        return {each["Key"].removeprefix("models/pca/").removesuffix(".npz") for each in listed}
+        return [each["Key"].removeprefix("models/pca/").removesuffix(".npz") for each in listed]
+
+    def wait_a_second() -> None:  # S3 tells when an object was written to the second
+        time.sleep(1.0)
 
     put_in_many_files(world, 4)
     matrix(world, spark).update()
+    (first,) = names()
+    wait_a_second()
     matrix(world, spark).update(force=True)
-    kept = names()
-    assert len(kept) == 2
-    model = models.read(f"s3://{world.bucket}/", min(kept))
+    (second,) = set(names()) - {first}
+    wait_a_second()
+    model = models.read(uri, second)
     assert model
-    models.write(f"s3://{world.bucket}/", "interrupted", model)
+    models.write(uri, "interrupted", model)
     upkeep(world, spark).run()
-    assert "interrupted" in names()  # it may be a fit under way
-    replace(upkeep(world, spark), retention_hours=0).run()
-    assert names() == kept
+    assert set(names()) == {first, second, "interrupted"}
+    assert models.sweep(uri, second, timedelta(seconds=30)) == 0
+    wait_a_second()
+    assert models.sweep(uri, first, timedelta(0)) == 2  # whatever came when, the matrix's stays
+    assert names() == [first]
+
+
+def test_new_photos_stay_counted_over_a_vacuum(world: World, spark: SparkSession) -> None:
+    def add(n: int) -> dict[str, str]:
+        world.handle(world.put(f"photos/L0/{n}.jpg", photo(n)))
+        matrix(world, spark).update()
+        return newest_entry()
+
+    def newest_entry() -> dict[str, str]:
+        table = tables.open_table(f"s3://{world.bucket}/reduced")
+        assert table
+        return table.history(1)[0]
+
+    put_in_many_files(world, 4)
+    matrix(world, spark).update()
+    assert add(4)["photos_since_fit"] == "1"
+    files.write(f"s3://{world.bucket}/reduced", one_row(world))
+    table = tables.open_table(f"s3://{world.bucket}/reduced")
+    assert table
+    assert tables.vacuum(table, 0) == 1
+    assert "VACUUM" in newest_entry()["operation"]
+    assert add(5)["photos_since_fit"] == "2"
 
 
 def test_nothing_to_tend(world: World, spark: SparkSession) -> None:
