@@ -27,7 +27,8 @@ def main(weights: str, size: str, batch: str, folder: str) -> None:
         model = str(Path(folder, "vgg16.onnx"))
         _write(weights, int(size), int(batch), model)
         if "MNN" in found:
-            # Not its command, mnnconvert, nor MNN.tools: they report each use to their makers.
+            # MNN's extension module. The scripts around it, the command mnnconvert and MNN.tools,
+            # report each use to their makers. Beside TensorFlow it aborts: hence this process.
             import _tools
 
             target = str(Path(folder, "vgg16.mnn"))
