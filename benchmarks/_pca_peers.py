@@ -6,7 +6,6 @@ seconds, from the moment when everything is imported and Spark has started.
 """
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -18,9 +17,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyspark.ml.feature import PCA
 from pyspark.ml.functions import array_to_vector, vector_to_array
-from pyspark.sql import SparkSession
 from pyspark.sql.functions import col
 from sklearn.decomposition import PCA as SklearnPCA
+
+from benchmarks import _spark
 
 OPENBLAS = "libopenblas.so.0"
 DRIVER_MEMORY = "4g"  # with less, a million rows fail or crawl
@@ -32,23 +32,12 @@ def main(name: str, store: str, components: str) -> None:
 
 
 def _spark_ml(name: str, store: Path, components: int) -> dict[str, Any]:
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     library = OPENBLAS if name.endswith("native") else "none"
-    began = time.perf_counter()
-    spark = (
-        SparkSession.builder.master(f"local[{len(os.sched_getaffinity(0))}]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.memory", DRIVER_MEMORY)
-        .config("spark.local.dir", str(store))
-        .config(
-            "spark.driver.extraJavaOptions",
-            f"-Ddev.ludovic.netlib.blas.nativeLib={library} "
-            f"-Ddev.ludovic.netlib.lapack.nativeLib={library}",
-        )
-        .getOrCreate()
+    netlib = " ".join(
+        f"-Ddev.ludovic.netlib.{part}.nativeLib={library}" for part in ("blas", "lapack")
     )
+    began = time.perf_counter()
+    spark = _spark.start(str(store), memory=DRIVER_MEMORY, extraJavaOptions=netlib)
     started = time.perf_counter()
     rows = spark.read.parquet(str(store / "features" / "*.parquet"))
     rows = rows.select("key", "label", array_to_vector(col("features")).alias("features"))

@@ -6,7 +6,6 @@ in FOLDER/photos, writes Parquet into FOLDER, and prints one JSON object.
 
 import io
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from pyspark.ml.functions import predict_batch_udf
-from pyspark.sql import SparkSession
 from pyspark.sql.types import ArrayType, FloatType
 
-from processor.machine import cores
+from benchmarks import _spark
 from processor.weights import obtain
 
 BATCH = 32  # as bare Keras
@@ -25,15 +23,7 @@ BATCH = 32  # as bare Keras
 
 def main(folder: str, size: str, weights: str, cache: str) -> None:
     obtained = obtain(weights, include_top=False, cache_dir=Path(cache))
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not whatever PATH calls python3
-    spark = (
-        SparkSession.builder.master(f"local[{cores()}]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.local.dir", folder)
-        .getOrCreate()
-    )
+    spark = _spark.start(folder)
     make = _maker(int(size), str(obtained.path), obtained.digest)
     udf = predict_batch_udf(make, return_type=ArrayType(FloatType()), batch_size=BATCH)
 

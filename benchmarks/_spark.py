@@ -1,0 +1,23 @@
+"""Spark for the peers, as people start it: on all cores of this machine, nothing tuned."""
+
+import os
+import sys
+
+from pyspark.sql import SparkSession
+
+from processor.machine import cores
+
+
+def start(folder: str, **settings: str) -> SparkSession:
+    """A session with its files in ``folder`` and ``settings`` after ``spark.driver.``."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # not whatever PATH calls python3
+    builder = (
+        SparkSession.builder.master(f"local[{cores()}]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.local.dir", folder)
+    )
+    for name, value in settings.items():
+        builder = builder.config(f"spark.driver.{name}", value)
+    return builder.getOrCreate()
