@@ -1,14 +1,12 @@
 """The AWS of a benchmark: embedded, empty, with bucket, queue and notifications deployed."""
 
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import boto3
 
-from benchmarks._processes import ROOT, BenchError
+from benchmarks._processes import output_of
 from config import Config
 from infra_scripts.embedded import EmbeddedAws
 
@@ -17,16 +15,7 @@ from infra_scripts.embedded import EmbeddedAws
 def deployed(environment: Mapping[str, str]) -> Iterator[EmbeddedAws]:
     """An embedded AWS with the stack that the settings in ``environment`` name; gone afterwards."""
     with EmbeddedAws() as aws:
-        done = subprocess.run(
-            [sys.executable, "-m", "infra_scripts", "deploy"],
-            cwd=ROOT,
-            env=aws.over(environment),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise BenchError(f"python -m infra_scripts deploy failed: {done.stderr.strip()}")
+        output_of("infra_scripts", "deploy", environment=aws.over(environment))
         yield aws
 
 

@@ -1,17 +1,38 @@
-"""The command line of a benchmark: its options, its last line, its exit status."""
+"""The command line of a benchmark: its options, its scratch folder, its last line, its exit status."""
 
 import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from benchmarks import _machine
 from benchmarks._processes import BenchError
 from config import ConfigError
 from infra_scripts.errors import InfraError
+
+Bench = Callable[[argparse.Namespace, Path], dict[str, Any]]
+
+
+def run(parser: argparse.ArgumentParser, bench: Bench, arguments: Sequence[str] | None) -> int:
+    """Print the machine and, as one JSON line, what ``bench`` finds; return the exit status.
+
+    ``bench`` gets the options and an empty folder, which is deleted afterwards.
+    """
+    asked = parser.parse_args(arguments)
+
+    def measure() -> dict[str, Any]:
+        machine = _machine.describe()
+        print(_machine.lines(machine), flush=True)
+        with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+            return {**bench(asked, Path(scratch)), "machine": machine}
+
+    return carry_out(measure)
 
 
 def carry_out(measure: Callable[[], dict[str, Any]]) -> int:
@@ -32,6 +53,56 @@ def carry_out(measure: Callable[[], dict[str, Any]]) -> int:
     return 0
 
 
+def parser(name: str, about: str | None, epilog: str = "") -> argparse.ArgumentParser:
+    """For ``./run bench NAME``."""
+    return argparse.ArgumentParser(
+        prog=f"./run bench {name}",
+        description=about,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_photos(parser: argparse.ArgumentParser) -> None:
+    """The photos that the service takes, for :func:`benchmarks._photos.gather`."""
+    parser.add_argument(
+        "--photos", type=Path, metavar="DIR", help="real photos (default: the demo's drawn sample)"
+    )
+    parser.add_argument(
+        "--limit",
+        type=whole(0),
+        default=512,
+        metavar="N",
+        help="photos that the service takes, evenly spaced; 0: all of DIR (default: %(default)s)",
+    )
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--size",
+        type=whole(32),
+        default=224,
+        metavar="PX",
+        help="input size of the network (default: %(default)s)",
+    )
+
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sizes",
+        type=wholes(32),
+        default="224,100",
+        metavar="PX,…",
+        help="input sizes of the network (default: %(default)s)",
+    )
+
+
+def add_repeats(parser: argparse.ArgumentParser, default: int) -> None:
+    parser.add_argument(
+        "--repeats", type=whole(1), default=default, metavar="R", help="default: %(default)s"
+    )
+
+
 def whole(least: int) -> Callable[[str], int]:
     """A type for argparse: a whole number of at least ``least``."""
 
@@ -43,6 +114,10 @@ def whole(least: int) -> Callable[[str], int]:
     return parse
 
 
-def sizes(text: str) -> list[int]:
-    """A type for argparse: input sizes of the network, separated by commas."""
-    return list(dict.fromkeys(whole(32)(each) for each in text.split(",")))
+def wholes(least: int) -> Callable[[str], list[int]]:
+    """A type for argparse: such numbers, separated by commas; each once."""
+
+    def parse(text: str) -> list[int]:
+        return list(dict.fromkeys(map(whole(least), text.split(","))))
+
+    return parse

@@ -1,9 +1,7 @@
 """The contestants of `engine`: what is made for them beforehand, and a run of one of them."""
 
 import json
-import subprocess
 import sys
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 
 from benchmarks import _service
 from benchmarks._engine_peer import PEER_BATCH
-from benchmarks._processes import ROOT, BenchError, Child, await_ready
+from benchmarks._processes import Child, output_of, run_together
 from demo import sample
 from demo.fruit import SPECIES
 from processor.__main__ import network_spec
@@ -20,6 +18,7 @@ from processor.machine import cores, share_cores
 from processor.network import NetworkSpec
 
 PHOTOS = 64  # that each contestant takes in turn
+LAST_BATCH_SECONDS = 120  # that the batch may take in which the time is up
 PEERS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "mnn": "MNN"}  # name: package
 
 
@@ -49,7 +48,7 @@ def prepare(size: int, peers_python: str, scratch: Path) -> tuple[Field, dict[st
     """Everything made that the contestants load; and the peers' packages that are installed."""
     folder = scratch / str(size)
     folder.mkdir()
-    environment = _service.settings(scratch / "work", size, {})
+    environment = _service.settings(scratch / "work", size)
     environment["FRUITS_MODEL__ENGINE"] = default_engine()
     config = _service.config_of(environment)
     spec = network_spec(config)
@@ -82,27 +81,20 @@ def run(
 ) -> tuple[float, int, list[np.ndarray]]:
     """Photos a second and peak memory of all its processes, and the features that each found."""
     go = field.folder / "go"
-    go.unlink(missing_ok=True)
     saved = [field.folder / f"features{n}.npy" for n in range(contestant.processes)]
     given = [contestant.name, contestant.model, str(contestant.threads), str(field.pixels)]
-    with ExitStack() as stack:
-        children = [
-            stack.enter_context(
-                Child(
-                    "benchmarks._engine_peer",
-                    [*given, str(seconds), str(go), str(features)],
-                    field.environment,
-                    field.folder / f"{contestant.name}{n}.out",
-                    contestant.python,
-                )
-            )
-            for n, features in enumerate(saved)
-        ]
-        await_ready(children)
-        go.touch()
-        for child in children:
-            child.finish(seconds + 120)  # the last batch takes as long as it takes
-        told = [child.told() for child in children]
+    children = (
+        Child(
+            "benchmarks._engine_peer",
+            [*given, str(seconds), str(go), str(features)],
+            field.environment,
+            field.folder / f"{contestant.name}{n}.out",
+            contestant.python,
+        )
+        for n, features in enumerate(saved)
+    )
+    ended, _ = run_together(children, go, seconds + LAST_BATCH_SECONDS)
+    told = [child.told() for child in ended]
     rate = sum(each["photos_per_s"] for each in told)
     rss = sum(each["peak_rss_bytes"] for each in told)
     return rate, rss, [np.load(path) for path in saved]
@@ -116,14 +108,4 @@ def _photos(size: int) -> np.ndarray:
 
 def _prepare_peers(spec: NetworkSpec, folder: Path, python: str) -> dict[str, str]:
     arguments = [spec.weights_path, str(spec.input_size), str(PEER_BATCH), str(folder)]
-    done = subprocess.run(
-        [python, "-m", "benchmarks._onnx", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-        raise BenchError(f"the peers' models could not be made: {last}")
-    return json.loads(done.stdout)
+    return json.loads(output_of("benchmarks._onnx", *arguments, python=python))

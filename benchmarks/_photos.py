@@ -1,13 +1,14 @@
 """The photos of a benchmark: a folder of real ones, or the demo's drawn sample."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from benchmarks._processes import BenchError
+from config import Storage
 from demo import sample
 from demo.fruit import SPECIES
 
@@ -39,6 +40,13 @@ def spaced(paths: Sequence[Path], count: int) -> list[Path]:
     return [paths[n * len(paths) // count] for n in range(count)]
 
 
+def put(s3: Any, storage: Storage, path: Path, number: int) -> str:
+    """Put a photo into S3 under its label and ``number``; the key."""
+    key = f"{storage.photos_prefix}{path.parent.name}/{number:06}{path.suffix}"
+    s3.put_object(Bucket=storage.bucket, Key=key, Body=path.read_bytes())
+    return key
+
+
 def describe(paths: Sequence[Path], drawn: bool) -> dict[str, Any]:
     """How many there are and how large the median one is, JSON-able."""
     pixels = []
@@ -56,3 +64,11 @@ def describe(paths: Sequence[Path], drawn: bool) -> dict[str, Any]:
             statistics.median(path.stat().st_size for path in paths) / 1e3, 1
         ),
     }
+
+
+def line(described: Mapping[str, Any]) -> str:
+    """The same for humans."""
+    return (
+        f"{described['count']} photos ({described['source']}; median "
+        f"{described['median_megapixels']} MP, {described['median_kilobytes']} kB)"
+    )

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -94,9 +95,10 @@ class Child:
         """The JSON object that is its last line."""
         return json.loads(self.output.read_text().splitlines()[-1])
 
-    def terminate(self) -> None:
-        """SIGTERM to the first process."""
+    def stop(self, timeout_seconds: float) -> int:
+        """The exit status after SIGTERM to the first process. BenchError if it takes longer."""
         self._process.terminate()
+        return self.wait(timeout_seconds)
 
     def said(self) -> str:
         """The last line it wrote, for an error message."""
@@ -157,8 +159,47 @@ class Child:
         return [pid for pid in psutil.pids() if in_session(pid)]
 
 
-def await_ready(children: Sequence[Child]) -> None:
-    """Return when each has written the line "ready", its first. BenchError if one does not."""
+def output_of(
+    module: str,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    python: str = sys.executable,
+) -> str:
+    """What ``python -m MODULE …`` prints from start to end. BenchError if it fails."""
+    done = subprocess.run(
+        [python, "-m", module, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+        raise BenchError(f"python -m {module} ended with {done.returncode}: {last}")
+    return done.stdout
+
+
+def run_together(
+    children: Iterable[Child], go: Path, timeout_seconds: float
+) -> tuple[list[Child], float]:
+    """Children that began at once and have ended, and the Unix time at which they began.
+
+    Each writes the line "ready", its first, and waits for the file ``go``. ``children`` is best a
+    generator: it starts them, once there is no such file. BenchError if one fails.
+    """
+    go.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        begun = [stack.enter_context(child) for child in children]
+        _await_ready(begun)
+        began = time.time()
+        go.touch()
+        for child in begun:
+            child.finish(timeout_seconds)
+    return begun, began
+
+
+def _await_ready(children: Sequence[Child]) -> None:
     deadline = time.time() + START_SECONDS
     while not all(child.output.read_text().startswith("ready\n") for child in children):
         failed = next((child for child in children if not child.running()), None)

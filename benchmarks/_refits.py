@@ -5,11 +5,8 @@ knows no statistics, and (unless MORE_ROWS is 0) one after so many rows came. Pr
 each refit the seconds of its parts, and the figures of the first model.
 """
 
-import os
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `python -m processor` does
-
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,11 +16,23 @@ from typing import Any
 import scipy.linalg  # noqa: F401  # all that is imported later, now
 
 from benchmarks import _features
+from benchmarks._processes import Child
 from processor import session
 from processor.background import Background
 from processor.due import Policy
 from processor.machine import cores
 from processor.reduce import Matrix
+
+SECONDS = 3600  # that all of them may take
+
+
+def run(store: str, components: int, more_rows: int, repeats: int) -> tuple[dict[str, Any], int]:
+    """What such a process tells, and the peak memory of all that it starts."""
+    arguments = [store, *map(str, (components, more_rows, repeats))]
+    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # as `python -m processor` does
+    with Child("benchmarks._refits", arguments, environment, Path(store, "refits.out")) as child:
+        child.finish(SECONDS)
+        return child.told(), child.peak_rss_bytes
 
 
 def main(store: str, components: str, more_rows: str, repeats: str) -> None:

@@ -2,20 +2,24 @@
 
 import json
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import _aws, _service
-from benchmarks._processes import START_SECONDS, BenchError, Child, await_ready
+from benchmarks import _aws, _photos, _service
+from benchmarks._processes import START_SECONDS, BenchError, Child, run_together
 from infra_scripts.embedded import EmbeddedAws
 from processor.__main__ import network_spec  # as the service makes it
 from processor.machine import cores, share_cores
 
 KERAS_BATCH = 32
 UDF_WARM_UP = 8  # photos for each core
+PREPARED = 16  # photos that the engine sees once before anything is timed
 SLOWEST_PHOTOS_PER_S = 0.5  # a child slower than this is given up
 
 
@@ -24,9 +28,7 @@ class Measured:
     """One child at one input size."""
 
     photos_per_s: float  # steady state
-    start_up_s: (
-        float  # from its start until it is warm: first batch durable, or through the network
-    )
+    start_up_s: float  # until it is warm: first batch durable, or through the network
     peak_rss_mb: float
     cpu_s: float  # all its processes, all its life
 
@@ -59,11 +61,13 @@ class Runs:
     scratch: Path
     present: int = 0
 
+    def prepare(self) -> None:
+        """Have the network's files made and in the page cache; nobody's start-up should pay for it."""
+        replace(self, subset=self.subset[:PREPARED]).engine()
+
     def keras(self) -> Measured:
         """The plain loop, one process."""
-        cache = Path(self.environment["FRUITS_SERVICE__CACHE_DIR"], "weights")
-        weights = self.environment["FRUITS_MODEL__WEIGHTS"]
-        arguments = [self._list(), str(self.input_size), weights, str(cache)]
+        arguments = [self._list(), str(self.input_size), *self._weights()]
         with self._child("_keras", arguments, "keras.out") as child:
             self._end(child, len(self.subset) + KERAS_BATCH)
             told = child.told()
@@ -73,14 +77,12 @@ class Runs:
 
     def udf(self) -> Measured:
         """Keras in Spark by ``predict_batch_udf``, from a local folder to local Parquet."""
-        cache = Path(self.environment["FRUITS_SERVICE__CACHE_DIR"], "weights")
-        weights = self.environment["FRUITS_MODEL__WEIGHTS"]
         few = self.subset[: UDF_WARM_UP * cores()]
         with TemporaryDirectory(prefix="udf-", dir=self.scratch) as folder:
             here = Path(folder)
             _link(self.subset, here / "photos")
             _link(few, here / "few")
-            arguments = [folder, str(self.input_size), weights, str(cache)]
+            arguments = [folder, str(self.input_size), *self._weights()]
             with self._child("_udf", arguments, "udf.out") as child:
                 self._end(child, len(few) + len(self.subset))
                 told = child.told()
@@ -97,36 +99,23 @@ class Runs:
         shared, _ = share_cores(spec, config.compute.workers, config.compute.threads)
         workers = min(shared, len(self.subset))
         go = self.scratch / "go"
-        go.unlink(missing_ok=True)
-        with ExitStack() as stack:
-            children = [
-                stack.enter_context(
-                    self._child(
-                        "_engine", [self._list(), str(n), str(workers), str(go)], f"engine{n}"
-                    )
-                )
-                for n in range(workers)
-            ]
-            await_ready(children)
-            began = time.time()
-            go.touch()
-            for child in children:
-                self._end(child, len(self.subset))
-            told = [child.told() for child in children]
-            seconds = max(each["ended_at"] for each in told) - began
-            return Measured(
-                sum(each["photos"] for each in told) / seconds,
-                began - children[0].started_at,
-                sum(child.peak_rss_bytes for child in children) / 1e6,
-                sum(child.cpu_seconds() for child in children),
-            )
+        children = (
+            self._child("_engine", [self._list(), str(n), str(workers), str(go)], f"engine{n}")
+            for n in range(workers)
+        )
+        ended, began = run_together(children, go, _patience(len(self.subset)))
+        told = [child.told() for child in ended]
+        seconds = max(each["ended_at"] for each in told) - began
+        return Measured(
+            sum(each["photos"] for each in told) / seconds,
+            began - ended[0].started_at,
+            sum(child.peak_rss_bytes for child in ended) / 1e6,
+            sum(child.cpu_seconds() for child in ended),
+        )
 
     def service(self) -> ServiceMeasured:
         """The whole service, from messages in the queue to rows in the store."""
-        with _aws.deployed(self.environment) as aws:
-            if self.present:
-                self._fill(aws)
-            self._upload(aws)
+        with self._supplied() as aws:
             aws_cpu = aws.cpu_seconds
             output = self.scratch / "service.out"
             with _service.start(aws, self.environment, output, "--once") as child:
@@ -138,34 +127,24 @@ class Runs:
 
     def unattended(self) -> tuple[float, int]:
         """A service without end that tends its matrix beside: photos a second, and refits meanwhile."""
-        with _aws.deployed(self.environment) as aws:
-            if self.present:
-                self._fill(aws)
-            self._upload(aws)
+        with self._supplied() as aws:
             output = self.scratch / "service.out"
             with _service.start(aws, self.environment, output) as child:
-                deadline = time.time() + START_SECONDS + len(self.photos) / SLOWEST_PHOTOS_PER_S
+                deadline = time.time() + _patience(len(self.photos))
                 while sum(each.stored for each in _service.durable(output)) < len(self.photos):
                     if time.time() > deadline or not child.running():
                         raise BenchError(f"not all photos went through: {child.said()}")
                     time.sleep(1)
                 batches = _service.durable(output)
                 lines = list(_service.log_lines(output))
-                child.terminate()
-                child.wait(START_SECONDS)
-        stored = sum(batch.stored for batch in batches[1:])
+                child.stop(START_SECONDS)
+        photos, seconds = _steady(batches)
         refits = sum(line["message"] == "fitted a PCA" for line in lines)
-        return stored / (batches[-1].at - batches[0].at), refits
+        return photos / seconds, refits
 
     def _told(self, child: Child, ended: float, aws_cpu: float) -> ServiceMeasured:
         batches = _service.durable(child.output)
-        if len(batches) < 2:
-            raise BenchError(
-                f"{len(self.photos)} photos went through in one micro-batch, which tells nothing of "
-                "the steady state: take more (--limit) or set FRUITS_BATCH__MAX_PHOTOS"
-            )
-        steady_s = batches[-1].at - batches[0].at
-        steady_photos = sum(batch.stored for batch in batches[1:])
+        steady_photos, steady_s = _steady(batches)
         started = _service.when(child.output, "service started") or child.started_at
         cpu = child.cpu_seconds()
         return ServiceMeasured(
@@ -183,6 +162,15 @@ class Runs:
             cpu_share_of_embedded_aws=aws_cpu / (aws_cpu + cpu),
         )
 
+    @contextmanager
+    def _supplied(self) -> Iterator[EmbeddedAws]:
+        """An AWS of its own, with the store filled, all photos put and all events queued."""
+        with _aws.deployed(self.environment) as aws:
+            if self.present:
+                self._fill(aws)
+            self._upload(aws)
+            yield aws
+
     def _fill(self, aws: EmbeddedAws) -> None:
         config = _service.config_of(self.environment)
         folder = f"s3://{config.storage.bucket}/{config.storage.store_prefix}features"
@@ -196,14 +184,9 @@ class Runs:
         config = _service.config_of(self.environment)
         s3, storage = _aws.client(aws, "s3"), config.storage
 
-        def put(number_and_path: tuple[int, Path]) -> None:
-            number, path = number_and_path
-            key = f"{storage.photos_prefix}{path.parent.name}/{number:06}{path.suffix}"
-            s3.put_object(Bucket=storage.bucket, Key=key, Body=path.read_bytes())
-
         before = _aws.queued(aws, config)  # S3's test event
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(put, enumerate(self.photos)))
+            list(pool.map(partial(_photos.put, s3, storage), self.photos, count()))
         queued = _aws.queued(aws, config) - before
         if queued != len(self.photos):
             raise BenchError(f"{len(self.photos)} photos were put, but {queued} events are queued")
@@ -218,6 +201,11 @@ class Runs:
                 f"matrix and {stored['rejects']} were rejected: this measures nothing"
             )
 
+    def _weights(self) -> list[str]:
+        """For ``processor.weights.obtain``: which, and the folder that keeps them."""
+        cache = Path(self.environment["FRUITS_SERVICE__CACHE_DIR"], "weights")
+        return [self.environment["FRUITS_MODEL__WEIGHTS"], str(cache)]
+
     def _list(self) -> str:
         file = self.scratch / "subset.json"
         file.write_text(json.dumps([str(path.resolve()) for path in self.subset]))
@@ -228,7 +216,23 @@ class Runs:
 
     @staticmethod
     def _end(child: Child, photos: int) -> None:
-        child.finish(START_SECONDS + photos / SLOWEST_PHOTOS_PER_S)
+        child.finish(_patience(photos))
+
+
+def _patience(photos: int) -> float:
+    """Seconds that a child may take for so many photos."""
+    return START_SECONDS + photos / SLOWEST_PHOTOS_PER_S
+
+
+def _steady(batches: Sequence[_service.Durable]) -> tuple[int, float]:
+    """Photos and seconds of all micro-batches after the first."""
+    photos = sum(batch.stored for batch in batches[1:])
+    if not photos:
+        raise BenchError(
+            "all photos went through in one micro-batch, which tells nothing of the steady state: "
+            "take more (--limit) or set FRUITS_BATCH__MAX_PHOTOS"
+        )
+    return photos, batches[-1].at - batches[0].at
 
 
 def _link(photos: list[Path], folder: Path) -> None:

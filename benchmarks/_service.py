@@ -7,19 +7,18 @@ named in the result) and, above all, from the benchmark.
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks._processes import ROOT, BenchError, Child
+from benchmarks._processes import Child, output_of
 from config import ENVIRONMENT_PREFIX, Config, load
 from infra_scripts.embedded import EmbeddedAws
 
 WEIGHTS = "random:0"  # as costly as any; ImageNet's need a download
+DEFAULTS = {"FRUITS_MODEL__WEIGHTS": WEIGHTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +29,32 @@ class Durable:
     stored: int
 
 
-def settings(work_dir: Path, input_size: int, defaults: Mapping[str, str]) -> dict[str, str]:
+def settings(
+    work_dir: Path, input_size: int, defaults: Mapping[str, str] = DEFAULTS
+) -> dict[str, str]:
     """The environment of a service: the caller's, ``defaults`` below it, the benchmark's above."""
-    defaults = {"FRUITS_MODEL__WEIGHTS": WEIGHTS, **defaults}
-    forced = {
+    return {**DEFAULTS, **defaults, **os.environ, **_forced(work_dir, input_size)}
+
+
+def named() -> dict[str, str]:
+    """What a result names: our weights and the FRUITS_* settings of the caller that hold."""
+    forced = _forced(Path(), 0)
+    callers = {name: value for name, value in sorted(os.environ.items()) if name not in forced}
+    return DEFAULTS | {k: v for k, v in callers.items() if k.startswith(ENVIRONMENT_PREFIX)}
+
+
+overridden = named
+
+
+def _forced(work_dir: Path, input_size: int) -> dict[str, str]:
+    return {
         "FRUITS_MODEL__LAYER": "avg_pool",  # what bare Keras computes
         "FRUITS_MODEL__INPUT_SIZE": str(input_size),
         "FRUITS_SERVICE__WORK_DIR": str(work_dir),
-        "FRUITS_SERVICE__CACHE_DIR": str(work_dir.with_name("cache")),
+        "FRUITS_SERVICE__CACHE_DIR": str(work_dir.parent / "cache"),
         "FRUITS_LOGS__LEVEL": "INFO",
         "FRUITS_LOGS__CLOUDWATCH": "false",
     }
-    return {**defaults, **os.environ, **forced}
-
-
-def overridden() -> dict[str, str]:
-    """The FRUITS_* settings that the caller made."""
-    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(ENVIRONMENT_PREFIX)}
 
 
 def config_of(environment: Mapping[str, str]) -> Config:
@@ -63,17 +71,8 @@ def start(aws: EmbeddedAws, environment: Mapping[str, str], output: Path, *argum
 
 def status(aws: EmbeddedAws, environment: Mapping[str, str]) -> dict[str, Any]:
     """What ``python -m processor status --json`` says."""
-    done = subprocess.run(
-        [sys.executable, "-m", "processor", "status", "--json"],
-        cwd=ROOT,
-        env=aws.over(environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BenchError(f"python -m processor status failed: {done.stderr.strip()}")
-    return json.loads(done.stdout.splitlines()[-1])
+    said = output_of("processor", "status", "--json", environment=aws.over(environment))
+    return json.loads(said.splitlines()[-1])
 
 
 def log_lines(output: Path) -> Iterator[dict[str, Any]]:

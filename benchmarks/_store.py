@@ -1,4 +1,4 @@
-"""A driver's store: ``python -m benchmarks._store URI WORK_DIR AWS_PID ROWS …``.
+"""A driver's store: ``python -m benchmarks._store fill URI WORK_DIR AWS_PID ROWS …``.
 
 Fills features/ to each number of ROWS by micro-batches of 2,048 photos, as ingestion does, with small
 files merged after each 28 (an hour of 16 photos a second), and there times micro-batches of 256: new
@@ -31,7 +31,7 @@ TEND_EVERY = 28
 COMMITS, REPLACEMENTS, MERGES = 40, 5, 3  # 40: two checkpoints of the log among them
 
 
-def main(uri: str, work_dir: str, aws_pid: str, *levels: str) -> None:
+def fill(uri: str, work_dir: str, aws_pid: str, *levels: str) -> None:
     aws = psutil.Process(int(aws_pid))
     store = FeatureStore(uri, _features.MODEL, Path(work_dir))
     photos = _photos()
@@ -150,8 +150,8 @@ def merge(folder: str, level: str) -> None:
     print(json.dumps(seconds))
 
 
+PARTS: dict[str, Callable[..., None]] = {"fill": fill, "merge": merge, "tend": tend}
+
+
 if __name__ == "__main__":
-    if sys.argv[1] in ("merge", "tend"):
-        globals()[sys.argv[1]](*sys.argv[2:])
-    else:
-        main(*sys.argv[1:])
+    PARTS[sys.argv[1]](*sys.argv[2:])

@@ -7,13 +7,12 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _aws, _machine
-from benchmarks._command import carry_out, whole
+from benchmarks import _aws, _command
+from benchmarks._command import wholes
 from benchmarks._processes import Child
 
 SECONDS = 3600
@@ -22,21 +21,15 @@ BUCKET = "bench-commit"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0 only when every commit went through."""
-    asked = _parser().parse_args(arguments)
-
-    def measure() -> dict[str, Any]:
-        machine = _machine.describe()
-        print(_machine.lines(machine), flush=True)
-        with tempfile.TemporaryDirectory(prefix="bench-commit-") as scratch:
-            return {**_bench(asked.rows, Path(scratch)), "machine": machine}
-
-    return carry_out(measure)
+    return _command.run(_parser(), _bench, arguments)
 
 
-def _bench(levels: Sequence[int], scratch: Path) -> dict[str, Any]:
+def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    levels = sorted(asked.rows)
     settings = {"FRUITS_STORAGE__BUCKET": BUCKET}
     with _aws.deployed(settings) as aws:
-        arguments = [f"s3://{BUCKET}/", str(scratch / "work"), str(aws.pid), *map(str, levels)]
+        store = [f"s3://{BUCKET}/", str(scratch / "work")]
+        arguments = ["fill", *store, str(aws.pid), *map(str, levels)]
         environment = aws.over(settings)
         with Child("benchmarks._store", arguments, environment, scratch / "out") as child:
             child.finish(SECONDS)
@@ -88,18 +81,14 @@ def _short(rows: int) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="./run bench commit",
-        description=__doc__,
-        epilog="The embedded AWS keeps the table in memory: 2.5 GB for a million rows.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    epilog = "The embedded AWS keeps the table in memory: 2.5 GB for a million rows."
+    parser = _command.parser("commit", __doc__, epilog)
     parser.add_argument(
         "--rows",
-        type=lambda text: [whole(1)(each) for each in text.split(",")],
+        type=wholes(1),
         default="10000,100000,1000000",
         metavar="N,…",
-        help="rising numbers of rows at which to measure (default: %(default)s)",
+        help="numbers of rows at which to measure (default: %(default)s)",
     )
     return parser
 

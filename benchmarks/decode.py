@@ -6,7 +6,6 @@ Definitions and how to read the figures: benchmarks/README.md.
 import argparse
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _large, _machine, _photos, _service
-from benchmarks._command import carry_out, sizes, whole
+from benchmarks import _command, _large, _photos, _service
+from benchmarks._command import whole
 from benchmarks._processes import BenchError
 from processor.__main__ import network_spec
 from processor.containers import RejectedImage
@@ -30,28 +29,16 @@ Seconds = dict[str, list[float]]  # by way of decoding, a figure for each photo 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0 only when every photo could be decoded."""
-    asked = _parser().parse_args(arguments)
-
-    def measure() -> dict[str, Any]:
-        with tempfile.TemporaryDirectory(prefix="bench-decode-") as scratch:
-            return _bench(asked, Path(scratch))
-
-    return carry_out(measure)
+    return _command.run(_parser(), _bench, arguments)
 
 
 def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    machine = _machine.describe()
-    print(_machine.lines(machine), flush=True)
     paths = [_write(scratch, number) for number in range(asked.count)]
     drawn = _photos.describe(paths, drawn=True)
     real = _photos.gather(asked.photos, asked.limit, scratch) if asked.photos else []
     if len(real) == 1:
         raise BenchError("one real photo has no others to be compared with: take more (--limit)")
-    print(
-        f"{len(paths)} drawn photos (median {drawn['median_megapixels']} MP, "
-        f"{drawn['median_kilobytes']} kB); repeats: {asked.repeats}",
-        flush=True,
-    )
+    print(f"{_photos.line(drawn)}; repeats: {asked.repeats}", flush=True)
     result: dict[str, Any] = {}
     took = {size: _time(paths, size, asked.repeats) for size in asked.sizes}
     for size in asked.sizes:  # afterwards: a network's threads would disturb
@@ -64,8 +51,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "photos": drawn,
         "real_photos": _photos.describe(real, drawn=False) if real else None,
         "repeats": asked.repeats,
-        "settings": {"FRUITS_MODEL__WEIGHTS": _service.WEIGHTS, **_service.overridden()},
-        "machine": machine,
+        "settings": _service.named(),
     }
 
 
@@ -113,7 +99,7 @@ def _summarise(size: int, took: Seconds, result: dict[str, Any]) -> None:
 
 def _network(size: int, scratch: Path) -> Network:
     """The service's own, by its default engine unless FRUITS_MODEL__ENGINE says otherwise."""
-    return load(network_spec(_service.config_of(_service.settings(scratch / "work", size, {}))))
+    return load(network_spec(_service.config_of(_service.settings(scratch / "work", size))))
 
 
 def _compare(
@@ -160,13 +146,13 @@ def _decoded(paths: Sequence[Path], size: int, *, reduced_decode: bool) -> np.nd
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="./run bench decode",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _command.parser("decode", __doc__)
     parser.add_argument(
-        "--count", type=whole(2), default=8, metavar="N", help="photos to draw (default: 8)"
+        "--count",
+        type=whole(2),
+        default=8,
+        metavar="N",
+        help="photos to draw (default: %(default)s)",
     )
     parser.add_argument(
         "--photos", type=Path, metavar="DIR", help="real photos, whose features are compared too"
@@ -178,16 +164,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="of DIR, evenly spaced; 0: all (default: %(default)s)",
     )
-    parser.add_argument(
-        "--sizes",
-        type=sizes,
-        default="224,100",
-        metavar="PX,…",
-        help="input sizes of the network (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--repeats", type=whole(1), default=5, metavar="R", help="default: %(default)s"
-    )
+    _command.add_sizes(parser)
+    _command.add_repeats(parser, 5)
     return parser
 
 

@@ -7,7 +7,6 @@ import argparse
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _machine, _service
-from benchmarks._command import carry_out, sizes, whole
+from benchmarks import _command, _service
+from benchmarks._command import whole
 from benchmarks._contestants import PEERS, Field, prepare, run
 from benchmarks._engine_peer import CHECKED
 from processor.agreement import compare
@@ -40,18 +39,10 @@ class Measured:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0 only when every contestant went through."""
-    asked = _parser().parse_args(arguments)
-
-    def measure() -> dict[str, Any]:
-        with tempfile.TemporaryDirectory(prefix="bench-engine-") as scratch:
-            return _bench(asked, Path(scratch))
-
-    return carry_out(measure)
+    return _command.run(_parser(), _bench, arguments)
 
 
 def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    machine = _machine.describe()
-    print(_machine.lines(machine), flush=True)
     fields: list[Field] = []
     peers: dict[str, str] = {}
     for size in asked.sizes:
@@ -75,8 +66,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     return result | {
         "repeats": asked.repeats,
         "seconds": asked.seconds,
-        "settings": {"FRUITS_MODEL__WEIGHTS": _service.WEIGHTS, **_service.overridden()},
-        "machine": machine,
+        "settings": _service.named(),
         "peers": peers,
         "runs": {
             f"{name}_{size}": [round(each.photos_per_s, 3) for each in runs]
@@ -177,21 +167,9 @@ def _summarise(field: Field, found: dict[str, list[Measured]], result: dict[str,
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="./run bench engine",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--sizes",
-        type=sizes,
-        default="224,100",
-        metavar="PX,…",
-        help="input sizes of the network (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--repeats", type=whole(1), default=3, metavar="R", help="default: %(default)s"
-    )
+    parser = _command.parser("engine", __doc__)
+    _command.add_sizes(parser)
+    _command.add_repeats(parser, 3)
     parser.add_argument(
         "--seconds",
         type=whole(1),

@@ -7,7 +7,6 @@ import argparse
 import random
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _aws, _machine, _photos, _service
-from benchmarks._command import carry_out, whole
+from benchmarks import _aws, _command, _photos, _service
+from benchmarks._command import whole
 from benchmarks._commits import Commits
-from benchmarks._processes import BenchError, Child
+from benchmarks._processes import START_SECONDS, BenchError, Child
 from infra_scripts.embedded import EmbeddedAws
 
 PAUSE_SECONDS = (1.0, 3.0)
-START_SECONDS = 300  # that the service may take to its first row
 ROW_SECONDS = 60  # that one row may take
 SETTLE_SECONDS = 5  # before idleness is measured
 STOP_SECONDS = 120
@@ -64,18 +62,10 @@ class Cpu:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0 only when every photo got its row."""
-    asked = _parser().parse_args(arguments)
-
-    def measure() -> dict[str, Any]:
-        with tempfile.TemporaryDirectory(prefix="bench-latency-") as scratch:
-            return _bench(asked, Path(scratch))
-
-    return carry_out(measure)
+    return _command.run(_parser(), _bench, arguments)
 
 
 def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    machine = _machine.describe()
-    print(_machine.lines(machine), flush=True)
     paths = _photos.gather(asked.photos_dir, asked.photos + 1, scratch / "photos")
     photos = _photos.describe(paths, drawn=asked.photos_dir is None)
     wanted = [paths[n % len(paths)] for n in range(asked.photos + 1)]
@@ -87,12 +77,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     return result | {
         "input_size": asked.size,
         "photos": photos,
-        "settings": {
-            **DEFAULTS,
-            "FRUITS_MODEL__WEIGHTS": _service.WEIGHTS,
-            **_service.overridden(),
-        },
-        "machine": machine,
+        "settings": DEFAULTS | _service.named(),
         "seconds": [round(each, 4) for each in measured.seconds],
     }
 
@@ -110,10 +95,7 @@ def _measure(
     commits = Commits(aws, storage.bucket, storage.store_prefix)
 
     def put(number: int) -> str:
-        path = paths[number]
-        key = f"{storage.photos_prefix}{path.parent.name}/{number:06}{path.suffix}"
-        s3.put_object(Bucket=storage.bucket, Key=key, Body=path.read_bytes())
-        return key
+        return _photos.put(s3, storage, paths[number], number)
 
     def time_row(number: int) -> float:
         began = time.time()
@@ -144,8 +126,7 @@ def _measure(
 
 def _stop(service: Child) -> tuple[int, float]:
     began = time.time()
-    service.terminate()
-    return service.wait(STOP_SECONDS), time.time() - began
+    return service.stop(STOP_SECONDS), time.time() - began
 
 
 def _summary(measured: Measured) -> dict[str, Any]:
@@ -171,8 +152,7 @@ def _summary(measured: Measured) -> dict[str, Any]:
 
 def _print(result: dict[str, Any], photos: dict[str, Any]) -> None:
     print(
-        f"{result['count']} photos ({photos['source']}; median {photos['median_megapixels']} MP, "
-        f"{photos['median_kilobytes']} kB), one at a time\n\n"
+        f"{_photos.line(photos)}; {result['count']} timed, one at a time\n\n"
         f"put to durable row, s     p50 {result['p50_s']:.2f}   p95 {result['p95_s']:.2f}   "
         f"min {result['min_s']:.2f}   max {result['max_s']:.2f}\n"
         f"start to first row, s     {result['first_row_s']:.1f}\n"
@@ -187,14 +167,14 @@ def _print(result: dict[str, Any], photos: dict[str, Any]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="./run bench latency",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _command.parser("latency", __doc__)
     positive = whole(1)
     parser.add_argument(
-        "--photos", type=positive, default=20, metavar="N", help="photos to time (default: 20)"
+        "--photos",
+        type=positive,
+        default=20,
+        metavar="N",
+        help="photos to time (default: %(default)s)",
     )
     parser.add_argument(
         "--photos-dir",
@@ -202,14 +182,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="real photos (default: the demo's drawn sample)",
     )
+    _command.add_size(parser)
     parser.add_argument(
-        "--size", type=whole(32), default=224, metavar="PX", help="network's input (default: 224)"
+        "--seed", type=int, default=0, help="of the pauses between photos (default: %(default)s)"
     )
     parser.add_argument(
-        "--idle", type=positive, default=20, metavar="S", help="seconds of idleness (default: 20)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the pauses between photos (default: 0)"
+        "--idle",
+        type=positive,
+        default=20,
+        metavar="S",
+        help="seconds over which the idle service's processor time is taken (default: %(default)s)",
     )
     return parser
 

@@ -4,13 +4,14 @@ Definitions and how to read the figures: benchmarks/README.md.
 """
 
 import argparse
-import json
 import math
 import os
-import subprocess
+import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from ctypes.util import find_library
 from pathlib import Path
 from typing import Any
 
@@ -18,59 +19,59 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.linalg import eigh
 
-from benchmarks import _features, _machine
-from benchmarks._command import carry_out, whole
+from benchmarks import _command, _features, _refits
+from benchmarks._command import whole, wholes
 from benchmarks._pca_peers import OPENBLAS
-from benchmarks._processes import Child
+from benchmarks._processes import BenchError, Child
 from processor.pca import PCA
 
-SECONDS = 1800  # that a contestant may take
+SECONDS = 1800  # that a peer may take
 WELL_SEPARATED = 1.01  # an eigenvalue and the next
-SGEMM_ROWS = 4096
+WARM = 3  # refits in a process that is warm
+SGEMM_ROWS, SGEMM_TIMES = 4096, 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0 only when every contestant went through."""
-    asked = _parser().parse_args(arguments)
-
-    def measure() -> dict[str, Any]:
-        machine = _machine.describe()
-        print(_machine.lines(machine), flush=True)
-        result: dict[str, Any] = {}
-        for rows in asked.rows:  # the last one's figures carry no number of rows
-            with tempfile.TemporaryDirectory(prefix="bench-pca-") as scratch:
-                found = _bench(rows, asked.components, f"{scratch}/")
-            result |= {f"{name}_{rows}": value for name, value in found.items()} | found
-        return {"columns": _features.COLUMNS, "machine": machine, **result}
-
-    return carry_out(measure)
+    return _command.run(_parser(), _bench, arguments)
 
 
-def _bench(rows: int, components: int, store: str) -> dict[str, Any]:
+def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    result: dict[str, Any] = {"columns": _features.COLUMNS}
+    for rows in asked.rows:  # the last one's figures carry no number of rows
+        with tempfile.TemporaryDirectory(dir=scratch) as store:
+            found = _compare(rows, asked.components, f"{store}/")
+        result |= {f"{name}_{rows}": value for name, value in found.items()} | found
+    return result
+
+
+def _compare(rows: int, components: int, store: str) -> dict[str, Any]:
     print(f"\ndrawing {rows:,} rows of {_features.COLUMNS} columns", flush=True)
     _features.append(f"{store}features", rows)
     sgemm = _sgemm_seconds(rows)
-    ours, our_rss = _run("_refits", [store, str(components), "0", "3"])
+    ours, our_rss = _refits.run(store, components, 0, WARM)
     cold = ours["first"]["table"]
-    fit = sorted(each["fit"] for each in ours["full"])[1]
+    fit, table, csv = (
+        statistics.median(each[part] for each in ours["full"]) for part in ("fit", "table", "csv")
+    )
     result: dict[str, Any] = {
         "rows": rows,
         "components": components,
         "ours_cold_s": cold,
-        "ours_warm_s": sorted(each["table"] for each in ours["full"])[1],
+        "ours_warm_s": table,
         "fit_s": fit,
         "fit_over_sgemm": fit / sgemm,
-        "csv_s": sorted(each["csv"] for each in ours["full"])[1],
+        "csv_s": csv,
         "peak_rss_mb": our_rss / 1e6,
     }
     print(f"{'':<18}{'start':>8}{'fit':>8}{'whole':>8}{': ours':>8}{'RSS, MB':>10}")
     _line("ours, cold", ours["start"], ours["first"]["fit"], cold, cold, our_rss)
-    _line("ours, warm", 0.0, fit, result["ours_warm_s"], cold, our_rss)
+    _line("ours, warm", 0.0, fit, table, cold, our_rss)
     for name in ("spark_ml", "spark_ml_native", "sklearn"):
-        if name == "spark_ml_native" and not _has_openblas():
+        if name == "spark_ml_native" and find_library("openblas") != OPENBLAS:
             print(f"{name:<18}left out: {OPENBLAS} is not installed (apt-get install libopenblas0)")
             continue
-        peer, rss = _run("_pca_peers", [name, store, str(components)])
+        peer, rss = _peer(name, store, components)
         _line(name, peer["start"], peer["fit"], peer["whole"], cold, rss)
         result |= {
             f"{name}_s": peer["whole"],
@@ -95,43 +96,33 @@ def _line(name: str, start: float, fit: float, whole: float, ours: float, rss: f
     )
 
 
-def _run(module: str, arguments: Sequence[str]) -> tuple[dict[str, Any], int]:
-    """What a contestant tells, and its peak memory."""
-    with tempfile.TemporaryDirectory(prefix="bench-pca-out-") as scratch:
-        output = Path(scratch, "out")
-        environment = dict(os.environ)
-        if "spark_ml_native" in arguments:  # three times as fast as with its threads in each task
-            environment["OPENBLAS_NUM_THREADS"] = "1"
-        with Child(f"benchmarks.{module}", arguments, environment, output) as child:
-            child.finish(SECONDS)
-            return child.told(), child.peak_rss_bytes
+def _peer(name: str, store: str, components: int) -> tuple[dict[str, Any], int]:
+    """What a peer tells, and its peak memory."""
+    environment = dict(os.environ)
+    if name == "spark_ml_native":  # three times as fast as with its threads in each task
+        environment["OPENBLAS_NUM_THREADS"] = "1"
+    arguments, output = [name, store, str(components)], Path(store, f"{name}.out")
+    with Child("benchmarks._pca_peers", arguments, environment, output) as child:
+        child.finish(SECONDS)
+        return child.told(), child.peak_rss_bytes
 
 
 def _sgemm_seconds(rows: int) -> float:
     """The Gram matrix of so many rows by NumPy's float32 product alone, all cores; nothing is read."""
-    script = (
-        "import numpy as np, time, json\n"
-        f"a = np.random.default_rng(0).random(({SGEMM_ROWS}, {_features.COLUMNS}), np.float32)\n"
-        "b = a.copy()  # two arrays: of one and itself NumPy would compute half\n"
-        "a.T @ b\n"
-        "began = time.perf_counter()\n"
-        "for _ in range(200): a.T @ b\n"
-        "print(json.dumps((time.perf_counter() - began) / 200))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    return json.loads(done.stdout) * rows / SGEMM_ROWS
-
-
-def _has_openblas() -> bool:
-    done = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=False)
-    return OPENBLAS in done.stdout
+    block = np.random.default_rng(0).random((SGEMM_ROWS, _features.COLUMNS), np.float32)
+    other = block.copy()  # two arrays: of one and itself NumPy would compute half
+    product = block.T @ other
+    began = time.perf_counter()
+    for _ in range(SGEMM_TIMES):
+        np.matmul(block.T, other, out=product)
+    return (time.perf_counter() - began) / SGEMM_TIMES * rows / SGEMM_ROWS
 
 
 def _accuracy(store: str) -> dict[str, float]:
     """Our first model against the covariance in float64, summed around the exact mean."""
     paths = sorted(Path(f"{store}features").glob("*.parquet"))
 
-    def blocks() -> Any:
+    def blocks() -> Iterator[np.ndarray]:
         for path in paths:
             column = pq.read_table(path, columns=["features"])["features"]
             yield column.combine_chunks().flatten().to_numpy().reshape(len(column), -1)
@@ -146,7 +137,7 @@ def _accuracy(store: str) -> dict[str, float]:
     values, axes = values[::-1], vectors.T[::-1]
     model = PCA.from_bytes(Path(store, _features.FIRST_MODEL).read_bytes())
     if model.n_samples_ != count:
-        raise SystemExit("the store has changed since the first fit")
+        raise BenchError("the store has changed since the first fit")
     wanted = len(model.components_)
     apart = values[:wanted] / values[1 : wanted + 1] >= WELL_SEPARATED
     separated = wanted if apart.all() else int(apart.argmin())
@@ -161,16 +152,14 @@ def _accuracy(store: str) -> dict[str, float]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="./run bench pca",
-        description=__doc__,
-        epilog="Needs 4 GB of free space a million rows in the temporary directory (TMPDIR); one in "
-        "memory (/dev/shm) keeps the disk out of the figures.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    epilog = (
+        "Needs 4 GB of free space a million rows in the temporary directory (TMPDIR); one in "
+        "memory (/dev/shm) keeps the disk out of the figures."
     )
+    parser = _command.parser("pca", __doc__, epilog)
     parser.add_argument(
         "--rows",
-        type=lambda text: [whole(1000)(each) for each in text.split(",")],
+        type=wholes(1000),
         default="200000,1000000",
         metavar="N,…",
         help="numbers of rows (default: %(default)s)",

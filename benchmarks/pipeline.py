@@ -6,50 +6,36 @@ Definitions and how to read the figures: benchmarks/README.md.
 import argparse
 import statistics
 import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _machine, _photos, _service
-from benchmarks._command import carry_out, sizes, whole
+from benchmarks import _command, _photos, _service
+from benchmarks._command import whole
 from benchmarks._runs import Measured, Runs, ServiceMeasured
-
-PREPARED = 16  # photos that each size's engine sees once before anything is timed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0 only when every run went through and stored every photo."""
-    asked = _parser().parse_args(arguments)
-
-    def measure() -> dict[str, Any]:
-        with tempfile.TemporaryDirectory(prefix="bench-pipeline-") as scratch:
-            return _bench(asked, Path(scratch))
-
-    return carry_out(measure)
+    return _command.run(_parser(), _bench, arguments)
 
 
 def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    machine = _machine.describe()
     paths = _photos.gather(asked.photos, asked.limit, scratch / "photos")
     photos = _photos.describe(paths, drawn=asked.photos is None)
     subset = _photos.spaced(paths, asked.subset or len(paths))
-    print(_machine.lines(machine))
     print(
-        f"{photos['count']} photos ({photos['source']}; median {photos['median_megapixels']} MP, "
-        f"{photos['median_kilobytes']} kB); its peers take {len(subset)} of them; "
-        f"repeats: {asked.repeats}",
+        f"{_photos.line(photos)}; the peers take {len(subset)} of them; repeats: {asked.repeats}",
         flush=True,
     )
     benches = []
     for size in asked.sizes:
         folder = scratch / str(size)
         folder.mkdir()
-        environment = _service.settings(folder / "work", size, {})
+        environment = _service.settings(folder / "work", size)
         benches.append(Runs(paths * asked.copies, subset, size, environment, folder))
-        # Makes the network's files and warms the page cache; nobody's start-up should pay for it.
-        replace(benches[-1], subset=subset[:PREPARED]).engine()
+        benches[-1].prepare()
     found = {size: _repeats() for size in asked.sizes}
     for repeat in range(1, asked.repeats + 1):
         for runs in benches:
@@ -72,8 +58,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "copies": asked.copies,
         "subset": len(subset),
         "repeats": asked.repeats,
-        "settings": {"FRUITS_MODEL__WEIGHTS": _service.WEIGHTS, **_service.overridden()},
-        "machine": machine,
+        "settings": _service.named(),
         "runs": {
             f"{name}_{size}": [asdict(run) for run in runs_of]
             for size, by_name in found.items()
@@ -145,21 +130,8 @@ def _summarise(size: int, found: dict[str, list[Any]], result: dict[str, Any]) -
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="./run bench pipeline",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--photos", type=Path, metavar="DIR", help="real photos (default: the demo's drawn sample)"
-    )
-    parser.add_argument(
-        "--limit",
-        type=whole(0),
-        default=512,
-        metavar="N",
-        help="photos that the service takes, evenly spaced; 0: all of DIR (default: %(default)s)",
-    )
+    parser = _command.parser("pipeline", __doc__)
+    _command.add_photos(parser)
     parser.add_argument(
         "--copies",
         type=whole(1),
@@ -174,16 +146,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="photos of these that the peers take; 0: all (default: %(default)s)",
     )
-    parser.add_argument(
-        "--sizes",
-        type=sizes,
-        default="224,100",
-        metavar="PX,…",
-        help="input sizes of the network (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--repeats", type=whole(1), default=3, metavar="R", help="default: %(default)s"
-    )
+    _command.add_sizes(parser)
+    _command.add_repeats(parser, 3)
     return parser
 
 

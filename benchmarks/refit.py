@@ -4,42 +4,27 @@ Definitions and how to read the figures: benchmarks/README.md.
 """
 
 import argparse
-import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _features, _machine
-from benchmarks._command import carry_out, whole
-from benchmarks._processes import Child
+from benchmarks import _command, _features, _refits
+from benchmarks._command import whole
 from processor.pca import PCA
-
-SECONDS = 3600
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0 only when every refit went through."""
-    asked = _parser().parse_args(arguments)
-
-    def measure() -> dict[str, Any]:
-        machine = _machine.describe()
-        print(_machine.lines(machine), flush=True)
-        with tempfile.TemporaryDirectory(prefix="bench-refit-") as scratch:
-            return {**_bench(asked, f"{scratch}/"), "machine": machine}
-
-    return carry_out(measure)
+    return _command.run(_parser(), _bench, arguments)
 
 
-def _bench(asked: argparse.Namespace, store: str) -> dict[str, Any]:
+def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    store = f"{scratch}/"
     print(f"drawing {asked.rows:,} rows of {_features.COLUMNS} columns", flush=True)
     _features.append(f"{store}features", asked.rows)
-    arguments = [store, str(asked.components), str(asked.rows // 100), str(asked.repeats)]
-    with Child("benchmarks._refits", arguments, os.environ, Path(store, "out")) as child:
-        child.finish(SECONDS)
-        told, rss = child.told(), child.peak_rss_bytes
+    told, rss = _refits.run(store, asked.components, asked.rows // 100, asked.repeats)
     median = {
         (name, part): statistics.median(each[part] for each in told[name])
         for name in ("full", "more")
@@ -85,22 +70,18 @@ def _largest_movement(store: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="./run bench refit",
-        description=__doc__,
-        epilog="Needs 5 GB of free space a million rows in the temporary directory (TMPDIR); one in "
-        "memory (/dev/shm) keeps the disk out of the figures.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    epilog = (
+        "Needs 5 GB of free space a million rows in the temporary directory (TMPDIR); one in "
+        "memory (/dev/shm) keeps the disk out of the figures."
     )
+    parser = _command.parser("refit", __doc__, epilog)
     parser.add_argument(
         "--rows", type=whole(1000), default=1_000_000, metavar="N", help="default: %(default)s"
     )
     parser.add_argument(
         "--components", type=whole(1), default=64, metavar="K", help="default: %(default)s"
     )
-    parser.add_argument(
-        "--repeats", type=whole(1), default=5, metavar="R", help="default: %(default)s"
-    )
+    _command.add_repeats(parser, 5)
     return parser
 
 

@@ -1,0 +1,81 @@
+"""Messages that announce no photo: malformed ones, and the test event of S3."""
+
+import logging
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from ingest import queue
+from tests.aws import DeployedStack
+from tests.ingest.traffic import (
+    TEST_EVENT,
+    OpenInbox,
+    counts,
+    keys,
+    send,
+    send_bodies,
+    spied,
+    take_all,
+    until,
+)
+
+GARBAGE = "no message at all"
+
+
+def test_malformed_ends_as_a_dead_letter(
+    stack: DeployedStack, open_inbox: OpenInbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    send_bodies(stack, GARBAGE)
+    send(stack, "a", "b")
+    inbox = open_inbox()
+    taken = take_all(inbox, 2)
+    assert keys(taken) == ["a", "b"]
+    inbox.acknowledge(taken)
+    until(lambda: counts(stack, stack.dead_letter_queue_url)[0] == 1)
+    until(inbox.drained)
+    assert counts(stack) == (0, 0)
+    (dead,) = stack.sqs.receive_message(QueueUrl=stack.dead_letter_queue_url)["Messages"]
+    assert dead["Body"] == GARBAGE
+    lines = [line for line in caplog.messages if line.startswith("malformed message")]
+    assert len(lines) == stack.stack.max_receives
+    assert all(dead["MessageId"] in line for line in lines)
+    assert "body is not JSON" in lines[0]
+
+
+def test_malformed_is_put_off_where_no_queue_takes_dead_letters(
+    stack: DeployedStack, open_inbox: OpenInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "PROMPT_RETRIES", 2)
+    policy = {"RedrivePolicy": ""}
+    stack.sqs.set_queue_attributes(QueueUrl=stack.queue_url, Attributes=policy)
+    send_bodies(stack, GARBAGE)
+    inbox = open_inbox()
+    until(lambda: inbox._parked)
+    until(inbox.drained)  # though it is still there
+    assert counts(stack) == (0, 1)
+
+
+def test_malformed_hurts_no_neighbour_in_an_outage(
+    stack: DeployedStack, open_inbox: OpenInbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(request: dict[str, Any]) -> None:
+        raise EndpointConnectionError(endpoint_url="http://down")
+
+    send_bodies(stack, GARBAGE)
+    send(stack, "a", "b", "c")
+    inbox = open_inbox(receivers=1, **spied(stack, "change_message_visibility_batch", fail))
+    (delivery, *_) = taken = take_all(inbox, 3)
+    assert keys(taken) == ["a", "b", "c"]
+    assert delivery.receive_count == 1
+
+
+def test_the_test_event_is_acknowledged(
+    stack: DeployedStack, open_inbox: OpenInbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    send_bodies(stack, TEST_EVENT)
+    inbox = open_inbox()
+    until(inbox.drained)
+    assert counts(stack) == (0, 0)
+    assert "announces no photo; acknowledged" in caplog.text
