@@ -11,15 +11,27 @@ from typing import Any
 import psutil
 
 from benchmarks._packages import installed
+from processor.machine import cores
 
-PACKAGES = ("tensorflow", "keras", "pyspark", "deltalake", "pyarrow", "numpy", "pillow", "ncnn")
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "ncnn",
+    "pyspark",
+    "deltalake",
+    "pyarrow",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+)
 
 
 def describe() -> dict[str, Any]:
     """Processor, cores, memory, load and versions, JSON-able."""
     return {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "load_before": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.release()}",

@@ -21,7 +21,7 @@ from benchmarks._commits import Commits
 from benchmarks._processes import START_SECONDS, BenchError, Child
 from infra_scripts.embedded import EmbeddedAws
 
-PAUSE_SECONDS = (1.0, 3.0)
+PAUSE_SECONDS = (1.0, 3.0)  # between a row and the next photo, unless asked
 ROW_SECONDS = 60  # that one row may take
 SETTLE_SECONDS = 5  # before idleness is measured
 STOP_SECONDS = 120
@@ -76,6 +76,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     _print(result, photos)
     return result | {
         "input_size": asked.size,
+        "pause_s": asked.pause or PAUSE_SECONDS,
         "photos": photos,
         "settings": DEFAULTS | _service.named(),
         "seconds": [round(each, 4) for each in measured.seconds],
@@ -109,7 +110,7 @@ def _measure(
         cpu = Cpu(service, aws)
         seconds = []
         for number in range(1, len(paths)):
-            time.sleep(pauses.uniform(*PAUSE_SECONDS))
+            time.sleep(asked.pause or pauses.uniform(*PAUSE_SECONDS))
             seconds.append(time_row(number))
         load = cpu.percent()
         time.sleep(SETTLE_SECONDS)
@@ -184,7 +185,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     _command.add_size(parser)
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the pauses between photos (default: %(default)s)"
+        "--pause",
+        type=positive,
+        metavar="S",
+        help="seconds without work before each photo (default: 1 to 3, at random)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of these pauses (default: %(default)s)"
     )
     parser.add_argument(
         "--idle",
