@@ -14,6 +14,7 @@ import numpy as np
 
 _BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions and their channels
 _DENSE = (("fc1", 7 * 7 * 512), ("fc2", 4096))  # inputs; 7 x 7 is what 224 x 224 leaves
+# NotImplementedError: what zipfile raises for a compression that it does not know.
 _UNREADABLE = (OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError)
 
 

@@ -106,7 +106,7 @@ compiled.obtain(NetworkSpec.from_json(sys.argv[1]), Path(sys.argv[2]))
     wanted = replace(spec, engine="ncnn").to_json()
     alone = ["unshare", "--map-root-user", "--net"]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine makes no network namespaces")
+        pytest.skip("no network namespace: needs unprivileged user namespaces or root (unshare -n)")
     command = [*alone, sys.executable, "-c", script, wanted, str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True)
     assert len(list(tmp_path.glob("*.ncnn"))) == 1
