@@ -1,10 +1,9 @@
-"""Fixtures of the processor's tests: a bucket, a small network, photos to put in."""
+"""Fixtures of the processor's tests: a bucket, small networks, photos to put in, the world."""
 
 import io
+import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
@@ -13,17 +12,42 @@ import pytest
 from PIL import Image
 
 from infra_scripts.embedded import EmbeddedAws
-from processor import files
+from processor import engines, files
 from processor.network import NetworkSpec
-from processor.weights import obtain
+from processor.weights import Weights, obtain
+from processor.weights_file import write
+from tests.processor.drawn_weights import keras_model, random_arrays, reference_digest
+from tests.processor.networks import ready
+from tests.processor.world import World
 
 
 @pytest.fixture(scope="session")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> NetworkSpec:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """Random ones, without the top."""
+    return obtain("random:7", include_top=False, cache_dir=tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
+def spec(weights: Weights) -> NetworkSpec:
     """A VGG-16 that is quick: random weights, 32 px, one thread."""
-    cache = tmp_path_factory.mktemp("weights")
-    weights = obtain("random:7", include_top=False, cache_dir=cache)
     return NetworkSpec(str(weights.path), weights.digest, "avg_pool", 32, threads=1, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def unloaded() -> Iterator[None]:
+    """What a module loads goes with it: twenty networks take a gigabyte."""
+    yield
+    engines._loaded.clear()
+
+
+@pytest.fixture(scope="module")
+def tensorflow(unloaded: None, weights: Weights) -> NetworkSpec:
+    return ready(weights, None, "tensorflow", batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def ncnn(unloaded: None, weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> NetworkSpec:
+    return ready(weights, tmp_path_factory.mktemp("compiled"), "ncnn", batch_size=4)
 
 
 @pytest.fixture
@@ -47,20 +71,34 @@ def photo(seed: int, kind: str = "JPEG", size: tuple[int, int] = (40, 30)) -> by
     return buffer.getvalue()
 
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+@pytest.fixture
+def world(bucket: str, spec: NetworkSpec, tmp_path: Path) -> World:
+    return World(bucket, spec, tmp_path)
 
 
-@dataclass
-class Clock:
-    """Times that only rise, a second a step."""
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """One network in every container, and its digest."""
+    folder = tmp_path_factory.mktemp("saved")
+    model, headed = keras_model(), keras_model(head=True)
+    arrays = list(random_arrays(7))
+    for each in (model, headed):
+        for name, array in arrays:
+            layer, part = name.split("/")
+            getattr(each.get_layer(layer), part).assign(array)
+    model.save_weights(folder / "plain.weights.h5")
+    model.save(folder / "plain.h5")
+    model.save(folder / "plain.keras")
+    headed.save_weights(folder / "headed.weights.h5")
+    headed.save(folder / "headed.h5")
+    headed.save(folder / "headed.keras")
+    write(folder / "plain.npz", arrays, include_top=False, origin="test")
+    yield folder, reference_digest(arrays)
+    shutil.rmtree(folder)
 
-    steps: int = field(default=0)
 
-    def next(self) -> datetime:
-        self.steps += 1
-        return datetime.fromtimestamp(NOON.timestamp() + self.steps, UTC)
-
-
-def work_dir(tmp_path: Path) -> Path:
-    """A fresh work directory under ``tmp_path``."""
-    return tmp_path / uuid.uuid4().hex
+@pytest.fixture
+def tidy(tmp_path):
+    """pytest keeps the folders of three runs; here each would have gigabytes."""
+    yield
+    shutil.rmtree(tmp_path)

@@ -19,7 +19,7 @@ from processor.moments import Statistics
 from processor.network import NetworkSpec
 from processor.reduce import Matrix, Update
 from tests.processor.conftest import photo
-from tests.processor.test_batch import World
+from tests.processor.world import World
 
 NEVER = Policy(3, whiten=False, interval_seconds=0, growth_photos=0, growth_share=0.0)
 

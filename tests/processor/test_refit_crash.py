@@ -14,8 +14,8 @@ from infra_scripts.embedded import EmbeddedAws
 from processor import models, reduce, tables
 from processor.network import NetworkSpec
 from tests.processor.conftest import photo
-from tests.processor.test_batch import World
 from tests.processor.test_reduce import assert_csv_whole, assert_whole, matrix, put
+from tests.processor.world import World
 
 ROOT = Path(__file__).parents[2]
 STEPS = [

@@ -15,8 +15,8 @@ from processor.background import Background
 from processor.schema import FEATURES, REJECTS
 from processor.upkeep import MERGED_AT_ONCE, TARGET_BYTES, Upkeep, groups_of
 from tests.processor.conftest import photo
-from tests.processor.test_batch import World
 from tests.processor.test_reduce import assert_whole, matrix
+from tests.processor.world import World
 
 
 @pytest.fixture
