@@ -36,14 +36,11 @@ def settings(
     return {**DEFAULTS, **defaults, **os.environ, **_forced(work_dir, input_size)}
 
 
-def named() -> dict[str, str]:
-    """What a result names: our weights and the FRUITS_* settings of the caller that hold."""
+def overridden() -> dict[str, str]:
+    """What a result names: our weights, and the FRUITS_* settings of the caller that hold."""
     forced = _forced(Path(), 0)
     callers = {name: value for name, value in sorted(os.environ.items()) if name not in forced}
     return DEFAULTS | {k: v for k, v in callers.items() if k.startswith(ENVIRONMENT_PREFIX)}
-
-
-overridden = named
 
 
 def _forced(work_dir: Path, input_size: int) -> dict[str, str]:

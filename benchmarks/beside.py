@@ -61,7 +61,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "size": asked.size,
         "refits": refits,
         "runs": {name: [round(rate, 3) for rate in each] for name, each in rates.items()},
-        "settings": _service.named() | ALWAYS,
+        "settings": _service.overridden() | ALWAYS,
     }
 
 

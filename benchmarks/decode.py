@@ -51,7 +51,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "photos": drawn,
         "real_photos": _photos.describe(real, drawn=False) if real else None,
         "repeats": asked.repeats,
-        "settings": _service.named(),
+        "settings": _service.overridden(),
     }
 
 

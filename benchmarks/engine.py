@@ -66,7 +66,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     return result | {
         "repeats": asked.repeats,
         "seconds": asked.seconds,
-        "settings": _service.named(),
+        "settings": _service.overridden(),
         "peers": peers,
         "runs": {
             f"{name}_{size}": [round(each.photos_per_s, 3) for each in runs]

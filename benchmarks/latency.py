@@ -78,7 +78,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "input_size": asked.size,
         "pause_s": asked.pause or PAUSE_SECONDS,
         "photos": photos,
-        "settings": DEFAULTS | _service.named(),
+        "settings": DEFAULTS | _service.overridden(),
         "seconds": [round(each, 4) for each in measured.seconds],
     }
 

@@ -58,7 +58,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "copies": asked.copies,
         "subset": len(subset),
         "repeats": asked.repeats,
-        "settings": _service.named(),
+        "settings": _service.overridden(),
         "runs": {
             f"{name}_{size}": [asdict(run) for run in runs_of]
             for size, by_name in found.items()
