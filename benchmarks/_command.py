@@ -64,7 +64,7 @@ def parser(name: str, about: str | None, epilog: str = "") -> argparse.ArgumentP
 
 
 def add_photos(parser: argparse.ArgumentParser) -> None:
-    """The photos that the service takes, for :func:`benchmarks._photos.gather`."""
+    """What photos to take, for :func:`benchmarks._photos.gather`."""
     parser.add_argument(
         "--photos", type=Path, metavar="DIR", help="real photos (default: the demo's drawn sample)"
     )
@@ -73,7 +73,7 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
         type=whole(0),
         default=512,
         metavar="N",
-        help="photos that the service takes, evenly spaced; 0: all of DIR (default: %(default)s)",
+        help="photos to take, evenly spaced; 0: all of DIR (default: %(default)s)",
     )
 
 

@@ -22,13 +22,15 @@ from processor.weights_file import read
 BATCH = 32  # what Keras' predict takes by default
 
 
-def network(size: int, weights_path: str | Path, digest: str) -> Any:
+def network(size: int, weights_path: str | Path, digest: str, layer: str = "avg_pool") -> Any:
     """Keras' model with the weights of a file as ``processor.weights_file`` writes."""
-    model = VGG16(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
-    for name, array in read(weights_path, include_top=False, digest=digest):
-        layer, part = name.split("/")
-        getattr(model.get_layer(layer), part).assign(array)
-    return model
+    top = layer == "fc2"
+    pooling = {"avg_pool": "avg", "max_pool": "max"}.get(layer)
+    model = VGG16(weights=None, include_top=top, pooling=pooling, input_shape=(size, size, 3))
+    for name, array in read(weights_path, include_top=top, digest=digest):
+        of, part = name.split("/")
+        getattr(model.get_layer(of), part).assign(array)
+    return keras.Model(model.input, model.get_layer("fc2").output) if top else model
 
 
 def features(model: Any, size: int, batch: Sequence[str | IO[bytes]]) -> np.ndarray:
