@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 import logs
 from config import Config, ConfigError, load
 from ingest.queue import connect
-from processor import compiled, report
+from processor import compiled, report, tables
 from processor.background import Background
 from processor.batch import MicroBatches
 from processor.due import Policy
@@ -133,10 +133,13 @@ def _refit(config: Config, _asked: argparse.Namespace) -> int:
     """Refit the PCA now and rewrite the matrix."""
     check_java()
     check_bucket(config.storage.bucket)
+    nothing = ServiceError("there are no features to fit yet: run the service first")
+    if tables.open_table(f"{report.store_uri(config)}features") is None:  # known before Spark runs
+        raise nothing
     session = _spark(config, Path(config.service.work_dir))
     update = _matrix(config, Background(session.sparkContext, cores())).update(force=True)
     if update is None:
-        raise ServiceError("there are no features to fit yet: run the service first")
+        raise nothing
     log.info(
         "matrix rewritten", extra={"rows": update.projected, "features": update.features_version}
     )

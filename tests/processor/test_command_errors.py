@@ -1,0 +1,93 @@
+"""The commands' errors: one line each, which names cause and fix."""
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from infra_scripts.embedded import EmbeddedAws
+from processor import tables
+from processor.schema import FEATURES
+from tests.processor.sites import Site, deployed
+
+OTHER = "vgg16-avg_pool-224-of-another"
+
+
+@pytest.fixture(scope="module")
+def site(
+    aws: EmbeddedAws, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """Deployed, and without photos; under other/ it has features of another network."""
+    with deployed(tmp_path_factory.mktemp("site"), cache_dir) as shared:
+        tables.create_table(f"s3://{shared.bucket}/other/features", FEATURES, OTHER)
+        yield shared
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Exit status not 0, and one line on the screen that names cause and fix."""
+    assert done.returncode != 0
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("FRUITS_PCA__COMPONENTS", "0", ("pca.components", "0")),
+        ("FRUITS_PCA__COMPONENT", "3", ("pca.component", "not a setting", "components")),
+        ("FRUITS_MODEL__LAYER", "fc3", ("model.layer", "fc3", "avg_pool")),
+        ("FRUITS_QUEUE__NAME", "none-such", ("no queue 'none-such'", "deploy", "queue.name")),
+        ("FRUITS_STORAGE__BUCKET", "none-such", ("no bucket", "deploy", "storage.bucket")),
+        ("FRUITS_MODEL__WEIGHTS", "none/such.h5", ("none/such.h5", "model.weights")),
+        ("FRUITS_STORAGE__STORE_PREFIX", "other/", (OTHER, "storage.store_prefix")),
+        ("JAVA_HOME", "none/such", ("Java 17 or 21", "JAVA_HOME", "apt-get install")),
+        ("PATH", "none/such", ("Java 17 or 21", "on the PATH", "apt-get install")),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", ("127.0.0.1:9", "AWS_ENDPOINT_URL")),
+    ],
+)
+def test_errors_are_one_line(site: Site, setting: str, value: str, words: tuple) -> None:
+    settings = {setting: value} | ({"JAVA_HOME": ""} if setting == "PATH" else {})
+    assert_one_line(site.command("run", "--once", **settings), *words)
+
+
+class Denies(BaseHTTPRequestHandler):
+    """An AWS that allows nothing."""
+
+    def answer(self) -> None:
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(0 if self.command == "HEAD" else len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = answer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("command", [("run", "--once"), ("refit",), ("status",), ("why", "k")])
+def test_no_permission_is_one_line(site: Site, command: tuple[str, ...]) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Denies) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        done = site.command(*command, AWS_ENDPOINT_URL=url)
+        server.shutdown()
+    assert_one_line(done, site.bucket, "no permission", "infra_scripts policy")
+
+
+def test_no_command_and_help(site: Site) -> None:
+    assert site.command().returncode == 2
+    done = site.command("--help")
+    assert done.returncode == 0
+    for command in ("run", "refit", "status", "why"):
+        assert command in done.stdout
+    assert_one_line(site.command("refit"), "no features", "run the service")
+    assert "unknown" in site.command("why", "photos/none.jpg").stdout
