@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 BATCH = 10  # SQS takes and gives at most ten messages a call
 LINGER_SECONDS = 0.5  # for a micro-batch to fill under load; each costs a second, whatever its size
 LONG_POLL_SECONDS = 10  # of 20 possible: a poll that is cut off may take messages with it
+LOADED_POLL_SECONDS = 1  # short, so that a receiver is back at rest soon after the queue ran dry
 MAX_HOLD_SECONDS = 12 * 3600 - 60  # SQS ends a message's invisibility 12 h after its receipt
 PROMPT_RETRIES = 10  # a queue without a dead-letter queue must not spin on a malformed message
 LATE_RETRY_SECONDS = 900
@@ -237,8 +238,7 @@ class Inbox:
                 self._fail_or_pause(error)
 
     def _poll(self) -> list[dict[str, Any]]:
-        # Under load a short wait, so that a receiver is back at rest soon after the queue ran dry.
-        wait = LONG_POLL_SECONDS if self._empty_polls else 1
+        wait = LONG_POLL_SECONDS if self._empty_polls else LOADED_POLL_SECONDS
         messages = self._client.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=BATCH,

@@ -16,6 +16,7 @@ from tests.ingest.traffic import Client, OpenInbox, stop_soon
 def open_inbox(stack: DeployedStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenInbox]:
     """Opens inboxes on the stack's queue; ``replaced`` names calls of its client to replace."""
     monkeypatch.setattr(queue, "LONG_POLL_SECONDS", 1)
+    monkeypatch.setattr(queue, "LOADED_POLL_SECONDS", 0)
     monkeypatch.setattr(queue, "OUTAGE_PAUSE_SECONDS", 0.2)
     connect = queue.connect
     with ExitStack() as ending:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ OpenReader = Callable[..., S3SqsStreamReader]
 def open_reader(stack: DeployedStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenReader]:
     """Makes readers of the stack's queue, to be driven as Spark drives them."""
     monkeypatch.setattr(queue, "LONG_POLL_SECONDS", 1)
+    monkeypatch.setattr(queue, "LOADED_POLL_SECONDS", 0)
     handler = signal.getsignal(signal.SIGTERM)
     with ExitStack() as ending:
 
@@ -168,6 +170,9 @@ def test_bytes_limit_every_batch(stack: DeployedStack, open_reader: OpenReader) 
 def test_a_batch_is_cut_to_the_time_it_may_take(
     stack: DeployedStack, open_reader: OpenReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    passed = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0])
+    monkeypatch.setattr(source, "time", clock)
     monkeypatch.setattr(source, "FIRST_FILES", 4)
     monkeypatch.setattr(queue, "LINGER_SECONDS", 0.0)
     send(stack, *(f"k{n}" for n in range(40)))
@@ -178,10 +183,10 @@ def test_a_batch_is_cut_to_the_time_it_may_take(
     first = reader.latestOffset(START, limit)
     assert first == {"messages": 4}  # no rate to judge by
     assert inbox.capacity == 8
-    time.sleep(0.4)  # 4 files in 0.4 s: at most 10 in a second
+    passed[0] += 0.4  # 4 files in 0.4 s: at most 10 in a second
     second = reader.latestOffset(first, limit)
     assert 4 <= second["messages"] - first["messages"] <= 10
-    time.sleep(4)  # slower than the least
+    passed[0] += 4  # slower than the least
     third = reader.latestOffset(second, limit)
     assert third["messages"] - second["messages"] == 4
     fourth = reader.latestOffset(third, limit)  # at once: as many as there are
