@@ -34,7 +34,7 @@ def wait_until_gone(pid: int) -> bool:
     return not running(pid)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def short_lived() -> Iterator[EmbeddedAws]:
     with EmbeddedAws() as embedded:
         yield embedded

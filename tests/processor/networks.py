@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -30,22 +31,22 @@ def difference(found, wanted):
     return np.linalg.norm(found - wanted, axis=1) / np.linalg.norm(wanted, axis=1)
 
 
-def by_keras(path, pixels, layer):
-    """The features as a reader of Keras' manual would get them."""
+@cache
+def by_keras(path, count, size, layer):
+    """Of ``photos(count, size)``, the features as a reader of Keras' manual would get them."""
     _, keras = import_keras()
     top = layer == "fc2"
     pooling = {"avg_pool": "avg", "max_pool": "max"}.get(layer)
-    shape = pixels.shape[1:]
     model = keras.applications.VGG16(
-        weights=None, include_top=top, input_shape=shape, pooling=pooling
+        weights=None, include_top=top, input_shape=(size, size, 3), pooling=pooling
     )
     for name, array in read(path, include_top=top):
         found, part = name.split("/")
         getattr(model.get_layer(found), part).assign(array)
     if top:
         model = keras.Model(model.input, model.get_layer("fc2").output)
-    prepared = keras.applications.vgg16.preprocess_input(pixels.astype(np.float32))
-    return model.predict(prepared, verbose=0)
+    pixels = photos(count, size).astype(np.float32)
+    return model.predict(keras.applications.vgg16.preprocess_input(pixels), verbose=0)
 
 
 def ready(weights, folder, engine, **changes):

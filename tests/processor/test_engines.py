@@ -24,6 +24,13 @@ def pooled(request, tensorflow, ncnn):
     return {"tensorflow": tensorflow, "ncnn": ncnn}[request.param]
 
 
+@pytest.fixture(scope="module")
+def whole_weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    yield obtain("random:7", include_top=True, cache_dir=folder)
+    shutil.rmtree(folder)
+
+
 # Agreement
 
 
@@ -32,7 +39,7 @@ def pooled(request, tensorflow, ncnn):
 def test_pooled_layers_agree_with_keras(weights, pooled, layer, size):
     pixels = photos(5, size)
     found = load(replace(pooled, layer=layer, input_size=size)).features(pixels)
-    wanted = by_keras(weights.path, pixels, layer)
+    wanted = by_keras(weights.path, 5, size, layer)
     assert found.dtype == np.float32
     assert found.shape == wanted.shape == (5, LAYERS[layer])
     assert difference(found, wanted).max() < 1e-5
@@ -40,12 +47,11 @@ def test_pooled_layers_agree_with_keras(weights, pooled, layer, size):
 
 
 @pytest.mark.parametrize("engine", ["tensorflow", "ncnn"])
-def test_fc2_agrees_with_keras(tmp_path, engine):
-    made = obtain("random:7", include_top=True, cache_dir=tmp_path)
+def test_fc2_agrees_with_keras(whole_weights, tmp_path, engine):
     pixels = photos(2, 224)
-    wanted = by_keras(made.path, pixels, "fc2")
+    wanted = by_keras(whole_weights.path, 2, 224, "fc2")
     gc.collect()  # two networks of 0.5 GB are enough
-    whole = ready(made, tmp_path, engine, layer="fc2", input_size=224)
+    whole = ready(whole_weights, tmp_path, engine, layer="fc2", input_size=224)
     try:
         found = load(whole).features(pixels)
         assert found.shape == (2, 4096)
