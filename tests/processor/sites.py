@@ -33,7 +33,7 @@ class Site:
             "FRUITS_QUEUE__NAME": name,
             "FRUITS_QUEUE__DEAD_LETTER_NAME": f"{name}-dead",
             "FRUITS_QUEUE__VISIBILITY_TIMEOUT_SECONDS": "10",
-            "FRUITS_MODEL__WEIGHTS": "random:7",
+            "FRUITS_MODEL__WEIGHTS": "random",  # as the demo: one compiled network serves both
             "FRUITS_MODEL__INPUT_SIZE": "32",
             "FRUITS_PCA__COMPONENTS": "3",
             "FRUITS_SERVICE__WORK_DIR": str(folder / "work"),
