@@ -16,9 +16,11 @@ from processor.__main__ import network_spec
 from processor.engines import default_engine
 from processor.machine import cores, share_cores
 from processor.network import NetworkSpec
+from processor.session import worker_environment
 
 PHOTOS = 64  # that each contestant takes in turn
 LAST_BATCH_SECONDS = 120  # that the batch may take in which the time is up
+OURS = ("tensorflow", "ncnn", "ncnn_one_process")
 PEERS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "mnn": "MNN"}  # name: package
 
 
@@ -83,11 +85,12 @@ def run(
     go = field.folder / "go"
     saved = [field.folder / f"features{n}.npy" for n in range(contestant.processes)]
     given = [contestant.name, contestant.model, str(contestant.threads), str(field.pixels)]
+    ours = worker_environment() if contestant.name in OURS else {}
     children = (
         Child(
             "benchmarks._engine_peer",
             [*given, str(seconds), str(go), str(features)],
-            field.environment,
+            field.environment | ours,
             field.folder / f"{contestant.name}{n}.out",
             contestant.python,
         )

@@ -16,9 +16,9 @@ from benchmarks._processes import START_SECONDS, BenchError, Child, run_together
 from infra_scripts.embedded import EmbeddedAws
 from processor.__main__ import network_spec  # as the service makes it
 from processor.machine import cores, share_cores
+from processor.session import worker_environment
 
 KERAS_BATCH = 32
-UDF_WARM_UP = 8  # photos for each core
 PREPARED = 16  # photos that the engine sees once before anything is timed
 SLOWEST_PHOTOS_PER_S = 0.5  # a child slower than this is given up
 
@@ -77,7 +77,7 @@ class Runs:
 
     def udf(self) -> Measured:
         """Keras in Spark by ``predict_batch_udf``, from a local folder to local Parquet."""
-        few = self.subset[: UDF_WARM_UP * cores()]
+        few = self.subset[: KERAS_BATCH * cores()]  # whole batches: TensorFlow traces each shape
         with TemporaryDirectory(prefix="udf-", dir=self.scratch) as folder:
             here = Path(folder)
             _link(self.subset, here / "photos")
@@ -100,7 +100,12 @@ class Runs:
         workers = min(shared, len(self.subset))
         go = self.scratch / "go"
         children = (
-            self._child("_engine", [self._list(), str(n), str(workers), str(go)], f"engine{n}")
+            Child(
+                "benchmarks._engine",
+                [self._list(), str(n), str(workers), str(go)],
+                self.environment | worker_environment(),
+                self.scratch / f"engine{n}",
+            )
             for n in range(workers)
         )
         ended, began = run_together(children, go, _patience(len(self.subset)))
@@ -132,7 +137,8 @@ class Runs:
             with _service.start(aws, self.environment, output) as child:
                 deadline = time.time() + _patience(len(self.photos))
                 while sum(each.stored for each in _service.durable(output)) < len(self.photos):
-                    if time.time() > deadline or not child.running():
+                    lines = [line["message"] for line in _service.log_lines(output)]
+                    if "photo rejected" in lines or time.time() > deadline or not child.running():
                         raise BenchError(f"not all photos went through: {child.said()}")
                     time.sleep(1)
                 batches = _service.durable(output)

@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    if asked.components >= _features.COLUMNS:
+        raise BenchError(f"the rows have {_features.COLUMNS} columns: take fewer --components")
     result: dict[str, Any] = {"columns": _features.COLUMNS}
     for rows in asked.rows:  # the last one's figures carry no number of rows
         with tempfile.TemporaryDirectory(dir=scratch) as store:

@@ -79,7 +79,7 @@ def test_holds_little_more_than_its_capacity(stack: DeployedStack, open_inbox: O
     while len(got) < len(names):
         got += (taken := take(inbox, files=15))
         inbox.acknowledge(taken)
-        assert counts(stack)[1] <= 20 + 4 * queue.BATCH
+        until(lambda: counts(stack)[1] <= 20 + 4 * queue.BATCH)
     assert keys(got) == names
     assert until(lambda: counts(stack) == (0, 0))
 

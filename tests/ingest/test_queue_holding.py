@@ -104,7 +104,7 @@ def test_acknowledged_is_gone(stack: DeployedStack, open_inbox: OpenInbox) -> No
     taken = take_all(inbox, len(names))
     assert counts(stack) == (0, len(names))
     inbox.acknowledge(taken)
-    assert counts(stack) == (0, 0)
+    until(lambda: counts(stack) == (0, 0))
     inbox.acknowledge(taken)  # may be repeated
     inbox.acknowledge([])
 
@@ -121,12 +121,26 @@ def test_what_cannot_be_deleted_comes_back(
     send(stack, "a", "b")
     inbox = open_inbox(visibility=2, **spied(stack, "delete_message_batch", fail))
     inbox.acknowledge(take_all(inbox, 2))
-    assert "2 messages could not be deleted and will come back" in caplog.text
+    until(lambda: "2 messages could not be deleted and will come back" in caplog.text)
     down[0] = False
     again = take_all(inbox, 2)
     assert keys(again) == ["a", "b"]
     inbox.acknowledge(again)
-    assert counts(stack) == (0, 0)
+    until(lambda: counts(stack) == (0, 0))
+
+
+def test_stop_waits_for_what_is_being_acknowledged(
+    stack: DeployedStack, open_inbox: OpenInbox
+) -> None:
+    send(stack, *(f"k{n}" for n in range(6)))
+    inbox = open_inbox(**spied(stack, "delete_message_batch", lambda _: time.sleep(1)))
+    taken = take_all(inbox, 6)
+    inbox.acknowledge(taken[:4])
+    assert counts(stack) == (0, 6)  # whoever acknowledges does not wait
+    inbox.stop()
+    assert counts(stack) == (2, 0)
+    inbox.acknowledge(taken[4:])  # too late: they were given back
+    assert counts(stack) == (2, 0)
 
 
 def test_released_is_visible_at_once(stack: DeployedStack, open_inbox: OpenInbox) -> None:

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from processor.moments import Statistics
 from processor.pca import GAP, align, drift, fit
-from tests.processor.test_pca import basis, sample
+from tests.processor.spectra import basis, geometric, sample
 
-geometric = 0.7 ** np.arange(16)
 spectra = {
     "pairs": np.repeat(0.5 ** np.arange(24), 2) * np.tile([1, 0.999], 24),
     "triples": np.repeat(0.4 ** np.arange(16), 3),

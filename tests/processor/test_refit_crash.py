@@ -12,9 +12,8 @@ from pyspark.sql import SparkSession
 
 from infra_scripts.embedded import EmbeddedAws
 from processor import models, reduce, tables
-from processor.network import NetworkSpec
 from tests.processor.conftest import photo
-from tests.processor.test_reduce import assert_csv_whole, assert_whole, matrix, put
+from tests.processor.matrices import assert_csv_whole, assert_whole, matrix, put
 from tests.processor.world import World
 
 ROOT = Path(__file__).parents[2]
@@ -29,11 +28,6 @@ STEPS = [
     ("processor.files.upload", 1, "before"),  # reduced.csv
     ("processor.files.upload", 1, "after"),
 ]
-
-
-@pytest.fixture
-def world(bucket: str, spec: NetworkSpec, tmp_path: Path) -> World:
-    return World(bucket, spec, tmp_path)
 
 
 @pytest.mark.parametrize(("what", "call", "when"), STEPS)

@@ -3,7 +3,6 @@
 import threading
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,13 +14,8 @@ from processor.background import Background
 from processor.schema import FEATURES, REJECTS
 from processor.upkeep import MERGED_AT_ONCE, TARGET_BYTES, Upkeep, groups_of
 from tests.processor.conftest import photo
-from tests.processor.test_reduce import assert_whole, matrix
+from tests.processor.matrices import assert_whole, matrix
 from tests.processor.world import World
-
-
-@pytest.fixture
-def world(bucket: str, spec, tmp_path: Path) -> World:
-    return World(bucket, spec, tmp_path)
 
 
 def upkeep(world: World, spark: SparkSession) -> Upkeep:
