@@ -30,7 +30,7 @@ from ingest.events import MalformedMessage, ObjectEvent, parse
 log = logging.getLogger(__name__)
 
 BATCH = 10  # SQS takes and gives at most ten messages a call
-LINGER_SECONDS = 0.5  # for a micro-batch to fill under load; each costs a second, whatever its size
+LINGER_SECONDS = 0.5  # for a micro-batch to fill under load; each costs time, whatever its size
 LONG_POLL_SECONDS = 10  # of 20 possible: a poll that is cut off may take messages with it
 LOADED_POLL_SECONDS = 1  # short, so that a receiver is back at rest soon after the queue ran dry
 MAX_HOLD_SECONDS = 12 * 3600 - 60  # SQS ends a message's invisibility 12 h after its receipt

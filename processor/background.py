@@ -14,7 +14,7 @@ from pyspark import Broadcast, SparkContext
 T = TypeVar("T")
 R = TypeVar("R")
 
-NICE = 10  # weighs a tenth of ingestion's 0; 19 would weigh a seventieth, and a refit never end
+NICE = 10  # weighs a tenth of ingestion's 0; 19 would weigh a seventieth
 
 
 class Background:

@@ -297,9 +297,11 @@ def model_name(reduced: DeltaTable) -> str | None:
 def _strays(reduced: DeltaTable | None) -> Strays:
     """What the matrix's last update tells of photos that came after the fit; unknown: none.
 
-    Entries of a vacuum may have come after it, two for each.
+    It is the newest entry of the log, unless a vacuum has come after it, with two entries.
     """
-    entries = reduced.history(HISTORY) if reduced else []
+    if reduced is None:
+        return Strays()
+    entries = (entry for look_back in (1, HISTORY) for entry in reduced.history(look_back))
     return Strays.from_metadata(next((each for each in entries if "model" in each), {}))
 
 
