@@ -1,15 +1,17 @@
-"""A driver's store: ``python -m benchmarks._store fill URI WORK_DIR AWS_PID ROWS …``.
+"""A driver's store: ``python -m benchmarks._store fill URI YARDSTICK WORK_DIR AWS_PID ROWS …``.
 
 Fills features/ to each number of ROWS by micro-batches of 2,048 photos, as ingestion does, with small
 files merged after each 28 (an hour of 16 photos a second), and there times micro-batches of 256: new
-photos, replaced ones, and, as a peer, new ones by delta-rs' own MERGE, which is what people write to
-have each key once. Prints one JSON object a line.
+photos (each in turn with one to a fresh store at YARDSTICK of as many rows as the first of ROWS),
+replaced ones, and, as a peer, new ones by delta-rs' own MERGE, which is what people write to have each
+key once. Prints one JSON object a line.
 """
 
 import json
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -31,44 +33,61 @@ TEND_EVERY = 28
 COMMITS, REPLACEMENTS, MERGES = 40, 5, 3  # 40: two checkpoints of the log among them
 
 
-def fill(uri: str, work_dir: str, aws_pid: str, *levels: str) -> None:
+def fill(uri: str, yardstick: str, work_dir: str, aws_pid: str, *levels: str) -> None:
     aws = psutil.Process(int(aws_pid))
-    store = FeatureStore(uri, _features.MODEL, Path(work_dir))
     photos = _photos()
-    stored = filled = 0
+    store = _opened(uri, Path(work_dir, "store"))
+    stored = 0
     for level in map(int, levels):
-        while stored < level:
-            count = min(FILL, level - stored)
-            _settle(store, _extracted(store, photos, count))
-            stored, filled = stored + count, filled + 1
-            if filled % TEND_EVERY == 0:
-                _elsewhere("tend", uri)
-        print(json.dumps({"rows": level, **_measured(store, uri, photos, level, aws)}), flush=True)
+        stored = _fill(store, uri, photos, stored, level)
+        small = _opened(f"{yardstick}{level}/", Path(work_dir, f"yardstick-{level}"))
+        _fill(small, f"{yardstick}{level}/", photos, 0, int(levels[0]))
+        timed = _timed(store, small, photos, aws)
+        small.close()
+        print(json.dumps({"rows": level, **timed, **_others(store, uri, level)}), flush=True)
 
 
-def _measured(
-    store: FeatureStore, uri: str, photos: Iterator[pa.Table], level: int, aws: psutil.Process
+def _opened(uri: str, work_dir: Path) -> FeatureStore:
+    return FeatureStore(uri, _features.MODEL, work_dir)
+
+
+def _fill(
+    store: FeatureStore, uri: str, photos: Iterator[pa.Table], stored: int, level: int
+) -> int:
+    """Add rows until there are ``level``."""
+    while stored < level:
+        count = min(FILL, level - stored)
+        _settle(store, _extracted(store, photos, count))
+        stored += count
+        if store.features.version % TEND_EVERY == 0:
+            _elsewhere("tend", uri)
+    return stored
+
+
+def _timed(
+    store: FeatureStore, small: FeatureStore, photos: Iterator[pa.Table], aws: psutil.Process
 ) -> dict[str, Any]:
-    new, aws_seconds, own_seconds = [], 0.0, 0.0
+    """Micro-batches of new photos, to either store in turn: a machine that slows down hits both."""
+    found: dict[str, list[float]] = defaultdict(list)
     for _ in range(COMMITS):
-        extracted = _extracted(store, photos, BATCH)
-        before, own = sum(aws.cpu_times()[:2]), time.process_time()
-        new.append(_settle(store, extracted))
-        own_seconds += time.process_time() - own
-        aws_seconds += sum(aws.cpu_times()[:2]) - before
-    rss = psutil.Process().memory_info().rss
+        for each, prefix in ((small, "yardstick_"), (store, "")):
+            extracted = _extracted(each, photos, BATCH)
+            before, own = sum(aws.cpu_times()[:2]), time.process_time()
+            found[f"{prefix}commit"].append(_settle(each, extracted))
+            found[f"{prefix}own"].append(time.process_time() - own)
+            found[f"{prefix}aws"].append(sum(aws.cpu_times()[:2]) - before)
+    return {**found, "rss": psutil.Process().memory_info().rss}
+
+
+def _others(store: FeatureStore, uri: str, level: int) -> dict[str, Any]:
     again = [_settle(store, _replaced(store, seed)) for seed in range(REPLACEMENTS)]
     merged = _elsewhere("merge", f"{uri}features", str(level))
     store.features.refresh()
     return {
         "files": len(_paths(store)),
         "version": store.features.version,
-        "commit": new,
-        "aws": aws_seconds / COMMITS,
-        "own": own_seconds / COMMITS,
         "replace": again,
         "merge": merged,
-        "rss": rss,
     }
 
 

@@ -16,7 +16,7 @@ from benchmarks._command import wholes
 from benchmarks._processes import Child
 
 SECONDS = 3600
-BUCKET = "bench-commit"
+BUCKET, YARDSTICK = "bench-commit", "bench-commit-yardstick"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,49 +28,49 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     levels = sorted(asked.rows)
     settings = {"FRUITS_STORAGE__BUCKET": BUCKET}
     with _aws.deployed(settings) as aws:
-        store = [f"s3://{BUCKET}/", str(scratch / "work")]
-        arguments = ["fill", *store, str(aws.pid), *map(str, levels)]
+        _aws.client(aws, "s3").create_bucket(
+            Bucket=YARDSTICK, CreateBucketConfiguration={"LocationConstraint": aws.region}
+        )
+        places = [f"s3://{BUCKET}/", f"s3://{YARDSTICK}/", str(scratch / "work")]
+        arguments = ["fill", *places, str(aws.pid), *map(str, levels)]
         environment = aws.over(settings)
         with Child("benchmarks._store", arguments, environment, scratch / "out") as child:
             child.finish(SECONDS)
     found = [json.loads(line) for line in (scratch / "out").read_text().splitlines()]
+    first = _short(levels[0])
     print(
-        f"{'rows':>10}{'files':>7}{'commit, ms':>12}{'CPU':>6}{'AWS':>6}{'worst':>7}{'replace 16':>12}"
-        f"{'MERGE':>9}{'driver, MB':>12}"
+        f"{'rows':>10}{'files':>7}{'commit, ms':>12}{f'at {first}':>8}{'ratio':>7}{'CPU':>6}{'AWS':>6}"
+        f"{'replace 16':>12}{'MERGE':>9}{'driver, MB':>12}"
     )
     result: dict[str, Any] = {}
     for each in found:
-        commit, replace, merge = (
-            1000 * statistics.median(each[name]) for name in ("commit", "replace", "merge")
-        )
+        middle = {
+            name: 1000 * statistics.median(each[name])
+            for name in ("commit", "yardstick_commit", "replace", "merge")
+        }
+        means = {
+            name: 1000 * statistics.mean(each[name])
+            for name in ("own", "aws", "yardstick_own", "yardstick_aws")
+        }
+        ratio = middle["commit"] / middle["yardstick_commit"]
         rows, rss = _short(each["rows"]), each["rss"] / 1e6
         print(
-            f"{each['rows']:>10,}{each['files']:>7}{commit:>12.1f}"
-            f"{1000 * each['own']:>6.0f}{1000 * each['aws']:>6.0f}"
-            f"{1000 * max(each['commit']):>7.0f}"
-            f"{replace:>12.1f}{merge:>9.0f}{rss:>12.0f}"
+            f"{each['rows']:>10,}{each['files']:>7}{middle['commit']:>12.1f}"
+            f"{middle['yardstick_commit']:>8.1f}{ratio:>7.2f}{means['own']:>6.0f}{means['aws']:>6.0f}"
+            f"{middle['replace']:>12.1f}{middle['merge']:>9.0f}{rss:>12.0f}"
         )
         result |= {
-            f"commit_{rows}_ms": round(commit, 1),
-            f"driver_cpu_{rows}_ms": round(1000 * each["own"], 1),
-            f"embedded_aws_{rows}_ms": round(1000 * each["aws"], 1),
-            f"replace_{rows}_ms": round(replace, 1),
-            f"merge_over_commit_{rows}": round(merge / commit, 1),
+            f"commit_{rows}_ms": round(middle["commit"], 1),
+            f"commit_{rows}_over_{first}": round(ratio, 3),
+            f"driver_cpu_{rows}_ms": round(means["own"], 1),
+            f"driver_cpu_{rows}_over_{first}": round(means["own"] / means["yardstick_own"], 3),
+            f"embedded_aws_{rows}_ms": round(means["aws"], 1),
+            f"embedded_aws_{rows}_over_{first}": round(means["aws"] / means["yardstick_aws"], 3),
+            f"replace_{rows}_ms": round(middle["replace"], 1),
+            f"merge_over_commit_{rows}": round(middle["merge"] / middle["commit"], 1),
             f"driver_rss_{rows}_mb": round(rss),
         }
-    first, last = (statistics.median(found[end]["commit"]) for end in (0, -1))
-    own = found[-1]["own"] / found[0]["own"]
-    names = f"{_short(levels[-1])}_over_{_short(levels[0])}"
-    print(
-        f"commit: {last / first:.2f} times as long at the end as at the beginning, with "
-        f"{own:.2f} times the driver's processor time"
-    )
-    return {
-        f"commit_{names}": round(last / first, 3),
-        f"driver_cpu_{names}": round(own, 3),
-        **result,
-        "runs": {_short(each["rows"]): each for each in found},
-    }
+    return {**result, "runs": {_short(each["rows"]): each for each in found}}
 
 
 def _short(rows: int) -> str:

@@ -151,14 +151,21 @@ def upload(uri: str, local: Path, about: Mapping[str, str]) -> None:
 
 def about(uri: str) -> dict[str, str]:
     """What :func:`upload` was told about an object; nothing if there is none."""
-    if not uri.startswith("s3://"):
-        return {}
+    return (_head(uri) or {}).get("Metadata", {}) if uri.startswith("s3://") else {}
+
+
+def exists(uri: str) -> bool:
+    """Whether there is such an object."""
+    return _head(uri) is not None if uri.startswith("s3://") else Path(uri).exists()
+
+
+def _head(uri: str) -> dict[str, Any] | None:
     bucket, key = split(uri)
     try:
-        return s3().head_object(Bucket=bucket, Key=key)["Metadata"]
+        return s3().head_object(Bucket=bucket, Key=key)
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            return {}
+            return None
         raise
 
 

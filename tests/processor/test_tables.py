@@ -1,5 +1,6 @@
 """Keyed tables: one row per key, whatever two writers do, however often the index is lost."""
 
+import sqlite3
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processor import files, tables
+from processor.index import Index
 from processor.tables import CommitConflict, KeyedTable
 
 SCHEMA = pa.schema(
@@ -100,6 +102,35 @@ def test_an_index_of_another_table_is_not_believed(folder: str, tmp_path: Path) 
     table.close()
     other = opened(str(tmp_path / "other"), tmp_path / "index")
     assert other.find("a") == {}
+
+
+def test_an_index_that_could_not_follow_a_commit_catches_up(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    table = opened(folder, tmp_path / "index")
+    with monkeypatch.context() as patched:
+        patched.setattr(Index, "change", full)
+        with pytest.raises(sqlite3.OperationalError):
+            table.commit([write(folder, {"a": "1"})], [], {})
+    assert table.find("a") == {}
+    table.refresh()
+    assert table.find("a")["a"].version == "1"
+
+
+def test_a_log_that_has_lost_its_next_entry_is_listed_in_time(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle, busy = opened(folder, tmp_path / "idle"), opened(folder, tmp_path / "busy")
+    for number in range(tables.CHECKPOINT_COMMITS + 1):
+        busy.commit([write(folder, {f"{number}": "1"})], [], {})
+    expired = Path(folder, "_delta_log", f"{1:020}.json")
+    expired.unlink()  # as the log's retention does after a checkpoint
+    monkeypatch.setattr(tables, "LISTED_SECONDS", 0.0)
+    idle.refresh()
+    assert len(idle) == len(busy)
 
 
 def test_any_key_is_found_again(folder: str, tmp_path: Path) -> None:
