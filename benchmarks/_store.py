@@ -1,18 +1,19 @@
-"""A driver's store: ``python -m benchmarks._store fill URI YARDSTICK WORK_DIR AWS_PID ROWS …``.
+"""A driver's store: ``python -m benchmarks._store fill URI WORK_DIR PID OTHER_AWS OTHER_PID ROWS …``.
 
 Fills features/ to each number of ROWS by micro-batches of 2,048 photos, as ingestion does, with small
 files merged after each 28 (an hour of 16 photos a second), and there times micro-batches of 256: new
-photos (each in turn with one to a fresh store at YARDSTICK of as many rows as the first of ROWS),
-replaced ones, and, as a peer, new ones by delta-rs' own MERGE, which is what people write to have each
-key once. Prints one JSON object a line.
+photos (each in turn with one of a yardstick: another process, with a fresh store of as many rows as the
+first of ROWS in the AWS at OTHER_AWS), replaced ones, and, as a peer, new ones by delta-rs' own MERGE,
+which is what people write to have each key once. Prints one JSON object a line.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,22 +34,51 @@ TEND_EVERY = 28
 COMMITS, REPLACEMENTS, MERGES = 40, 5, 3  # 40: two checkpoints of the log among them
 
 
-def fill(uri: str, yardstick: str, work_dir: str, aws_pid: str, *levels: str) -> None:
+def fill(
+    uri: str, work_dir: str, aws_pid: str, other_url: str, other_pid: str, *levels: str
+) -> None:
     aws = psutil.Process(int(aws_pid))
     photos = _photos()
-    store = _opened(uri, Path(work_dir, "store"))
+    store = FeatureStore(uri, _features.MODEL, Path(work_dir, "store"))
     stored = 0
     for level in map(int, levels):
         stored = _fill(store, uri, photos, stored, level)
-        small = _opened(f"{yardstick}{level}/", Path(work_dir, f"yardstick-{level}"))
-        _fill(small, f"{yardstick}{level}/", photos, 0, int(levels[0]))
-        timed = _timed(store, small, photos, aws)
-        small.close()
-        print(json.dumps({"rows": level, **timed, **_others(store, uri, level)}), flush=True)
+        place = [f"{uri}{level}/", f"{work_dir}/{level}", other_pid, levels[0]]
+        with _yardstick(other_url, place) as commit_there:
+            pairs = [(_commit(store, photos, aws), commit_there()) for _ in range(COMMITS)]
+        rss = psutil.Process().memory_info().rss
+        timed = {"here": [here for here, _ in pairs], "yardstick": [there for _, there in pairs]}
+        others = _others(store, uri, level)
+        print(json.dumps({"rows": level, "rss": rss, **timed, **others}), flush=True)
 
 
-def _opened(uri: str, work_dir: Path) -> FeatureStore:
-    return FeatureStore(uri, _features.MODEL, work_dir)
+@contextmanager
+def _yardstick(endpoint_url: str, place: Sequence[str]) -> Iterator[Callable[[], Any]]:
+    """What makes and times a commit in the other process."""
+    command = [sys.executable, "-m", "benchmarks._store", "yardstick", *place]
+    environment = os.environ | {"AWS_ENDPOINT_URL": endpoint_url}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as child:
+        asks, answers = child.stdin, child.stdout
+        if asks is None or answers is None:
+            raise SystemExit("the yardstick has no pipes")
+
+        def commit() -> Any:
+            asks.write("commit\n")
+            asks.flush()
+            return json.loads(answers.readline())
+
+        yield commit
+        asks.close()
+
+
+def yardstick(uri: str, work_dir: str, aws_pid: str, rows: str) -> None:
+    """Make, time and print a commit for each line of the standard input."""
+    aws, photos = psutil.Process(int(aws_pid)), _photos()
+    store = FeatureStore(uri, _features.MODEL, Path(work_dir))
+    _fill(store, uri, photos, 0, int(rows))
+    for _ in sys.stdin:
+        print(json.dumps(_commit(store, photos, aws)), flush=True)
 
 
 def _fill(
@@ -64,19 +94,15 @@ def _fill(
     return stored
 
 
-def _timed(
-    store: FeatureStore, small: FeatureStore, photos: Iterator[pa.Table], aws: psutil.Process
-) -> dict[str, Any]:
-    """Micro-batches of new photos, to either store in turn: a machine that slows down hits both."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for _ in range(COMMITS):
-        for each, prefix in ((small, "yardstick_"), (store, "")):
-            extracted = _extracted(each, photos, BATCH)
-            before, own = sum(aws.cpu_times()[:2]), time.process_time()
-            found[f"{prefix}commit"].append(_settle(each, extracted))
-            found[f"{prefix}own"].append(time.process_time() - own)
-            found[f"{prefix}aws"].append(sum(aws.cpu_times()[:2]) - before)
-    return {**found, "rss": psutil.Process().memory_info().rss}
+def _commit(
+    store: FeatureStore, photos: Iterator[pa.Table], aws: psutil.Process
+) -> dict[str, float]:
+    """Seconds for a micro-batch of new photos, and of processors' time, ours and the AWS'."""
+    extracted = _extracted(store, photos, BATCH)
+    before, own = sum(aws.cpu_times()[:2]), time.process_time()
+    seconds = _settle(store, extracted)
+    own = time.process_time() - own
+    return {"seconds": seconds, "own": own, "aws": sum(aws.cpu_times()[:2]) - before}
 
 
 def _others(store: FeatureStore, uri: str, level: int) -> dict[str, Any]:
@@ -169,7 +195,12 @@ def merge(folder: str, level: str) -> None:
     print(json.dumps(seconds))
 
 
-PARTS: dict[str, Callable[..., None]] = {"fill": fill, "merge": merge, "tend": tend}
+PARTS: dict[str, Callable[..., None]] = {
+    "fill": fill,
+    "merge": merge,
+    "tend": tend,
+    "yardstick": yardstick,
+}
 
 
 if __name__ == "__main__":
