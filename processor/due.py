@@ -1,6 +1,6 @@
 """When a refit is due: by time, growth and drift, each with its reason in words."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -57,8 +57,14 @@ class Policy:
         """What a model must have been fitted to."""
         return f"{self.components}, whiten {self.whiten}"
 
-    def due(self, model: PCA, features_version: int, photos: int, strays: Strays) -> str | None:
-        """Why a refit is due, as far as figures at hand tell; None if none is."""
+    def due(
+        self, model: PCA, photos: int, strays: Strays, changed_since: Callable[[int], bool]
+    ) -> str | None:
+        """Why a refit is due, as far as figures at hand tell; None if none is.
+
+        ``changed_since`` tells whether photos came or went after a version of the features. It is
+        asked only once the fit is old.
+        """
         about = model.about
         if about["asked"] != self.asked:
             return f"configuration changed from {about['asked']} to {self.asked}"
@@ -68,8 +74,8 @@ class Policy:
         if self.growth_share and changed >= self.growth_share * model.n_samples_:
             return f"{changed / model.n_samples_:.1%} of the fitted photos came or went"
         age = (datetime.now(UTC) - datetime.fromisoformat(about["fitted_at"])).total_seconds()
-        moved = features_version != int(about["features_version"])
-        if moved and 0 < self.interval_seconds <= age:
+        old = 0 < self.interval_seconds <= age
+        if old and changed_since(int(about["features_version"])):
             return f"the fit is {age:.0f} s old"
         return self._astray(model, strays)
 

@@ -55,6 +55,10 @@ class Matrix:
         self._background = background
         self._model: tuple[str, PCA] | None = None  # the matrix's, unless others have refitted
         self._looked_at = ("", 0)  # the model and the photos when its axes were last judged
+        self._unchanged = (
+            "",
+            0,
+        )  # the model and the features' version that is still as it was fitted on
         self._csv_of: str | None = None  # the model of reduced.csv; None until asked
 
     def update(self, *, force: bool = False) -> Update | None:
@@ -123,7 +127,9 @@ class Matrix:
         if current is None:
             return "no model"
         name, model = current
-        reason = self._policy.due(model, features.version(), photos, strays)
+        reason = self._policy.due(
+            model, photos, strays, lambda version: self._changed_since(features, name, version)
+        )
         if reason or not photos:
             return reason
         if self._looked_at[0] != name:
@@ -133,6 +139,14 @@ class Matrix:
         total = self._statistics(live)
         self._looked_at = (name, photos)
         return self._policy.outgrown(model.captured(total)) if total else None
+
+    def _changed_since(self, features: DeltaTable, name: str, fitted_on: int) -> bool:
+        if self._unchanged[0] == name:  # else an idle service would read the same entries again
+            fitted_on = self._unchanged[1]
+        if tables.changed_since(features, fitted_on):
+            return True
+        self._unchanged = (name, features.version())
+        return False
 
     def _fit(
         self,

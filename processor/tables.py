@@ -36,6 +36,9 @@ from processor.index import Index, Place
 log = logging.getLogger(__name__)
 
 CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones 1-2 ms
+MERGED = (
+    "merged_files"  # in the log's entry of a commit that only puts the same rows into other files
+)
 LISTED_SECONDS = 3600.0  # a log that was listed so recently has lost no entry to its retention
 
 _NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it lists the whole log
@@ -113,6 +116,20 @@ def vacuum(table: DeltaTable, retention_hours: int) -> int:
 def rows(table: DeltaTable) -> int:
     """The number of rows, from the log alone."""
     return sum(pa.table(table.get_add_actions())["num_records"].to_pylist())
+
+
+def changed_since(table: DeltaTable, version: int) -> bool:
+    """Whether rows may have come or gone after ``version``; a vacuum or merged files change none.
+
+    Costs reading the log's entries since; True where some have expired.
+    """
+    later = table.version() - version
+    entries = table.history(later) if later > 0 else []
+    return len(entries) != later or not all(map(_keeps_rows, entries))
+
+
+def _keeps_rows(entry: Mapping[str, Any]) -> bool:
+    return MERGED in entry or entry.get("operation", "").startswith("VACUUM")
 
 
 def commit(

@@ -85,7 +85,8 @@ class Upkeep:
             gone = [path for group in valid for path in group]
             merged = [swaps[group] for group in valid]
             try:
-                tables.commit(table, schema, merged, gone, data_change=False)
+                about = {tables.MERGED: len(gone)}
+                tables.commit(table, schema, merged, gone, data_change=False, metadata=about)
             except CommitConflict:
                 continue
             return valid

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from processor import files, known, models, tables
 from processor.background import Background
+from processor.due import Policy
 from processor.schema import FEATURES, REJECTS
 from processor.upkeep import MERGED_AT_ONCE, TARGET_BYTES, Upkeep, groups_of
 from tests.processor.conftest import photo
@@ -25,6 +26,28 @@ def upkeep(world: World, spark: SparkSession) -> Upkeep:
 def put_in_many_files(world: World, count: int) -> None:
     for n in range(count):
         world.handle(world.put(f"photos/L{n % 2}/{n}.jpg", photo(n)))
+
+
+def test_upkeep_is_no_reason_to_refit(world: World, spark: SparkSession) -> None:
+    put_in_many_files(world, MERGED_AT_ONCE)
+    reduced = matrix(world, spark, Policy(3, False, 1, 0, 0.0))
+    reduced.update()
+    time.sleep(2)  # the fit's age is counted in whole seconds
+    assert upkeep(world, spark).compact("features", FEATURES) == MERGED_AT_ONCE
+    merged = reduced.update()
+    assert merged
+    assert (merged.projected, merged.refit) == (MERGED_AT_ONCE, None)
+    table = tables.open_table(f"s3://{world.bucket}/features")
+    assert table
+    assert tables.vacuum(table, 0) == MERGED_AT_ONCE
+    vacuumed = reduced.update()
+    assert vacuumed
+    assert (vacuumed.projected, vacuumed.refit) == (0, None)
+    world.handle(world.put("photos/L0/0.jpg", photo(50)))  # as many photos as before
+    replaced = reduced.update()
+    assert replaced
+    assert "s old" in (replaced.refit or "")
+    assert_whole(world)
 
 
 def live_files(world: World, name: str = "features") -> set[str]:
