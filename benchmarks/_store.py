@@ -1,5 +1,7 @@
 """A driver's store: ``python -m benchmarks._store fill URI WORK_DIR PID OTHER_AWS OTHER_PID ROWS …``.
 
+PID and OTHER_PID are the processes of two embedded AWS, OTHER_AWS is the second's URL.
+
 Fills features/ to each number of ROWS by micro-batches of 2,048 photos, as ingestion does, with small
 files merged after each 28 (an hour of 16 photos a second), and there times micro-batches of 256: new
 photos (each in turn with one of a yardstick: another process, with a fresh store of as many rows as the
@@ -17,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import boto3
 import numpy as np
 import psutil
 import pyarrow as pa
@@ -42,7 +45,8 @@ def fill(
     store = FeatureStore(uri, _features.MODEL, Path(work_dir, "store"))
     stored = 0
     for level in map(int, levels):
-        stored = _fill(store, uri, photos, stored, level)
+        _fill(store, uri, photos, range(stored, level))
+        stored = level
         place = [f"{uri}{level}/", f"{work_dir}/{level}", other_pid, levels[0]]
         with _yardstick(other_url, place) as commit_there:
             pairs = [(_commit(store, photos, aws), commit_there()) for _ in range(COMMITS)]
@@ -63,35 +67,39 @@ def _yardstick(endpoint_url: str, place: Sequence[str]) -> Iterator[Callable[[],
         if asks is None or answers is None:
             raise SystemExit("the yardstick has no pipes")
 
+        def answer() -> Any:
+            line = answers.readline()
+            if not line:
+                raise SystemExit(f"the yardstick ended with status {child.wait()}")
+            return json.loads(line)
+
         def commit() -> Any:
             asks.write("commit\n")
             asks.flush()
-            return json.loads(answers.readline())
+            return answer()
 
+        answer()  # it is filled
         yield commit
-        asks.close()
 
 
 def yardstick(uri: str, work_dir: str, aws_pid: str, rows: str) -> None:
-    """Make, time and print a commit for each line of the standard input."""
+    """Fill a store, then make, time and print a commit for each line of the standard input."""
     aws, photos = psutil.Process(int(aws_pid)), _photos()
     store = FeatureStore(uri, _features.MODEL, Path(work_dir))
-    _fill(store, uri, photos, 0, int(rows))
+    _fill(store, uri, photos, range(int(rows)))
+    print(json.dumps("filled"), flush=True)
     for _ in sys.stdin:
         print(json.dumps(_commit(store, photos, aws)), flush=True)
+    bucket, prefix = files.split(uri)  # the next yardstick finds the AWS as this one did
+    boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=prefix).delete()
 
 
-def _fill(
-    store: FeatureStore, uri: str, photos: Iterator[pa.Table], stored: int, level: int
-) -> int:
-    """Add rows until there are ``level``."""
-    while stored < level:
-        count = min(FILL, level - stored)
-        _settle(store, _extracted(store, photos, count))
-        stored += count
-        if store.features.version % TEND_EVERY == 0:
+def _fill(store: FeatureStore, uri: str, photos: Iterator[pa.Table], missing: range) -> None:
+    """Add these rows."""
+    for number, start in enumerate(missing[::FILL], start=1):
+        _settle(store, _extracted(store, photos, min(FILL, missing.stop - start)))
+        if number % TEND_EVERY == 0:
             _elsewhere("tend", uri)
-    return stored
 
 
 def _commit(

@@ -43,7 +43,9 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for each in found:
         here, there = ({n: _middle_ms(each[w], n) for n in NAMES} for w in ("here", "yardstick"))
-        ratio, own, aws_share = (here[name] / there[name] for name in NAMES)
+        own, aws_share = (here[name] / there[name] for name in ("own", "aws"))
+        turns = zip(each["here"], each["yardstick"], strict=True)
+        ratio = statistics.median(ours["seconds"] / theirs["seconds"] for ours, theirs in turns)
         replace, merge = (1000 * statistics.median(each[name]) for name in ("replace", "merge"))
         rows, rss = _short(each["rows"]), each["rss"] / 1e6
         print(
@@ -66,7 +68,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 
 
 def _middle_ms(commits: Sequence[Mapping[str, float]], name: str) -> float:
-    """Of seconds the median; of the processors' time, which has steps of 10 ms, the mean."""
+    """Of seconds the median; of processor time, which the system counts in steps, the mean."""
     middle = statistics.median if name == "seconds" else statistics.mean
     return 1000 * middle(each[name] for each in commits)
 

@@ -60,10 +60,12 @@ def main(arguments: Sequence[str]) -> int:
     text, tolerance = arguments
     spec = NetworkSpec.from_json(text)
     try:
-        found = load(spec).features(probes(spec.input_size))
-        wanted = load(replace(spec, engine="tensorflow", compiled=None)).features(
-            probes(spec.input_size)
-        )
+        network = load(spec)
+        images = probes(spec.input_size)
+        company = np.arange(max(len(images), network.batch_size)) % len(images)  # as in service
+        found = network.features(images[company])
+        keras = load(replace(spec, engine="tensorflow", compiled=None))
+        wanted = keras.features(images)[company]
     except (NetworkError, WeightsError) as error:
         print(error)
         return 1

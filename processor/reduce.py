@@ -55,10 +55,7 @@ class Matrix:
         self._background = background
         self._model: tuple[str, PCA] | None = None  # the matrix's, unless others have refitted
         self._looked_at = ("", 0)  # the model and the photos when its axes were last judged
-        self._unchanged = (
-            "",
-            0,
-        )  # the model and the features' version that is still as it was fitted on
+        self._unchanged = ("", 0)  # the model, and up to which version no photo came or went
         self._csv_of: str | None = None  # the model of reduced.csv; None until asked
 
     def update(self, *, force: bool = False) -> Update | None:
@@ -141,9 +138,10 @@ class Matrix:
         return self._policy.outgrown(model.captured(total)) if total else None
 
     def _changed_since(self, features: DeltaTable, name: str, fitted_on: int) -> bool:
+        since = fitted_on
         if self._unchanged[0] == name:  # else an idle service would read the same entries again
-            fitted_on = self._unchanged[1]
-        if tables.changed_since(features, fitted_on):
+            since = self._unchanged[1]
+        if tables.changed_between(f"{self._uri}features", since, features.version()):
             return True
         self._unchanged = (name, features.version())
         return False

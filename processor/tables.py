@@ -36,10 +36,7 @@ from processor.index import Index, Place
 log = logging.getLogger(__name__)
 
 CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones 1-2 ms
-MERGED = (
-    "merged_files"  # in the log's entry of a commit that only puts the same rows into other files
-)
-LISTED_SECONDS = 3600.0  # a log that was listed so recently has lost no entry to its retention
+LISTED_SECONDS = 3600.0  # the log keeps an entry for longer, so one that came since is still there
 
 _NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it lists the whole log
 
@@ -118,18 +115,25 @@ def rows(table: DeltaTable) -> int:
     return sum(pa.table(table.get_add_actions())["num_records"].to_pylist())
 
 
-def changed_since(table: DeltaTable, version: int) -> bool:
-    """Whether rows may have come or gone after ``version``; a vacuum or merged files change none.
+def changed_between(folder: str, version: int, newer: int) -> bool:
+    """Whether rows came or went after ``version``, up to ``newer``.
 
-    Costs reading the log's entries since; True where some have expired.
+    A vacuum, merged files and a commit without files change none. True where the log cannot tell, as
+    its entries have expired or the table is another one. Costs reading the entries, newest first, to
+    the first that did.
     """
-    later = table.version() - version
-    entries = table.history(later) if later > 0 else []
-    return len(entries) != later or not all(map(_keeps_rows, entries))
+    entries = (
+        files.get(f"{folder}/_delta_log/{each:020}.json") for each in range(newer, version, -1)
+    )
+    return newer < version or any(entry is None or _changes_rows(entry) for entry in entries)
 
 
-def _keeps_rows(entry: Mapping[str, Any]) -> bool:
-    return MERGED in entry or entry.get("operation", "").startswith("VACUUM")
+def _changes_rows(entry: bytes) -> bool:
+    """By the protocol of Delta, https://github.com/delta-io/delta/blob/master/PROTOCOL.md."""
+    actions = map(json.loads, entry.splitlines())
+    return any(
+        action.get(kind, {}).get("dataChange") for action in actions for kind in ("add", "remove")
+    )
 
 
 def commit(
@@ -219,7 +223,8 @@ class KeyedTable:
         """Bring table and index to the newest version; costs what changed since.
 
         If nothing did, one HEAD request: versions have no gaps, so the next one tells of all. delta-rs
-        would list the log, which is slower and, on AWS, twelve times as dear.
+        would list the log, which is slower and, on AWS, twelve times as dear. It does so after a
+        conflict, and once an hour, for the next version's entry expires some day.
         """
         origin = self._index.origin()
         if origin == self._here() and self._is_newest():
@@ -279,7 +284,11 @@ class KeyedTable:
             rewritten = dict(zip(doomed, left, strict=True))
         new = [file for file, _ in added] + [file for file in rewritten.values() if file]
         planned_on = self._table.version()
-        commit(self._table, self._schema, new, doomed, metadata=metadata)
+        try:
+            commit(self._table, self._schema, new, doomed, metadata=metadata)
+        except CommitConflict:
+            self._listed_at = -math.inf
+            raise
         if self._table.version() != planned_on + 1:
             return  # somebody was faster than our reload: refresh() sorts it out
         with self._index.change(str(self._table.metadata().id), planned_on + 1) as change:

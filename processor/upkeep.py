@@ -85,8 +85,7 @@ class Upkeep:
             gone = [path for group in valid for path in group]
             merged = [swaps[group] for group in valid]
             try:
-                about = {tables.MERGED: len(gone)}
-                tables.commit(table, schema, merged, gone, data_change=False, metadata=about)
+                tables.commit(table, schema, merged, gone, data_change=False)
             except CommitConflict:
                 continue
             return valid

@@ -71,9 +71,9 @@ def test_random_weights_neither_fade_nor_explode(pooled):
 # Independence of the batch
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 8, 32])
+@pytest.mark.parametrize("batch_size", [0, 1, 3, 8, 32])
 def test_features_do_not_depend_on_the_batch_size(pooled, batch_size):
-    pixels = photos(9)
+    pixels = photos(33)
     found = load(replace(pooled, batch_size=batch_size)).features(pixels)
     assert difference(found, load(pooled).features(pixels)).max() < 1e-5
 

@@ -1,6 +1,7 @@
 """Keyed tables: one row per key, whatever two writers do, however often the index is lost."""
 
 import sqlite3
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -120,17 +121,68 @@ def test_an_index_that_could_not_follow_a_commit_catches_up(
     assert table.find("a")["a"].version == "1"
 
 
-def test_a_log_that_has_lost_its_next_entry_is_listed_in_time(
+def test_the_log_is_listed_only_if_there_is_news(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings = []
+    listing = tables.DeltaTable.update_incremental
+
+    def counted(table: tables.DeltaTable) -> None:
+        listings.append(table)
+        listing(table)
+
+    one, two = opened(folder, tmp_path / "one"), opened(folder, tmp_path / "two")
+    monkeypatch.setattr(tables.DeltaTable, "update_incremental", counted)
+    one.refresh()
+    assert listings == []
+    two.commit([write(folder, {"a": "1"})], [], {})
+    listings.clear()
+    one.refresh()
+    assert len(listings) == 1
+    assert one.find("a")["a"].version == "1"
+
+
+def test_a_log_whose_next_entry_has_expired_is_listed_in_time(
     folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     idle, busy = opened(folder, tmp_path / "idle"), opened(folder, tmp_path / "busy")
     for number in range(tables.CHECKPOINT_COMMITS + 1):
         busy.commit([write(folder, {f"{number}": "1"})], [], {})
-    expired = Path(folder, "_delta_log", f"{1:020}.json")
-    expired.unlink()  # as the log's retention does after a checkpoint
-    monkeypatch.setattr(tables, "LISTED_SECONDS", 0.0)
+    for number in range(tables.CHECKPOINT_COMMITS):  # as after a checkpoint, in 30 days
+        Path(folder, "_delta_log", f"{number:020}.json").unlink()
+    idle.refresh()
+    assert len(idle) == 0
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + tables.LISTED_SECONDS)
     idle.refresh()
     assert len(idle) == len(busy)
+
+
+def test_a_conflict_ends_the_trust_in_a_stale_answer(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = opened(folder, tmp_path / "one"), opened(folder, tmp_path / "two")
+    two.commit([write(folder, {"a": "1"})], [], {})
+    monkeypatch.setattr(files, "exists", lambda _: False)  # out of some proxy's cache
+    one.refresh()
+    with pytest.raises(CommitConflict):
+        one.commit([write(folder, {"a": "2"})], [], {})
+    one.refresh()
+    assert one.find("a")["a"].version == "1"
+
+
+def test_only_rows_that_come_or_go_are_changes(folder: str, tmp_path: Path) -> None:
+    table = opened(folder, tmp_path / "index")
+    table.commit([write(folder, {"a": "1", "b": "1"})], [], {})
+    assert tables.changed_between(folder, 0, 1)
+    table.commit([], [], {"photos": 0})
+    assert not tables.changed_between(folder, 1, 2)
+    table.commit([], ["a"], {})
+    assert tables.changed_between(folder, 1, 3)
+    assert not tables.changed_between(folder, 3, 3)
+    assert tables.changed_between(folder, 4, 3)  # of another table, it seems
+    Path(folder, "_delta_log", f"{2:020}.json").unlink()
+    assert tables.changed_between(folder, 1, 2)
 
 
 def test_any_key_is_found_again(folder: str, tmp_path: Path) -> None:
