@@ -17,7 +17,7 @@ from typing import Any, Final
 from cheroot.wsgi import Server
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from infra_scripts.embedded import events, queue
+from infra_scripts.embedded import events, listing, queue
 
 HOST = "127.0.0.1"
 THREADS = 128  # each long poll holds one for up to 20 s
@@ -67,6 +67,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     queue.install()
     events.install()
+    listing.install()
     server = Server(
         (HOST, int(sys.argv[1])), Application(), numthreads=THREADS, request_queue_size=BACKLOG
     )
