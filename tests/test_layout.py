@@ -17,7 +17,9 @@ RESERVED = {
     "keras": {"processor/engine_tensorflow.py"},
     "ncnn": {"processor/engine_ncnn.py"},
     "deltalake": {"processor/tables.py", "processor/reduce.py", "processor/report.py"},
-    "moto": {f"infra_scripts/embedded/{name}.py" for name in ("server", "queue", "events")},
+    "moto": {
+        f"infra_scripts/embedded/{name}.py" for name in ("server", "queue", "events", "listing")
+    },
     "config": {
         "ingest/__main__.py",
         "infra_scripts/__main__.py",
