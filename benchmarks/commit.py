@@ -42,29 +42,32 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     )
     result: dict[str, Any] = {}
     for each in found:
-        here, there = ({n: _middle_ms(each[w], n) for n in NAMES} for w in ("here", "yardstick"))
-        own, aws_share = (here[name] / there[name] for name in ("own", "aws"))
-        turns = zip(each["here"], each["yardstick"], strict=True)
-        ratio = statistics.median(ours["seconds"] / theirs["seconds"] for ours, theirs in turns)
-        replace, merge = (1000 * statistics.median(each[name]) for name in ("replace", "merge"))
-        rows, rss = _short(each["rows"]), each["rss"] / 1e6
-        print(
-            f"{each['rows']:>10,}{each['files']:>7}{here['seconds']:>12.1f}{there['seconds']:>8.1f}"
-            f"{ratio:>7.2f}{here['own']:>6.0f}{here['aws']:>6.0f}"
-            f"{replace:>12.1f}{merge:>9.0f}{rss:>12.0f}"
-        )
-        result |= {
-            f"commit_{rows}_ms": round(here["seconds"], 1),
-            f"commit_{rows}_over_{first}": round(ratio, 3),
-            f"driver_cpu_{rows}_ms": round(here["own"], 1),
-            f"driver_cpu_{rows}_over_{first}": round(own, 3),
-            f"embedded_aws_{rows}_ms": round(here["aws"], 1),
-            f"embedded_aws_{rows}_over_{first}": round(aws_share, 3),
-            f"replace_{rows}_ms": round(replace, 1),
-            f"merge_over_commit_{rows}": round(merge / here["seconds"], 1),
-            f"driver_rss_{rows}_mb": round(rss),
-        }
+        result |= _figures(each, first)
     return {**result, "runs": {_short(each["rows"]): each for each in found}}
+
+
+def _figures(level: Mapping[str, Any], first: str) -> dict[str, float]:
+    """Print the row of one number of rows; its figures under their names in the JSON."""
+    here, there = ({n: _middle_ms(level[w], n) for n in NAMES} for w in ("here", "yardstick"))
+    turns = zip(level["here"], level["yardstick"], strict=True)
+    ratio = statistics.median(ours["seconds"] / theirs["seconds"] for ours, theirs in turns)
+    replace, merge = (1000 * statistics.median(level[name]) for name in ("replace", "merge"))
+    rows, rss = _short(level["rows"]), level["rss"] / 1e6
+    print(
+        f"{level['rows']:>10,}{level['files']:>7}{here['seconds']:>12.1f}{there['seconds']:>8.1f}"
+        f"{ratio:>7.2f}{here['own']:>6.0f}{here['aws']:>6.0f}{replace:>12.1f}{merge:>9.0f}{rss:>12.0f}"
+    )
+    return {
+        f"commit_{rows}_ms": round(here["seconds"], 1),
+        f"commit_{rows}_over_{first}": round(ratio, 3),
+        f"driver_cpu_{rows}_ms": round(here["own"], 1),
+        f"driver_cpu_{rows}_over_{first}": round(here["own"] / there["own"], 3),
+        f"embedded_aws_{rows}_ms": round(here["aws"], 1),
+        f"embedded_aws_{rows}_over_{first}": round(here["aws"] / there["aws"], 3),
+        f"replace_{rows}_ms": round(replace, 1),
+        f"merge_over_commit_{rows}": round(merge / here["seconds"], 1),
+        f"driver_rss_{rows}_mb": round(rss),
+    }
 
 
 def _middle_ms(commits: Sequence[Mapping[str, float]], name: str) -> float:

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         network = load(spec)
         images = probes(spec.input_size)
-        company = np.arange(max(len(images), network.batch_size)) % len(images)  # as in service
+        company = np.arange(max(len(images), network.batch_size)) % len(images)  # a whole batch
         found = network.features(images[company])
         keras = load(replace(spec, engine="tensorflow", compiled=None))
         wanted = keras.features(images)[company]

@@ -1,8 +1,8 @@
 """The compiled network: made once from the weights, compared with Keras, and kept.
 
 The comparison takes ten seconds and TensorFlow (fc2: half a minute and 5 GB), in a process of its own;
-using the file takes neither. It is keyed by all that decides it and what it was compared under: the
-engine's version, the layer, the input size and the weights' digest.
+using the file takes neither. It is keyed by all that decides it: the engine's version, the layer, the
+input size and the weights' digest. It is compared in a batch as large as that of whoever makes it.
 """
 
 import hashlib

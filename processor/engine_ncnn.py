@@ -19,7 +19,7 @@ from processor.images import vgg16_input
 from processor.network import LAYERS, CompiledFile, NetworkError, NetworkSpec, checked
 
 LEAST_BATCH = 8  # fewer photos fetch the weights of blocks 4 and 5 more often
-STACK_ROWS = 240  # of block 4; 8 photos of 224 px, 17 of 100 (3 % faster than 8); more gain nothing
+STACK_ROWS = 240  # of block 4; 8 photos of 224 px, 17 of 100 (where 16 are 3 % faster than 8)
 
 
 class NcnnNetwork:

@@ -138,9 +138,8 @@ class Matrix:
         return self._policy.outgrown(model.captured(total)) if total else None
 
     def _changed_since(self, features: DeltaTable, name: str, fitted_on: int) -> bool:
-        since = fitted_on
-        if self._unchanged[0] == name:  # else an idle service would read the same entries again
-            since = self._unchanged[1]
+        # A store that gets nothing but bad photos would read ever more entries again each minute.
+        since = self._unchanged[1] if self._unchanged[0] == name else fitted_on
         if tables.changed_between(f"{self._uri}features", since, features.version()):
             return True
         self._unchanged = (name, features.version())

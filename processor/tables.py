@@ -122,10 +122,12 @@ def changed_between(folder: str, version: int, newer: int) -> bool:
     its entries have expired or the table is another one. Costs reading the entries, newest first, to
     the first that did.
     """
-    entries = (
-        files.get(f"{folder}/_delta_log/{each:020}.json") for each in range(newer, version, -1)
-    )
+    entries = (files.get(_log_entry(folder, each)) for each in range(newer, version, -1))
     return newer < version or any(entry is None or _changes_rows(entry) for entry in entries)
+
+
+def _log_entry(folder: str, version: int) -> str:
+    return f"{folder}/_delta_log/{version:020}.json"
 
 
 def _changes_rows(entry: bytes) -> bool:
@@ -252,9 +254,8 @@ class KeyedTable:
         return str(self._table.metadata().id), self._table.version()
 
     def _is_newest(self) -> bool:
-        next_version = f"{self.folder}/_delta_log/{self.version + 1:020}.json"
         recent = time.monotonic() - self._listed_at < LISTED_SECONDS
-        return recent and not files.exists(next_version)
+        return recent and not files.exists(_log_entry(self.folder, self.version + 1))
 
     def _versions(self, path: str) -> dict[str, str]:
         options = storage_options() if self.folder.startswith("s3://") else None

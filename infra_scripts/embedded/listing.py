@@ -1,7 +1,8 @@
-"""Listings of the embedded AWS: S3 finds a page of names where it begins, moto goes through all of them.
+"""Listings of the embedded AWS: moto looks at every object of a bucket to list some, S3 does not.
 
-Whoever commits to a Delta table lists the newest part of its log. With 3,000 names in the bucket each
-listing took 2 ms longer, so that a table seemed to slow down as it grew.
+Whoever commits to a Delta table lists the newest part of its log three times. With 3,000 objects in the
+bucket a listing took 4 ms longer than with 20, so that a table seemed to slow down as it grew. Here moto
+sees only those asked for; what is left, a comparison of all names, takes 1.5 ms.
 """
 
 from types import SimpleNamespace

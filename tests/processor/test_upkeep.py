@@ -28,32 +28,6 @@ def put_in_many_files(world: World, count: int) -> None:
         world.handle(world.put(f"photos/L{n % 2}/{n}.jpg", photo(n)))
 
 
-def test_upkeep_is_no_reason_to_refit(world: World, spark: SparkSession) -> None:
-    put_in_many_files(world, MERGED_AT_ONCE)
-    reduced = matrix(world, spark, Policy(3, False, 1, 0, 0.0))
-    reduced.update()
-    time.sleep(1)
-    assert upkeep(world, spark).compact("features", FEATURES) == MERGED_AT_ONCE
-    merged = reduced.update()
-    assert merged
-    assert (merged.projected, merged.refit) == (MERGED_AT_ONCE, None)
-    table = tables.open_table(f"s3://{world.bucket}/features")
-    assert table
-    assert tables.vacuum(table, 0) == MERGED_AT_ONCE
-    vacuumed = reduced.update()
-    assert vacuumed
-    assert (vacuumed.projected, vacuumed.refit) == (0, None)
-    world.handle(world.put("photos/L0/bad.jpg", b"no photo"))  # commits, without a row
-    rejected = reduced.update()
-    assert rejected
-    assert (rejected.projected, rejected.refit) == (0, None)
-    world.handle(world.put("photos/L0/0.jpg", photo(50)))  # as many photos as before
-    replaced = reduced.update()
-    assert replaced
-    assert "s old" in (replaced.refit or "")
-    assert_whole(world)
-
-
 def live_files(world: World, name: str = "features") -> set[str]:
     table = tables.open_table(f"s3://{world.bucket}/{name}")
     assert table
@@ -93,6 +67,32 @@ def test_small_files_are_merged_and_nothing_else_changes(world: World, spark: Sp
     assert len(world.computed) == computed  # the index knows where the rows are now
     world.handle(world.put("photos/L0/0.jpg", photo(50)), world.remove("photos/L1/1.jpg"))
     world.assert_exactly_the_live_photos()
+
+
+def test_upkeep_is_no_reason_to_refit(world: World, spark: SparkSession) -> None:
+    put_in_many_files(world, MERGED_AT_ONCE)
+    reduced = matrix(world, spark, Policy(3, False, 1, 0, 0.0))
+    reduced.update()
+    time.sleep(1)
+    assert upkeep(world, spark).compact("features", FEATURES) == MERGED_AT_ONCE
+    merged = reduced.update()
+    assert merged
+    assert (merged.projected, merged.refit) == (MERGED_AT_ONCE, None)
+    table = tables.open_table(f"s3://{world.bucket}/features")
+    assert table
+    assert tables.vacuum(table, 0) == MERGED_AT_ONCE
+    vacuumed = reduced.update()
+    assert vacuumed
+    assert (vacuumed.projected, vacuumed.refit) == (0, None)
+    world.handle(world.put("photos/L0/bad.jpg", b"no photo"))  # commits, without a row
+    rejected = reduced.update()
+    assert rejected
+    assert (rejected.projected, rejected.refit) == (0, None)
+    world.handle(world.put("photos/L0/0.jpg", photo(50)))  # as many photos as before
+    replaced = reduced.update()
+    assert replaced
+    assert "s old" in (replaced.refit or "")
+    assert_whole(world)
 
 
 def test_a_photo_replaced_meanwhile_is_not_brought_back(
