@@ -1,0 +1,218 @@
+"""The contract with everybody outside: names in the bucket, columns, commands, what status prints.
+
+A change that turns one of these tests red breaks somebody's notebook, alarm or runbook.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import deltalake
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from infra_scripts.embedded import EmbeddedAws
+from tests.processor.conftest import photo
+from tests.processor.sites import Site, deployed
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL_ID = "vgg16-avg_pool-32-5775d8524f0c6b89-reduced2-bilinear-vgg16-1"
+PCA_NAME = r"\d{8}T\d{6}-v\d+-[0-9a-f]{6}"
+PART = r"part-[0-9a-f]{32}\.parquet"
+NAMES = [
+    r"features/_delta_log/\d{20}\.json",
+    rf"features/{PART}",
+    rf"models/pca/{PCA_NAME}\.npz",
+    r"models/statistics\.npz",
+    r"reduced\.csv",
+    r"reduced/_delta_log/\d{20}\.json",
+    rf"reduced/{PCA_NAME}/{PART}",
+    r"rejects/_delta_log/\d{20}\.json",
+    rf"rejects/{PART}",
+]
+COMMANDS = {
+    ("processor",): {"run", "refit", "status", "why"},
+    ("processor", "run"): {"--config", "--once"},
+    ("processor", "refit"): {"--config"},
+    ("processor", "status"): {"--config", "--json"},
+    ("processor", "why"): {"--config", "--json"},
+    ("infra_scripts",): {"plan", "deploy", "policy", "destroy"},
+    ("infra_scripts", "plan"): {"--config"},
+    ("infra_scripts", "deploy"): {"--config"},
+    ("infra_scripts", "policy"): {"--config"},
+    ("infra_scripts", "destroy"): {"--config", "--delete-data", "--yes"},
+    ("infra_scripts.embedded",): {"--port", "--region"},
+    ("demo",): {"--photos", "--out", "--weights"},
+}
+
+
+@pytest.fixture(scope="module")
+def site(
+    aws: EmbeddedAws, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """A store that a service has filled, and nothing else has touched."""
+    with deployed(tmp_path_factory.mktemp("site"), cache_dir) as filled:
+        for number in range(5):
+            filled.put(f"label {number % 2}/{number}.jpg", photo(number))
+        filled.put("bad.jpg", b"no photo")
+        filled.run_once()
+        yield filled
+
+
+def delta(site: Site, name: str) -> deltalake.DeltaTable:
+    """As anybody's tools open it."""
+    endpoint = site.s3.meta.endpoint_url
+    options = {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}
+    return deltalake.DeltaTable(f"s3://{site.bucket}/{name}", storage_options=options)
+
+
+def schema(site: Site, name: str) -> dict[str, str]:
+    return {field.name: str(field.type) for field in delta(site, name).to_pyarrow_dataset().schema}
+
+
+def test_names_in_the_bucket(site: Site) -> None:
+    listed = site.s3.list_objects_v2(Bucket=site.bucket)["Contents"]
+    made = [each["Key"] for each in listed if not each["Key"].startswith("photos/")]
+    for key in made:
+        assert any(re.fullmatch(pattern, key) for pattern in NAMES), key
+    for pattern in NAMES:
+        assert any(re.fullmatch(pattern, key) for key in made), pattern
+
+
+def test_columns(site: Site) -> None:
+    assert schema(site, "features") == {
+        "key": "string",
+        "version": "string",
+        "label": "string",
+        "width": "int32",
+        "height": "int32",
+        "event_time": "timestamp[us, tz=UTC]",
+        "model": "string",
+        "features": "list<element: float not null>",
+    }
+    assert schema(site, "rejects") == {
+        "key": "string",
+        "version": "string",
+        "reason": "string",
+        "detail": "string",
+        "attempts": "int32",
+        "at": "timestamp[us, tz=UTC]",
+    }
+    assert schema(site, "reduced") == {
+        "key": "string",
+        "label": "string",
+        **dict.fromkeys(("pc1", "pc2", "pc3"), "float"),
+    }
+
+
+def test_what_rows_and_tables_say_of_themselves(site: Site) -> None:
+    features, reduced = delta(site, "features"), delta(site, "reduced")
+    assert features.metadata().description == MODEL_ID
+    table = features.to_pyarrow_table()
+    assert set(table["model"].to_pylist()) == {MODEL_ID}
+    assert set(table["label"].to_pylist()) == {"label 0", "label 1"}
+    assert {len(row) for row in table["features"].to_pylist()} == {512}
+    commits = [entry for entry in features.history() if "batch" in entry]
+    assert {"batch", "photos"} <= commits[0].keys()
+    (commit,) = (entry for entry in reduced.history(1))
+    assert {
+        "model",
+        "features_version",
+        "photos_since_fit",
+        "residual_since_fit",
+    } <= commit.keys()
+    assert reduced.transaction_version("features") == features.version()
+
+
+def test_data_files_are_plain(site: Site) -> None:
+    """Uncompressed, without dictionaries, statistics of the key only: every reader maps them."""
+    path = delta(site, "features").get_add_actions().column("path")[0].as_py()
+    body = site.s3.get_object(Bucket=site.bucket, Key=f"features/{path}")["Body"].read()
+    group = pq.ParquetFile(pa.BufferReader(body)).metadata.row_group(0)
+    columns = {group.column(n).path_in_schema: group.column(n) for n in range(8)}
+    assert {each.compression for each in columns.values()} == {"UNCOMPRESSED"}
+    assert not any(each.has_dictionary_page for each in columns.values())
+    assert {name for name, each in columns.items() if each.is_stats_set} == {"key"}
+
+
+def test_reduced_csv(site: Site) -> None:
+    answer = site.s3.get_object(Bucket=site.bucket, Key="reduced.csv")
+    assert answer["ContentType"] == "text/csv; charset=utf-8"
+    assert set(answer["Metadata"]) == {"model", "reduced-version", "features-version"}
+    lines = answer["Body"].read().decode().splitlines()
+    assert lines[0] == '"key","label","pc1","pc2","pc3"'
+    assert len(lines) == 6
+
+
+def test_models(site: Site) -> None:
+    listed = site.s3.list_objects_v2(Bucket=site.bucket, Prefix="models/")["Contents"]
+    found = {}
+    for each in listed:
+        local = site.folder / each["Key"].replace("/", "_")
+        site.s3.download_file(site.bucket, each["Key"], str(local))
+        with np.load(local, allow_pickle=False) as arrays:
+            found[str(arrays["kind"])] = {name: arrays[name] for name in arrays}
+    assert set(found) == {"pca/1", "known-statistics/1"}
+    pca = found["pca/1"]
+    assert pca["components_"].shape == (3, 512)
+    assert set(pca) == {
+        "kind",
+        "mean_",
+        "components_",
+        "explained_variance_",
+        "total_variance_",
+        "n_samples_",
+        "whiten",
+        "about",
+    }
+    about = json.loads(str(pca["about"]))
+    assert {
+        "features": f"s3://{site.bucket}/features",
+        "network": MODEL_ID,
+        "reason": "on demand",
+        "asked": "3, whiten False",
+    }.items() <= about.items()
+    assert set(about) >= {"features_version", "fitted_at"}
+
+
+def test_status(site: Site) -> None:
+    state = site.status()
+    assert set(state) == {"photos", "rejects", "queue", "features", "reduced", "last_batch"}
+    assert set(state["queue"]) == {"visible", "in_flight", "dead_letters", "oldest_seconds"}
+    assert set(state["features"]) == {"uri", "version", "files", "model"}
+    assert set(state["reduced"]) == {
+        "uri",
+        "version",
+        "rows",
+        "components",
+        "features_version",
+        "explained_variance",
+        "model",
+    }
+    assert set(state["last_batch"]) == {"id", "photos", "at"}
+
+
+def test_why(site: Site) -> None:
+    known = json.loads(site.command("why", "photos/label 0/0.jpg", "--json").stdout)
+    assert set(known) == {"key", "s3", "features", "reject", "reduced", "verdict"}
+    assert set(known["s3"]) == {"version", "bytes", "modified"}
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_commands(words: tuple[str, ...]) -> None:
+    module, *command = words
+    done = subprocess.run(
+        [sys.executable, "-m", module, *command, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    options = set(re.findall(r"(?<![\w-])--[a-z-]+", done.stdout.partition("options:")[2]))
+    listed = re.findall(r"^    ([a-z]+)\b", done.stdout, re.MULTILINE)
+    assert options - {"--help"} | set(listed) == COMMANDS[words]
