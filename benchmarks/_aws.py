@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 
 from benchmarks._processes import output_of
-from config import Config
+from common.config import Config
 from infra_scripts.embedded import EmbeddedAws
 
 

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from benchmarks import _machine
 from benchmarks._processes import BenchError
-from config import ConfigError
+from common.config import ConfigError
 from infra_scripts.errors import InfraError
 
 Bench = Callable[[argparse.Namespace, Path], dict[str, Any]]

@@ -13,10 +13,10 @@ from benchmarks._processes import Child, output_of, run_together
 from demo import sample
 from demo.fruit import SPECIES
 from processor.__main__ import network_spec
-from processor.engines import default_engine
-from processor.machine import cores, share_cores
-from processor.network import NetworkSpec
-from processor.session import worker_environment
+from processor.network.engines import default_engine
+from processor.network.spec import NetworkSpec
+from processor.spark.resources import cores, share_cores
+from processor.spark.session import worker_environment
 
 PHOTOS = 64  # that each contestant takes in turn
 LAST_BATCH_SECONDS = 120  # that the batch may take in which the time is up

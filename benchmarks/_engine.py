@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-import config
-from processor import engines
+from common import config
 from processor.__main__ import network_spec as spec_of  # the very network of the service
-from processor.images import decode
+from processor.network import engines
+from processor.photos.decode import decode
 
 POLL_SECONDS = 0.002
 

@@ -68,7 +68,7 @@ def _keras(model: str, _threads: int) -> tuple[Features, int]:
     from keras.applications.vgg16 import preprocess_input
 
     from benchmarks._keras import BATCH, network
-    from processor.network import NetworkSpec
+    from processor.network.spec import NetworkSpec
 
     spec = NetworkSpec.from_json(model)
     keras = network(spec.input_size, spec.weights_path, spec.weights_digest)
@@ -80,8 +80,8 @@ def _keras(model: str, _threads: int) -> tuple[Features, int]:
 
 
 def _own(model: str, threads: int) -> tuple[Features, int]:
-    from processor.engines import load
-    from processor.network import NetworkSpec
+    from processor.network.engines import load
+    from processor.network.spec import NetworkSpec
 
     network = load(replace(NetworkSpec.from_json(model), threads=threads))
     return network.features, network.batch_size
@@ -127,7 +127,7 @@ def _mnn(model: str, threads: int) -> tuple[Features, int]:
 
 
 def _planes(pixels: np.ndarray) -> np.ndarray:
-    """As ``processor.images.vgg16_input``, whose packages a peer's environment need not have."""
+    """As ``processor.photos.decode.vgg16_input``, whose packages a peer's environment need not have."""
     return np.ascontiguousarray((pixels[..., ::-1] - _MEAN_BGR).transpose(0, 3, 1, 2))
 
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from processor import files, tables
-from processor.schema import FEATURES
+from processor.store import datafiles, delta
+from processor.store.schema import FEATURES
 
 COLUMNS = 512
 FILE_ROWS = 8192  # 16 MB: where merging by upkeep ends, for micro-batches of 1,024 and more
@@ -26,12 +26,12 @@ def append(
     folder: str, rows: int, seed: int = 0, file_rows: int = FILE_ROWS, model: str = MODEL
 ) -> None:
     """Add ``rows`` rows in one commit, from the sequence that ``seed`` names; makes the table first."""
-    features = tables.create_table(folder, FEATURES, model)
+    features = delta.create_table(folder, FEATURES, model)
     added = [
-        files.write(folder, table(block, f"{seed}-{number:05}", model))
+        datafiles.write(folder, table(block, f"{seed}-{number:05}", model))
         for number, block in enumerate(drawn(rows, seed, file_rows))
     ]
-    tables.commit(features, FEATURES, added, ())
+    delta.commit(features, FEATURES, added, ())
 
 
 def drawn(rows: int, seed: int = 0, block_rows: int = FILE_ROWS) -> Iterator[np.ndarray]:

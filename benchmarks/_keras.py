@@ -16,14 +16,14 @@ import keras
 import numpy as np
 from keras.applications.vgg16 import VGG16, preprocess_input
 
-from processor.weights import obtain
-from processor.weights_file import read
+from processor.network.weights import obtain
+from processor.network.weights_file import read
 
 BATCH = 32  # what Keras' predict takes by default
 
 
 def network(size: int, weights_path: str | Path, digest: str, layer: str = "avg_pool") -> Any:
-    """Keras' model with the weights of a file as ``processor.weights_file`` writes."""
+    """Keras' model with the weights of a file as ``processor.network.weights_file`` writes."""
     top = layer == "fc2"
     pooling = {"avg_pool": "avg", "max_pool": "max"}.get(layer)
     model = VGG16(weights=None, include_top=top, pooling=pooling, input_shape=(size, size, 3))

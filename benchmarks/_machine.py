@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from benchmarks._packages import installed
-from processor.machine import cores
+from processor.spark.resources import cores
 
 PACKAGES = (
     "tensorflow",

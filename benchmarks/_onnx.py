@@ -2,7 +2,7 @@
 
 ``python -m benchmarks._onnx WEIGHTS SIZE BATCH FOLDER`` writes FOLDER/vgg16.onnx, and FOLDER/vgg16.mnn
 where MNN is installed, and prints as JSON which packages there are. WEIGHTS is a file as
-``processor.weights_file`` writes; nothing else of the service's is needed where the peers run.
+``processor.network.weights_file`` writes; nothing else of the service's is needed where the peers run.
 """
 
 import json
@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks._engine_peer import claim_stdout
 from benchmarks._packages import installed
-from processor.weights_file import read
+from processor.network.weights_file import read
 
 PACKAGES = ("onnx", "onnxruntime", "openvino", "MNN")
 OPSET, IR_VERSION = 17, 8  # old enough for every runtime here

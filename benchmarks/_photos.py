@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks._processes import BenchError
-from config import Storage
+from common.config import Storage
 from demo import sample
 from demo.fruit import SPECIES
 

@@ -17,11 +17,11 @@ import scipy.linalg  # noqa: F401  # all that is imported later, now
 
 from benchmarks import _features
 from benchmarks._processes import Child
-from processor import session
-from processor.background import Background
-from processor.due import Policy
-from processor.machine import cores
-from processor.reduce import Matrix
+from processor.matrix.matrix import Matrix
+from processor.matrix.refit_policy import Policy
+from processor.spark import session
+from processor.spark.background import Background
+from processor.spark.resources import cores
 
 SECONDS = 3600  # that all of them may take
 

@@ -15,8 +15,8 @@ from benchmarks import _aws, _photos, _service
 from benchmarks._processes import START_SECONDS, BenchError, Child, run_together
 from infra_scripts.embedded import EmbeddedAws
 from processor.__main__ import network_spec  # as the service makes it
-from processor.machine import cores, share_cores
-from processor.session import worker_environment
+from processor.spark.resources import cores, share_cores
+from processor.spark.session import worker_environment
 
 KERAS_BATCH = 32
 PREPARED = 16  # photos that the engine sees once before anything is timed
@@ -208,7 +208,7 @@ class Runs:
             )
 
     def _weights(self) -> list[str]:
-        """For ``processor.weights.obtain``: which, and the folder that keeps them."""
+        """For ``processor.network.weights.obtain``: which, and the folder that keeps them."""
         cache = Path(self.environment["FRUITS_SERVICE__CACHE_DIR"], "weights")
         return [self.environment["FRUITS_MODEL__WEIGHTS"], str(cache)]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._processes import Child, output_of
-from config import ENVIRONMENT_PREFIX, Config, load
+from common.config import ENVIRONMENT_PREFIX, Config, load
 from infra_scripts.embedded import EmbeddedAws
 
 WEIGHTS = "random:0"  # as costly as any; ImageNet's need a download

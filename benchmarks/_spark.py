@@ -5,7 +5,7 @@ import sys
 
 from pyspark.sql import SparkSession
 
-from processor.machine import cores
+from processor.spark.resources import cores
 
 
 def start(folder: str, **settings: str) -> SparkSession:

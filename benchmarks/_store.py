@@ -25,12 +25,12 @@ import psutil
 import pyarrow as pa
 
 from benchmarks import _features
-from processor import files, tables
-from processor.background import Background
-from processor.outcomes import Extracted, Kind, Outcome
-from processor.schema import FEATURES
-from processor.store import FeatureStore
-from processor.upkeep import Upkeep
+from processor.pipeline.feature_store import FeatureStore
+from processor.pipeline.outcomes import Extracted, Kind, Outcome
+from processor.spark.background import Background
+from processor.store import datafiles, delta
+from processor.store.compaction import Upkeep
+from processor.store.schema import FEATURES
 
 FILL, BATCH, TASKS = 2048, 256, 2
 TEND_EVERY = 28
@@ -90,7 +90,7 @@ def yardstick(uri: str, work_dir: str, aws_pid: str, rows: str) -> None:
     print(json.dumps("filled"), flush=True)
     for _ in sys.stdin:
         print(json.dumps(_commit(store, photos, aws)), flush=True)
-    bucket, prefix = files.split(uri)  # the next yardstick finds the AWS as this one did
+    bucket, prefix = datafiles.split(uri)  # the next yardstick finds the AWS as this one did
     boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=prefix).delete()
 
 
@@ -139,7 +139,7 @@ def _extracted(store: FeatureStore, photos: Iterator[pa.Table], count: int) -> l
 
 
 def _written(store: FeatureStore, rows: pa.Table) -> Extracted:
-    file = files.write(store.features_folder, rows)
+    file = datafiles.write(store.features_folder, rows)
     stored = zip(rows["key"].to_pylist(), rows["version"].to_pylist(), strict=True)
     return Extracted(file, tuple(Outcome(key, Kind.STORED, version) for key, version in stored))
 
@@ -149,7 +149,8 @@ def _replaced(store: FeatureStore, seed: int) -> list[Extracted]:
     paths = sorted(_paths(store))
     chosen = np.random.default_rng(seed).choice(len(paths), min(16, len(paths)), replace=False)
     rows = [
-        files.read(store.features_folder, paths[path]).slice(0, 1).to_pylist()[0] for path in chosen
+        datafiles.read(store.features_folder, paths[path]).slice(0, 1).to_pylist()[0]
+        for path in chosen
     ]
     for row in rows:
         row["version"] = f"again-{seed}"
@@ -157,8 +158,8 @@ def _replaced(store: FeatureStore, seed: int) -> list[Extracted]:
 
 
 def _paths(store: FeatureStore) -> set[str]:
-    table = tables.open_table(store.features_folder)
-    return tables.paths(table) if table else set()
+    table = delta.open_table(store.features_folder)
+    return delta.paths(table) if table else set()
 
 
 def _settle(store: FeatureStore, results: list[Extracted]) -> float:
@@ -192,7 +193,7 @@ def merge(folder: str, level: str) -> None:
     """Merge new photos MERGES times; print the seconds of each, from an open table on."""
     seconds = []
     for number, block in enumerate(_features.drawn(MERGES * BATCH, int(level), BATCH)):
-        table = tables.open_table(folder)
+        table = delta.open_table(folder)
         if table is None:
             raise SystemExit(f"{folder} is no table")
         rows = _features.table(block, f"merged-{level}-{number}")

@@ -16,7 +16,7 @@ from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql.types import ArrayType, FloatType
 
 from benchmarks import _spark
-from processor.weights import obtain
+from processor.network.weights import obtain
 
 BATCH = 32  # as bare Keras
 

@@ -15,14 +15,14 @@ import numpy as np
 from benchmarks import _command, _photos, _service
 from benchmarks._command import whole
 from benchmarks._processes import BenchError
-from processor import pca
 from processor.__main__ import network_spec
-from processor.agreement import compare
-from processor.engine_tensorflow import import_keras
-from processor.engines import default_engine, load
-from processor.images import decode
-from processor.moments import Statistics
-from processor.network import NetworkSpec
+from processor.matrix import pca
+from processor.matrix.moments import Statistics
+from processor.network.agreement import compare
+from processor.network.engine_tensorflow import import_keras
+from processor.network.engines import default_engine, load
+from processor.network.spec import NetworkSpec
+from processor.photos.decode import decode
 
 SEPARATE = 1.05  # axes of nearer variances turn into each other at the least difference
 CASES = [("avg_pool", 224), ("max_pool", 224), ("avg_pool", 100), ("max_pool", 100), ("fc2", 224)]

@@ -18,11 +18,11 @@ from benchmarks import _command, _large, _photos, _service
 from benchmarks._command import whole
 from benchmarks._processes import BenchError
 from processor.__main__ import network_spec
-from processor.containers import RejectedImage
-from processor.engine_tensorflow import import_keras
-from processor.engines import load
-from processor.images import decode
-from processor.network import Network
+from processor.network.engine_tensorflow import import_keras
+from processor.network.engines import load
+from processor.network.spec import Network
+from processor.photos.containers import RejectedImage
+from processor.photos.decode import decode
 
 Seconds = dict[str, list[float]]  # by way of decoding, a figure for each photo in each repeat
 

@@ -19,8 +19,8 @@ from benchmarks import _command, _service
 from benchmarks._command import whole
 from benchmarks._contestants import PEERS, Field, prepare, run
 from benchmarks._engine_peer import CHECKED
-from processor.agreement import compare
-from processor.weights_file import layout
+from processor.network.agreement import compare
+from processor.network.weights_file import layout
 
 SGEMM_SIDE = 4096
 

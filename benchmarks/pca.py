@@ -23,7 +23,7 @@ from benchmarks import _command, _features, _refits
 from benchmarks._command import whole, wholes
 from benchmarks._pca_peers import OPENBLAS
 from benchmarks._processes import BenchError, Child
-from processor.pca import PCA
+from processor.matrix.pca import PCA
 
 SECONDS = 1800  # that a peer may take
 WELL_SEPARATED = 1.01  # an eigenvalue and the next

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import _command, _features, _refits
 from benchmarks._command import whole
-from processor.pca import PCA
+from processor.matrix.pca import PCA
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +64,7 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 
 
 def _largest_movement(store: str) -> float:
-    """Of all refits that found more rows; see :class:`processor.pca.Drift`."""
+    """Of all refits that found more rows; see :class:`processor.matrix.pca.Drift`."""
     models = (PCA.from_bytes(path.read_bytes()) for path in Path(store, "models/pca").iterdir())
     return max(float(model.about.get("drift_movement", 0)) for model in models)
 

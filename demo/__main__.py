@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from config import Config, ConfigError, load
+from common.config import Config, ConfigError, load
 from demo import aws, photos, picture, results, sample, summary, weights
 from demo.errors import DemoError
 from demo.photos import Photo
@@ -22,8 +22,8 @@ from demo.progress import Display, Tally, duration
 from demo.results import FEATURES_FILE, MATRIX_FILE
 from demo.service import Backlog, ServiceProcess
 from infra_scripts.errors import InfraError
-from processor import report
-from processor.preflight import PreflightError, explain
+from processor.service import status
+from processor.service.preflight import PreflightError, explain
 
 CACHE_DIR = Path(__file__).resolve().parent.parent / ".cache"  # the network's files, for next time
 PICTURE_FILE, LOG_FILE, TRACE_FILE = "map.png", "service.log", "demo-failure.txt"
@@ -97,7 +97,7 @@ def _run(asked: argparse.Namespace, display: Display) -> None:
         before = time.monotonic()
         display.show("fetching and checking the results")
         keys = {photo.key: photo.path for photo in dropped}
-        got = results.fetch(report.store_uri(config), report.status(config), keys, out)
+        got = results.fetch(status.store_uri(config), status.status(config), keys, out)
         display.show("drawing the map")
         picture.draw(got, keys, out / PICTURE_FILE, trained=choice.trained)
         seconds["results"] = time.monotonic() - before

@@ -12,8 +12,8 @@ from demo import layout, sidebar
 from demo.page import FAINT, LINE, WHITE, WIDTH, Page
 from demo.results import Results
 from demo.sidebar import Colour
-from processor.containers import RejectedImage
-from processor.images import decode
+from processor.photos.containers import RejectedImage
+from processor.photos.decode import decode
 
 LEFT, TOP, ACROSS, DOWN = 44, 92, 1190, 846  # pixels of the map
 MOST = 400  # photos shown as such; all others are dots

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from demo.errors import DemoError
-from processor import files, models, tables
-from processor.schema import FEATURES
+from processor.matrix import models
+from processor.store import datafiles, delta
+from processor.store.schema import FEATURES
 
 FEATURES_FILE = "features.parquet"
 MATRIX_FILE = "reduced.csv"
@@ -57,9 +58,9 @@ def fetch(uri: str, state: Mapping[str, Any], dropped: Collection[str], out: Pat
     with _whole(out / FEATURES_FILE) as target:
         columns = _write_features(f"{uri}features", target)
         size = target.stat().st_size
-    bucket, prefix = files.split(uri)
+    bucket, prefix = datafiles.split(uri)
     with _whole(out / MATRIX_FILE) as target:
-        files.s3().download_file(bucket, f"{prefix}reduced.csv", str(target))
+        datafiles.s3().download_file(bucket, f"{prefix}reduced.csv", str(target))
     matrix = _matrix(f"{uri}reduced")
     keys = matrix["key"].to_pylist()
     check(
@@ -109,7 +110,7 @@ def _check_empty(queue: Mapping[str, int]) -> None:
 def _write_features(folder: str, target: Path) -> int:
     """Copy the table batch by batch; the number of features in a row."""
     columns = 0
-    table = tables.open_table(folder)
+    table = delta.open_table(folder)
     if table is None:
         raise DemoError(f"{folder} is gone")
     with pq.ParquetWriter(target, FEATURES) as writer:
@@ -122,7 +123,7 @@ def _write_features(folder: str, target: Path) -> int:
 
 def _matrix(folder: str) -> pa.Table:
     """Key, label and at most two components of every row."""
-    table = tables.open_table(folder)
+    table = delta.open_table(folder)
     if table is None:
         raise DemoError(f"there is no matrix at {folder}, although there are features")
     dataset = table.to_pyarrow_dataset()
@@ -131,7 +132,7 @@ def _matrix(folder: str) -> pa.Table:
 
 
 def _rejects(uri: str) -> list[dict[str, str]]:
-    table = tables.open_table(f"{uri}rejects")
+    table = delta.open_table(f"{uri}rejects")
     if table is None:
         return []
     columns = ["key", "reason", "detail"]

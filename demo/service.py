@@ -17,7 +17,7 @@ import boto3
 import psutil
 
 from demo.errors import DemoError
-from processor.preflight import find_queue
+from processor.service.preflight import find_queue
 
 ROOT = Path(__file__).resolve().parent.parent
 GRACE_SECONDS = 5

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from config import ConfigError, load
+from common.config import ConfigError, load
 from infra_scripts import deployment, policies
 from infra_scripts.clients import Clients
 from infra_scripts.errors import StackError

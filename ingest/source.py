@@ -48,7 +48,7 @@ from pyspark.sql.streaming.datasource import (
 )
 from pyspark.sql.types import StructType
 
-import logs
+from common import logs
 from ingest.queue import Delivery, Inbox
 
 log = logging.getLogger(__name__)

@@ -18,26 +18,28 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 from pyspark.sql import SparkSession
 
-import logs
-from config import Config, ConfigError, load
+from common import logs
+from common.config import Config, ConfigError, load
 from ingest.queue import connect
-from processor import compiled, report, tables
-from processor.background import Background
-from processor.batch import MicroBatches
-from processor.due import Policy
-from processor.engines import default_engine
-from processor.extract import Recipe, extract_all, warm_up
-from processor.images import PREPROCESSING, PREPROCESSING_FULL
-from processor.machine import cores, share_cores
-from processor.network import NetworkError, NetworkSpec
-from processor.preflight import PreflightError, cause_in, check_bucket, explain, find_queue
-from processor.reduce import Matrix
-from processor.service import Service, ServiceError
-from processor.session import JavaError, check_java, start
-from processor.store import FeatureStore, StoreError
-from processor.tables import CommitConflict
-from processor.upkeep import Upkeep
-from processor.weights import WeightsError, obtain
+from processor.matrix.matrix import Matrix
+from processor.matrix.refit_policy import Policy
+from processor.network import compiled
+from processor.network.engines import default_engine
+from processor.network.spec import NetworkError, NetworkSpec
+from processor.network.weights import WeightsError, obtain
+from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL
+from processor.pipeline.feature_store import FeatureStore, StoreError
+from processor.pipeline.micro_batch import MicroBatches
+from processor.pipeline.tasks import Recipe, extract_all, warm_up
+from processor.service import status as report
+from processor.service.preflight import PreflightError, cause_in, check_bucket, explain, find_queue
+from processor.service.runner import Service, ServiceError
+from processor.spark.background import Background
+from processor.spark.resources import cores, share_cores
+from processor.spark.session import JavaError, check_java, start
+from processor.store import delta
+from processor.store.compaction import Upkeep
+from processor.store.delta import CommitConflict
 
 log = logging.getLogger("processor")
 EXPECTED = (
@@ -134,7 +136,7 @@ def _refit(config: Config, _asked: argparse.Namespace) -> int:
     check_java()
     check_bucket(config.storage.bucket)
     nothing = ServiceError("there are no features to fit yet: run the service first")
-    if tables.open_table(f"{report.store_uri(config)}features") is None:  # known before Spark runs
+    if delta.open_table(f"{report.store_uri(config)}features") is None:  # known before Spark runs
         raise nothing
     session = _spark(config, Path(config.service.work_dir))
     update = _matrix(config, Background(session.sparkContext, cores())).update(force=True)

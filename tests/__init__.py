@@ -3,5 +3,8 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"tests.{package}" for package in ("demo", "infra_scripts", "ingest", "processor"))
+    *(
+        f"tests.{package}"
+        for package in ("common", "demo", "infra_scripts", "ingest", "processor", "support")
+    )
 )

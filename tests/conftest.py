@@ -7,9 +7,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from infra_scripts.embedded import EmbeddedAws
-from processor import session
+from processor.spark import session
 
-pytest_plugins = ["tests.aws"]
+pytest_plugins = ["tests.support.aws"]
 
 
 @pytest.fixture(scope="session")

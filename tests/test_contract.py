@@ -18,7 +18,7 @@ import pytest
 
 from infra_scripts.embedded import EmbeddedAws
 from tests.processor.conftest import photo
-from tests.processor.sites import Site, deployed
+from tests.support.sites import Site, deployed
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_ID = "vgg16-avg_pool-32-5775d8524f0c6b89-reduced2-bilinear-vgg16-1"

@@ -13,28 +13,31 @@ FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob(
 
 # What only some files may import, and which.
 RESERVED = {
-    "tensorflow": {"processor/engine_tensorflow.py"},
-    "keras": {"processor/engine_tensorflow.py"},
-    "ncnn": {"processor/engine_ncnn.py"},
-    "deltalake": {"processor/tables.py", "processor/reduce.py", "processor/report.py"},
+    "tensorflow": {"processor/network/engine_tensorflow.py"},
+    "keras": {"processor/network/engine_tensorflow.py"},
+    "ncnn": {"processor/network/engine_ncnn.py"},
+    "deltalake": {
+        "processor/store/delta.py",
+        "processor/matrix/matrix.py",
+        "processor/service/status.py",
+    },
     "moto": {
         f"infra_scripts/embedded/{name}.py" for name in ("server", "queue", "events", "listing")
     },
-    "config": {
-        "ingest/__main__.py",
+    "common.config": {
         "infra_scripts/__main__.py",
         "processor/__main__.py",
-        "processor/report.py",
-        "processor/service.py",
+        "processor/service/status.py",
+        "processor/service/runner.py",
     },
 }
 PURE = {
     "ingest/events.py": set(),
-    "processor/images.py": {"numpy", "PIL", "processor"},
-    "processor/containers.py": set(),
-    "processor/moments.py": {"numpy"},
-    "processor/pca.py": {"numpy", "scipy", "processor"},
-    "processor/outcomes.py": {"processor"},
+    "processor/photos/decode.py": {"numpy", "PIL", "processor"},
+    "processor/photos/containers.py": set(),
+    "processor/matrix/moments.py": {"numpy"},
+    "processor/matrix/pca.py": {"numpy", "scipy", "processor"},
+    "processor/pipeline/outcomes.py": {"processor"},
 }
 
 
@@ -45,6 +48,8 @@ def imported(path: Path) -> Iterator[str]:
             yield from (name.name.partition(".")[0] for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield (node.module or "").partition(".")[0]
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+            yield node.module or ""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -64,5 +69,9 @@ def test_imports_keep_to_the_layers(path: Path) -> None:
 
 @pytest.mark.parametrize("name", PURE)
 def test_pure_files_stay_pure(name: str) -> None:
-    outside = {each for each in imported(ROOT / name) if each not in sys.stdlib_module_names}
+    outside = {
+        each
+        for each in imported(ROOT / name)
+        if each.partition(".")[0] not in sys.stdlib_module_names and "." not in each
+    }
     assert outside <= PURE[name]

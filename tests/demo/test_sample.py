@@ -7,7 +7,7 @@ import pytest
 
 from demo.fruit import SPECIES
 from demo.sample import SIDE, draw, write
-from processor.images import decode
+from processor.photos.decode import decode
 
 
 def test_photos_are_the_same_every_time_and_decodable(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 from infra_scripts.clients import Clients
 from infra_scripts.deployment import destroy
 from infra_scripts.stack import Place, Stack
-from tests.aws import unique_stack
-from tests.infra_scripts.watched import quiet
+from tests.support.aws import unique_stack
+from tests.support.watched import quiet
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra_scripts.__main__ import main, read_stack
-from tests.aws import DeployedStack
+from tests.support.aws import DeployedStack
 
 
 @pytest.fixture

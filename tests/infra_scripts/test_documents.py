@@ -12,7 +12,7 @@ from infra_scripts import bucket, notifications, policies
 from infra_scripts.errors import Conflict, StackError
 from infra_scripts.parts import Change
 from infra_scripts.stack import Place
-from tests.aws import unique_stack
+from tests.support.aws import unique_stack
 
 PLACE = Place("aws", "eu-west-1", "111111111111")
 STACK = unique_stack(bucket="b", queue="q", dead_letter_queue="d", log_group="/g")

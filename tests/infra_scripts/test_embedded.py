@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra_scripts.embedded import EmbeddedAws
-from tests.aws import DeployedStack
+from tests.support.aws import DeployedStack
 
 KEYS = [
     "a b.jpg",

@@ -8,7 +8,7 @@ from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy, plan
 from infra_scripts.errors import Conflict, Refused, StackError, Unreachable
 from infra_scripts.stack import Place, Stack
-from tests.infra_scripts.watched import actions, instead, quiet, recorded
+from tests.support.watched import actions, instead, quiet, recorded
 
 STEPS = (
     "CreateQueue",

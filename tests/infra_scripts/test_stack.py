@@ -12,8 +12,8 @@ from infra_scripts.deployment import deploy, destroy, plan
 from infra_scripts.embedded import EmbeddedAws
 from infra_scripts.queues import find
 from infra_scripts.stack import Place, Stack
-from tests.aws import DeployedStack, unique_stack
-from tests.infra_scripts.watched import actions, create_bucket, quiet, recorded
+from tests.support.aws import DeployedStack, unique_stack
+from tests.support.watched import actions, create_bucket, quiet, recorded
 
 
 @pytest.fixture(params=[False, True], ids=["http", "https"])

@@ -8,8 +8,8 @@ import pytest
 
 from ingest import queue
 from ingest.queue import Inbox
-from tests.aws import DeployedStack
-from tests.ingest.traffic import Client, OpenInbox, stop_soon
+from tests.support.aws import DeployedStack
+from tests.support.traffic import Client, OpenInbox, stop_soon
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from infra_scripts.embedded import EmbeddedAws
 from ingest import queue
 from ingest.queue import Delivery
-from tests.aws import DeployedStack
-from tests.ingest.traffic import (
+from tests.support.aws import DeployedStack
+from tests.support.traffic import (
     TEST_EVENT,
     OpenInbox,
     counts,

@@ -9,9 +9,9 @@ from botocore.parsers import ResponseParserError
 from infra_scripts.embedded import EmbeddedAws
 from ingest import queue
 from ingest.queue import QueueError
-from tests.aws import DeployedStack
-from tests.ingest.relay import Relay
-from tests.ingest.traffic import (
+from tests.support.aws import DeployedStack
+from tests.support.relay import Relay
+from tests.support.traffic import (
     OpenInbox,
     counts,
     keys,

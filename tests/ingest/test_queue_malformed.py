@@ -7,8 +7,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from ingest import queue
-from tests.aws import DeployedStack
-from tests.ingest.traffic import (
+from tests.support.aws import DeployedStack
+from tests.support.traffic import (
     TEST_EVENT,
     OpenInbox,
     counts,

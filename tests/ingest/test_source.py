@@ -23,8 +23,8 @@ from ingest import queue, source
 from ingest.events import message
 from ingest.queue import QueueError
 from ingest.source import S3SqsStreamReader
-from tests.aws import DeployedStack
-from tests.ingest.traffic import EVENTS, counts, receive, send, send_bodies, stop_soon, until
+from tests.support.aws import DeployedStack
+from tests.support.traffic import EVENTS, counts, receive, send, send_bodies, stop_soon, until
 
 START = {"messages": 0}
 ALL = ReadAllAvailable()

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 
 from infra_scripts.embedded import EmbeddedAws
-from tests.aws import DeployedStack
-from tests.ingest.traffic import counts, receive, send, until
+from tests.support.aws import DeployedStack
+from tests.support.traffic import counts, receive, send, until
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDING = """

@@ -18,8 +18,8 @@ from pyspark.sql.types import StructType
 
 from ingest.events import message
 from ingest.source import SCHEMA, S3SqsDataSource
-from tests.aws import DeployedStack
-from tests.ingest.traffic import EVENTS, counts, receive, send, send_bodies, until
+from tests.support.aws import DeployedStack
+from tests.support.traffic import EVENTS, counts, receive, send, send_bodies, until
 
 ODD_KEYS = [
     f"photos/{name}"

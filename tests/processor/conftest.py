@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 
 from infra_scripts.embedded import EmbeddedAws
-from processor import engines, files
-from processor.network import NetworkSpec
-from processor.weights import Weights, obtain
-from processor.weights_file import write
-from tests.processor.drawn_weights import keras_model, random_arrays, reference_digest
-from tests.processor.networks import ready
-from tests.processor.world import World
+from processor.network import engines
+from processor.network.spec import NetworkSpec
+from processor.network.weights import Weights, obtain
+from processor.network.weights_file import write
+from processor.store import datafiles
+from tests.support.drawn_weights import keras_model, random_arrays, reference_digest
+from tests.support.networks import ready
+from tests.support.world import World
 
 
 @pytest.fixture(scope="session")
@@ -53,13 +54,13 @@ def ncnn(unloaded: None, weights: Weights, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def bucket(aws: EmbeddedAws) -> Iterator[str]:
     """An empty bucket of its own."""
-    files.s3.cache_clear()
+    datafiles.s3.cache_clear()
     name = f"photos-{uuid.uuid4().hex[:12]}"
     boto3.client("s3").create_bucket(
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": aws.region}
     )
     yield name
-    files.s3.cache_clear()
+    datafiles.s3.cache_clear()
 
 
 def photo(seed: int, kind: str = "JPEG", size: tuple[int, int] = (40, 30)) -> bytes:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from infra_scripts.embedded import EmbeddedAws
-from processor import tables
-from processor.schema import FEATURES
-from tests.processor.sites import Site, deployed
+from processor.store import delta
+from processor.store.schema import FEATURES
+from tests.support.sites import Site, deployed
 
 OTHER = "vgg16-avg_pool-224-of-another"
 
@@ -22,7 +22,7 @@ def site(
 ) -> Iterator[Site]:
     """Deployed, and without photos; under other/ it has features of another network."""
     with deployed(tmp_path_factory.mktemp("site"), cache_dir) as shared:
-        tables.create_table(f"s3://{shared.bucket}/other/features", FEATURES, OTHER)
+        delta.create_table(f"s3://{shared.bucket}/other/features", FEATURES, OTHER)
         yield shared
 
 

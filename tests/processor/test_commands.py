@@ -15,9 +15,9 @@ import boto3
 import pytest
 
 from infra_scripts.embedded import EmbeddedAws
-from processor import tables
+from processor.store import delta
 from tests.processor.conftest import photo
-from tests.processor.sites import PATIENCE, Site, deployed
+from tests.support.sites import PATIENCE, Site, deployed
 
 ODD_KEYS = [
     "a b.jpg",
@@ -142,8 +142,8 @@ def test_the_service_follows_until_it_is_told_to_stop(site: Site) -> None:
     site.wait(lambda: site.features() == site.live())
 
     def matrix_rows() -> int:
-        table = tables.open_table(f"s3://{site.bucket}/reduced")
-        return tables.rows(table) if table else 0
+        table = delta.open_table(f"s3://{site.bucket}/reduced")
+        return delta.rows(table) if table else 0
 
     site.wait(lambda: matrix_rows() == 2)
     service.send_signal(signal.SIGTERM)

@@ -1,0 +1,215 @@
+"""The configuration: one frozen value, read from config.toml and the environment.
+
+Only entry points call :func:`load`; everything below receives values. Each default lives here
+once, and a test compares it with the commented ``config.toml``.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+DEFAULT_FILE = Path(__file__).resolve().parents[1] / "config.toml"
+ENVIRONMENT_PREFIX = "FRUITS_"
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names each key, its value and what would do."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Prefix = Annotated[str, Field(pattern=r"^([^/].*/)?$", description="empty, or a path ending in /")]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Storage(_Section):
+    bucket: str = Field("fruits-photos", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    photos_prefix: Prefix = "photos/"
+    store_prefix: Prefix = ""
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Storage":
+        stored = [
+            f"{self.store_prefix}{name}" for name in ("features/", "rejects/", "reduced", "models/")
+        ]
+        if any(path.startswith(self.photos_prefix) for path in stored):
+            raise ValueError(
+                f"photos_prefix {self.photos_prefix!r} contains the store's folders, so the "
+                "service would take its own files for photos; use a folder of its own "
+                "such as 'photos/'"
+            )
+        return self
+
+
+class Queue(_Section):
+    name: str = Field("fruits-photos", pattern=r"^[A-Za-z0-9_-]{1,80}$")
+    dead_letter_name: str = Field("fruits-photos-dead", pattern=r"^[A-Za-z0-9_-]{1,80}$")
+    max_receives: int = Field(5, ge=1, le=1000)
+    visibility_timeout_seconds: int = Field(60, ge=2, le=43_200)
+    receivers: int = Field(4, ge=1, le=64)
+
+
+class Batch(_Section):
+    max_seconds: Positive = 20
+    max_photos: int = Field(2048, ge=1, le=100_000)
+    max_bytes: Positive = 1_000_000_000
+
+
+class Images(_Section):
+    max_bytes: Positive = 50_000_000
+    max_pixels: Positive = 100_000_000
+    reduced_decode: bool = True
+
+
+class Model(_Section):
+    weights: str = Field("imagenet", min_length=1)
+    layer: Literal["avg_pool", "max_pool", "fc2"] = "avg_pool"
+    input_size: int = Field(224, ge=32, le=1024)
+    engine: Literal["auto", "ncnn", "tensorflow"] = "auto"
+    batch_size: int = Field(0, ge=0, le=1024)
+
+    @model_validator(mode="after")
+    def _fc2_size(self) -> "Model":
+        if self.layer == "fc2" and self.input_size != 224:
+            raise ValueError(f"layer 'fc2' needs input_size 224, not {self.input_size}")
+        return self
+
+
+class Compute(_Section):
+    workers: Count = 0
+    threads: Count = 0
+    downloads: int = Field(8, ge=1, le=64)
+
+
+class Pca(_Section):
+    components: Annotated[int, Field(ge=1, le=4096)] | Annotated[float, Field(gt=0.0, lt=1.0)] = 64
+    whiten: bool = False
+    interval_seconds: Count = 3600
+    growth_photos: Count = 10_000
+    growth_share: float = Field(0.1, ge=0.0, strict=False)
+    least_captured: float = Field(0.98, ge=0.0, le=1.0, strict=False)
+    most_residual: float = Field(2.0, ge=0.0, strict=False)
+
+
+class Upkeep(_Section):
+    interval_seconds: Count = 3600
+    retention_hours: int = Field(168, ge=24)
+
+
+class Service(_Section):
+    work_dir: str = Field("work", min_length=1)
+    cache_dir: str = Field("work/cache", min_length=1)
+    stop_grace_seconds: Count = 30
+
+
+class Spark(_Section):
+    master: str = ""
+    driver_memory: str = Field("1g", pattern=r"^[1-9][0-9]*[mg]$")
+
+
+class Logs(_Section):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    cloudwatch: bool = False
+    group: str = Field("/fruits/processor", pattern=r"^[A-Za-z0-9_./#-]{1,512}$")
+    retention_days: Literal[
+        1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653
+    ] = 30
+
+
+class Config(_Section):
+    """All settings; see ``config.toml`` for their meaning, units and reasons."""
+
+    storage: Storage = Storage()
+    queue: Queue = Queue()
+    batch: Batch = Batch()
+    images: Images = Images()
+    model: Model = Model()
+    compute: Compute = Compute()
+    pca: Pca = Pca()
+    upkeep: Upkeep = Upkeep()
+    service: Service = Service()
+    spark: Spark = Spark()
+    logs: Logs = Logs()
+
+
+_SECTIONS: dict[str, type[_Section]] = {name: type(section) for name, section in Config()}
+
+
+def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read ``file`` (default: the repository's ``config.toml``), overlay the environment, validate.
+
+    Raises :class:`ConfigError` for an unreadable file, an unknown key, a wrong type or an
+    impossible value.
+    """
+    path = DEFAULT_FILE if file is None else file
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}; name the file with --config"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    overridden = _overlay(values, environment)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        faults: dict[str, list[str]] = {}  # a setting of several types has a fault for each
+        for fault in error.errors():
+            where, wrong = _explain(fault, overridden)
+            faults.setdefault(where, []).append(wrong)
+        said = "; ".join(f"{where} {', or '.join(wrong)}" for where, wrong in faults.items())
+        raise ConfigError(f"{path}: {said}") from error
+
+
+def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Write ``FRUITS_SECTION__KEY`` variables into ``values``; return who set which key."""
+    overridden: dict[tuple[str, str], str] = {}
+    for variable, raw in sorted(environment.items()):
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if section not in _SECTIONS or not key:
+            raise ConfigError(
+                f"{variable} names no setting; use {ENVIRONMENT_PREFIX}<SECTION>__<KEY> with a "
+                f"section of {', '.join(_SECTIONS)}"
+            )
+        table = values.setdefault(section, {})
+        if not isinstance(table, dict):
+            continue  # validation names the section that is no table
+        table[key] = _parse(raw, section, key)
+        overridden[section, key] = variable
+    return overridden
+
+
+def _parse(raw: str, section: str, key: str) -> Any:
+    """Read an environment value: text for a text field, anything else as a TOML literal."""
+    field = _SECTIONS[section].model_fields.get(key)
+    if field is None or field.annotation is str:
+        return raw
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except ValueError:
+        return raw
+
+
+def _explain(fault: Any, overridden: Mapping[tuple[str, str], str]) -> tuple[str, str]:
+    """Where a fault is, with the value, and what would do."""
+    path = tuple(str(part) for part in fault["loc"][:2])
+    name = ".".join(path) or "the file"
+    if len(path) == 2 and path in overridden:
+        name = f"{name} (set by {overridden[path[0], path[1]]})"
+    if fault["type"] == "extra_forbidden":
+        known = _SECTIONS[path[0]].model_fields if len(path) == 2 else _SECTIONS
+        return name, f"is not a setting; known here: {', '.join(known)}"
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if fault["type"] == "value_error":
+        return f"{name}:", message
+    return f"{name} = {fault['input']!r}", message

@@ -1,0 +1,87 @@
+"""What refits do in Spark tasks: read features, sum statistics, project, write the CSV."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+from pyspark import Broadcast
+
+from processor.matrix.moments import Accumulator, Statistics
+from processor.matrix.pca import PCA
+from processor.store import datafiles, schema
+from processor.store.datafiles import DataFile
+
+READ_ROWS = 2048  # 4 MB of 512 columns; half or twice as many cost a tenth more
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """One data file of the matrix. ``residual``: by :meth:`.pca.PCA.residual`, of new rows."""
+
+    file: DataFile
+    residual: float
+
+
+def statistics(folder: str, paths: Iterable[str]) -> Statistics | None:
+    """Statistics of all features in some data files; None without any."""
+    total: Accumulator | None = None
+    for path in paths:
+        for batch in datafiles.batches(folder, path, ["features"], READ_ROWS):
+            rows = _matrix(batch)
+            total = total or Accumulator(rows.shape[1])
+            total.add(rows)
+    return total.statistics() if total else None
+
+
+def project(
+    paths: Iterable[str], source: str, target: str, name: str, model: Broadcast[bytes], *, new: bool
+) -> Iterator[Projected]:
+    """Write the counterpart of each data file. Memory: the file, its coordinates, and a batch.
+
+    ``new``: the model was not fitted to them, so what it leaves of them is measured too.
+    """
+    fitted = PCA.from_bytes(model.value)
+    columns = schema.reduced(len(fitted.components_))
+    for path in paths:
+        parts = []
+        residual = 0.0
+        for batch in datafiles.batches(source, path, ["key", "label", "features"], READ_ROWS):
+            rows = _matrix(batch)
+            coordinates = fitted.project(rows)
+            residual += fitted.residual(rows, coordinates) if new else 0.0
+            axes = map(pa.array, np.ascontiguousarray(coordinates.T))
+            parts.append(pa.record_batch([batch["key"], batch["label"], *axes], schema=columns))
+        file = datafiles.write(target, pa.Table.from_batches(parts), path=f"{name}/{path}")
+        yield Projected(file, residual)
+
+
+def write_csv(
+    paths: Iterable[str], folder: str, columns: pa.Schema, target: str, about: Mapping[str, str]
+) -> int:
+    """Replace ``target`` by the rows of some data files of the matrix as CSV; how many.
+
+    Memory: one data file. Disk: the CSV once, some 10 bytes a coordinate, deleted afterwards.
+    """
+    written = 0
+    with tempfile.TemporaryDirectory(prefix="reduced-") as scratch:
+        local = Path(scratch, "reduced.csv")
+        with pa_csv.CSVWriter(local, columns) as writer:
+            for path in paths:
+                rows = datafiles.read(folder, path).cast(columns)
+                writer.write(rows)
+                written += len(rows)
+        datafiles.upload(target, local, about)
+    return written
+
+
+def _matrix(batch: pa.RecordBatch) -> np.ndarray:
+    """The features of a batch as float32 (rows, columns), without a copy."""
+    lists = batch["features"]
+    flat = lists.flatten().to_numpy()
+    if len(flat) % len(batch):
+        raise ValueError(f"features of unequal length in a batch of {len(batch)} rows")
+    return flat.reshape(len(batch), -1)

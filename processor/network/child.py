@@ -1,0 +1,38 @@
+"""A Python process of its own for work that the caller's process should not carry.
+
+Such a module says why it failed as the only line on stdout, with exit status 1; whatever else ends it
+is told from stderr.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+class ChildError(Exception):
+    """The process failed; ``reason`` is its own account, empty when it could not give one."""
+
+    def __init__(self, reason: str, trace: str) -> None:
+        super().__init__(reason or trace)
+        self.reason = reason
+
+
+def run(module: str, *arguments: str) -> str:
+    """What ``python -m module`` prints on stdout; raises :class:`ChildError`."""
+    root = str(Path(__file__).resolve().parents[2])
+    search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=os.environ | {"PYTHONPATH": search},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode == 0:
+        return done.stdout
+    reason = done.stdout.strip() if done.returncode == 1 else ""
+    last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+    raise ChildError(reason, f"it ended with status {done.returncode} ({last})")

@@ -1,0 +1,99 @@
+"""The compiled network: made once from the weights, compared with Keras, and kept.
+
+The comparison takes ten seconds and TensorFlow (fc2: half a minute and 5 GB), in a process of its own;
+using the file takes neither. It is keyed by all that decides it: the engine's version, the layer, the
+input size and the weights' digest. It is compared in a batch as large as that of whoever makes it.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from processor.network import child
+from processor.network.cache import alone, workshop
+from processor.network.ncnn_graph import write_weights
+from processor.network.spec import CompiledFile, NetworkError, NetworkSpec
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 1e-4  # how far features may be from Keras': relative L2 of a photo, and largest feature
+
+
+def obtain(spec: NetworkSpec, cache_dir: Path) -> NetworkSpec:
+    """``spec`` with the file that its engine, a compiled one, loads; from ``cache_dir`` if it is there.
+
+    May be called by several processes at once; one makes the file, the others wait. NetworkError when
+    the network cannot be compiled here, or gives other features than Keras by more than TOLERANCE;
+    then nothing is kept.
+    """
+    path = cache_dir.resolve() / _name(spec)
+    try:
+        sha256 = _cached(path)
+        if sha256 is None:
+            with alone(path.parent):
+                sha256 = _cached(path) or _make(spec, path)
+    except OSError as error:
+        raise NetworkError(
+            f"cannot keep the compiled network in {cache_dir} ({error}): make it a folder that this "
+            "user can write, with room for it (0.2 GB; with fc2 2 GB), or choose another"
+        ) from error
+    return replace(spec, compiled=CompiledFile(str(path), sha256))
+
+
+def _name(spec: NetworkSpec) -> str:
+    engine = f"{spec.engine}-{version(spec.engine)}"
+    return f"{engine}-{spec.layer}-{spec.input_size}-{spec.weights_digest}.{spec.engine}"
+
+
+def _record(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _cached(path: Path) -> str | None:
+    try:
+        sha256 = json.loads(_record(path).read_text())["sha256"]
+        if _sha256(path) == sha256:
+            return str(sha256)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        pass
+    log.warning("compiling the network again: %s is damaged", path)
+    return None
+
+
+def _make(spec: NetworkSpec, path: Path) -> str:
+    log.info("compiling the network, once", extra={"engine": spec.engine, "model": spec.model_id})
+    with workshop(path.parent) as folder:
+        made = folder / path.name
+        weights = Path(spec.weights_path)
+        write_weights(made, weights, spec.weights_digest, top=spec.layer == "fc2")
+        sha256 = _sha256(made)
+        found = _agreement(replace(spec, compiled=CompiledFile(str(made), sha256)))
+        log.info("the compiled network agrees with Keras", extra=found)
+        _record(made).write_text(json.dumps({"sha256": sha256, **found}))
+        made.replace(path)
+        _record(made).replace(_record(path))
+    return sha256
+
+
+def _agreement(spec: NetworkSpec) -> dict[str, float]:
+    try:
+        found = child.run("processor.network.agreement", spec.to_json(), str(TOLERANCE))
+    except child.ChildError as error:
+        if error.reason:
+            raise NetworkError(error.reason) from error
+        raise NetworkError(
+            f"the process that compares the compiled network with Keras failed: {error}: give it "
+            "memory (1.5 GB, with fc2 5 GB), or set model.engine to tensorflow"
+        ) from error
+    figures: dict[str, float] = json.loads(found)
+    return figures
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,109 @@
+"""The network: VGG-16 cut at one layer, from pixels to features.
+
+Keras is the source of truth: it builds the network, and every engine must agree with it.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+
+from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL
+
+LAYERS = {"avg_pool": 512, "max_pool": 512, "fc2": 4096}  # layer: features of one photo
+
+
+class NetworkError(Exception):
+    """The network cannot run here, or gives features that cannot be stored."""
+
+
+@dataclass(frozen=True)
+class CompiledFile:
+    """A network with its weights, made by :mod:`.compiled`, which compared it with Keras."""
+
+    path: str  # on this machine; elsewhere Spark brings a file of the same name
+    sha256: str  # of its bytes; another file is not loaded
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """All that decides features, and how to compute them here; hashable and picklable.
+
+    Made by the driver, which has checked the configuration; ValueError for what cannot be.
+    """
+
+    weights_path: str  # as processor.network.weights_file writes, on the machine that loads it
+    weights_digest: str  # of that file; a network with other weights is not loaded
+    layer: str  # one of LAYERS
+    input_size: int  # pixels on each side, at least 32; with fc2 224
+    engine: str = "tensorflow"  # one of processor.network.engines
+    threads: int = 0  # 0: as many as the process sees cores
+    batch_size: int = 0  # photos that the network takes at once; 0: as suits the engine
+    preprocessing: str = PREPROCESSING  # PREPROCESSING_FULL if photos are decoded in full
+    compiled: CompiledFile | None = None  # what a compiled engine loads, in place of the weights
+
+    def __post_init__(self) -> None:
+        if self.layer not in LAYERS:
+            raise ValueError(f"no layer {self.layer!r}: choose one of {', '.join(LAYERS)}")
+        if self.input_size < 32:
+            raise ValueError(f"input_size {self.input_size} is below 32, VGG-16's least")
+        if self.layer == "fc2" and self.input_size != 224:
+            raise ValueError(f"layer 'fc2' needs input_size 224, not {self.input_size}")
+        if self.threads < 0 or self.batch_size < 0:
+            raise ValueError(
+                f"threads and batch_size must be at least 0, not {self.threads} and {self.batch_size}"
+            )
+        if not re.fullmatch("[0-9a-f]{64}", self.weights_digest):
+            raise ValueError(f"weights_digest {self.weights_digest!r} is no SHA-256 in hex")
+        if self.preprocessing not in (PREPROCESSING, PREPROCESSING_FULL):
+            raise ValueError(f"no preprocessing {self.preprocessing!r} in processor.photos.decode")
+
+    @property
+    def model_id(self) -> str:
+        """What every stored row carries: all that decides features, and nothing else."""
+        digest = self.weights_digest[:16]
+        return f"vgg16-{self.layer}-{self.input_size}-{digest}-{self.preprocessing}"
+
+    def to_json(self) -> str:
+        """For another process; :meth:`from_json` reads it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "NetworkSpec":
+        """The spec that :meth:`to_json` wrote."""
+        values = json.loads(text)
+        compiled = values.pop("compiled")
+        return cls(**values, compiled=CompiledFile(**compiled) if compiled else None)
+
+    def check_pixels(self, pixels: np.ndarray) -> None:
+        """ValueError unless ``pixels`` are (n, size, size, 3)."""
+        if pixels.shape[1:] != (self.input_size, self.input_size, 3):
+            wanted = f"(n, {self.input_size}, {self.input_size}, 3)"
+            raise ValueError(f"pixels are {pixels.shape}, the network reads {wanted}")
+
+
+class Network(Protocol):
+    """A loaded network; may be called from many threads."""
+
+    batch_size: int  # photos that it takes at once; a caller with that many gets its best speed
+
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        """Features of each photo: uint8 RGB (n, size, size, 3) becomes float32 (n, dimension).
+
+        Row i depends on photo i alone, within 1e-5 (relative L2), whatever else is in the call.
+        Memory grows with batch_size, not with n. n may be 0. ValueError for pixels of another
+        shape or type, NetworkError for features that are NaN or infinite.
+        """
+        ...
+
+
+def checked(features: np.ndarray, spec: NetworkSpec) -> np.ndarray:
+    """``features``; NetworkError when there are NaN or infinite ones among them."""
+    if not np.isfinite(features).all():
+        raise NetworkError(
+            f"{spec.model_id} gave NaN or infinite features: its weights are useless; "
+            "set model.weights to others"
+        )
+    return features

@@ -1,0 +1,166 @@
+"""A photo: the bytes of an untrusted file become pixels for the network, or a named rejection.
+
+Pure functions of bytes and arrays, without process-wide state: `decode` may run in many threads.
+Containers are read before Pillow sees them, see `processor.photos.containers`.
+"""
+
+import io
+import re
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from processor.photos import containers
+from processor.photos.containers import RejectedImage
+
+# Names what `decode` and `vgg16_input` make of a file; every stored row carries it. Whatever
+# changes the pixels that come out must change it, or the store mixes two kinds of features.
+PREPROCESSING = "reduced2-bilinear-vgg16-1"
+PREPROCESSING_FULL = "full-bilinear-vgg16-1"  # with reduced_decode=False: other pixels, other name
+
+_IMAGENET_MEAN_BGR = np.array([103.939, 116.779, 123.68], dtype=np.float32)
+_DRAFT_GAP = 2  # JPEG is decoded at 1/2, 1/4 or 1/8, but to no less than twice the target
+_REDUCING_GAP = 3.0  # Pillow: from here on "indistinguishable from fair resampling in most cases"
+
+_HEIF = re.compile(rb"....ftyp(hei|hev|mif1|msf1|avi)", re.DOTALL)
+
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """One decoded photo. `width` and `height` are the upright original's, before resizing."""
+
+    pixels: np.ndarray  # uint8 (size, size, 3), RGB, C-contiguous, perhaps read-only
+    width: int
+    height: int
+
+
+def decode(
+    data: bytes, size: int, *, max_pixels: int = 100_000_000, reduced_decode: bool = True
+) -> Photo:
+    """The photo in `data`, upright, squashed to size x size; raises RejectedImage.
+
+    Reads JPEG (also with more pictures behind the first, as phones write it), PNG, WebP and GIF;
+    of several frames the first. Squashes as Keras' load_img does, but antialiased. Colours count
+    as sRGB: profiles are ignored, as in Keras. Transparency goes over white, the page that
+    cut-outs are made for; the colour stored beneath is arbitrary, often black. Of 16-bit channels
+    the high byte counts (in 16-bit grey no key colour is transparent).
+
+    A file that declares more than `max_pixels` is rejected undecoded. Any other takes up to 16
+    bytes a pixel while it is decoded (WebP, progressive CMYK; a plain JPEG next to nothing).
+    `reduced_decode` lets JPEG decode near the target size and large images shrink in two steps:
+    faster, nearly the same pixels; rows made without it must say PREPROCESSING_FULL.
+    ValueError for a size or limit below 1.
+
+    Equal bytes give equal answers, so a retry is pointless. The exception is a worker without
+    memory, `too-large` as well: as an error it would stop its whole batch again and again.
+    """
+    if size < 1 or max_pixels < 1:
+        raise ValueError(f"size and max_pixels must be at least 1, not {size} and {max_pixels}")
+    try:
+        return _decode(data, size, max_pixels, reduced_decode)
+    except RejectedImage:
+        raise
+    except Exception as error:  # on broken files Pillow raises nearly every type there is
+        raise _rejection(error, len(data)) from error
+
+
+def vgg16_input(pixels: np.ndarray) -> np.ndarray:
+    """What VGG-16 reads: uint8 RGB (n, h, w, 3) becomes float32 BGR minus the ImageNet mean.
+
+    Bit-equal to keras.applications.vgg16.preprocess_input of the same pixels as float32. The
+    result is new and C-contiguous; there are no temporaries. ValueError for any other input.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+        raise ValueError(f"wanted uint8 (n, h, w, 3), not {pixels.dtype} {pixels.shape}")
+    result = np.empty(pixels.shape, dtype=np.float32)
+    return np.subtract(pixels[..., ::-1], _IMAGENET_MEAN_BGR, out=result)
+
+
+def _decode(data: bytes, size: int, max_pixels: int, reduced_decode: bool) -> Photo:
+    image, orientation = _open(data, max_pixels)
+    width, height = image.size
+    containers.check_size(
+        width, height, max_pixels
+    )  # as Pillow read it; the readers looked before it
+    box: tuple[float, float, float, float] = (0, 0, width, height)
+    if reduced_decode and (draft := image.draft(None, (_DRAFT_GAP * size, _DRAFT_GAP * size))):
+        box = draft[1]
+    image.load()
+    # Turned after the resize, which is free: the target is square and the filter symmetric.
+    gap = _REDUCING_GAP if reduced_decode else None
+    small = _resizable(image).resize((size, size), Image.Resampling.BILINEAR, box, gap)
+    if orientation in _TRANSPOSE:
+        small = small.transpose(_TRANSPOSE[orientation])
+    if orientation >= 5:
+        width, height = height, width
+    return Photo(_over_white(small), width, height)
+
+
+def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
+    """The image, not decoded yet, and its EXIF orientation.
+
+    Not by Image.open, whose limit on pixels is one for the whole process and begins as a warning.
+    """
+    if data.startswith(b"\xff\xd8\xff"):
+        stream, exif = containers.jpeg(data)
+        return JpegImageFile(io.BytesIO(stream)), containers.orientation(exif)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        stream, exif = containers.png(data, max_pixels)
+        return PngImageFile(io.BytesIO(stream)), containers.orientation(exif)
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return GifImageFile(io.BytesIO(containers.gif(data, max_pixels))), 1
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        containers.check_webp(data, max_pixels)
+        image = WebPImageFile(io.BytesIO(data))
+        return image, containers.orientation(image.info.get("exif", b""))
+    if not data:
+        raise RejectedImage("empty", "the file has no bytes; upload it again")
+    found = "is HEIC or AVIF" if _HEIF.match(data) else f"begins with {data[:12]!r}"
+    raise RejectedImage("unsupported", f"it {found}; save the photo as JPEG, PNG, WebP or GIF")
+
+
+def _resizable(image: Image.Image) -> Image.Image:
+    """The picture as L, RGB or RGBa (colours times alpha): modes in which averaging is right."""
+    if image.mode == "I;16":  # Pillow's own conversion clips at 255
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        return (image if image.mode == "RGBA" else image.convert("RGBA")).convert("RGBa")
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _over_white(image: Image.Image) -> np.ndarray:
+    if image.mode != "RGBa":
+        return np.asarray(image.convert("RGB"))
+    pixels = np.asarray(image)
+    return pixels[..., :3] + (255 - pixels[..., 3:])  # fits: no colour times alpha exceeds alpha
+
+
+def _rejection(error: Exception, length: int) -> RejectedImage:
+    said = f"{error} ({type(error).__name__})"
+    if isinstance(error, MemoryError | Image.DecompressionBombError):
+        return RejectedImage("too-large", f"no memory to decode it; scale it down: {said}")
+    if isinstance(error, EOFError | IndexError | struct.error) or "truncated" in said.lower():
+        return RejectedImage(
+            "truncated", f"ends early, after {length:,} bytes; upload again: {said}"
+        )
+    if "cannot handle" in said:
+        return RejectedImage("unsupported", f"a rare format; save it as a plain one: {said}")
+    return RejectedImage("corrupt", f"cannot be decoded; replace the file: {said}")

@@ -1,0 +1,208 @@
+"""The store: features and rejects, one row per photo, one transaction per micro-batch.
+
+Errors::
+
+    StoreError               the store cannot be used as configured
+    CommitConflict           other writers kept committing first; nothing was changed, retry later
+
+Two services may write to one store. Who finds that another has committed meanwhile asks S3 again
+which of its photos are still current, so an outcome that was overtaken while it was computed is never
+written.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from processor.pipeline.outcomes import Extracted, Kind, Outcome, of_kind
+from processor.store import datafiles
+from processor.store.datafiles import DataFile
+from processor.store.delta import CommitConflict, KeyedTable
+from processor.store.schema import FEATURES, REJECTS
+
+log = logging.getLogger(__name__)
+
+MAX_CONFLICTS = 20  # in a row, before a commit gives up and its messages come back
+
+
+class StoreError(RuntimeError):
+    """The store cannot be used as configured; the message names the cause and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A micro-batch whose outcomes are durable.
+
+    ``overtaken`` photos changed in S3 while they were looked at: nothing was written of them, the
+    event of the change takes care of them.
+    """
+
+    stored: int
+    replaced: int
+    removed: int
+    unchanged: int
+    rejected: int
+    overtaken: int
+
+
+class FeatureStore:
+    """Features and rejects under one URI, of one network only.
+
+    Every live photo has one row in ``features/``; every photo that cannot have one has one row in
+    ``rejects/`` that says why. Used by one thread.
+    """
+
+    def __init__(self, uri: str, model_id: str, work_dir: Path) -> None:
+        """Open or create. Raises :class:`StoreError` when the features are another network's."""
+        self.features_folder = f"{uri}features"
+        self.features = KeyedTable(
+            self.features_folder, FEATURES, work_dir / "features.sqlite", description=model_id
+        )
+        if self.features.description != model_id:
+            raise StoreError(
+                f"{self.features_folder} holds features of {self.features.description!r}, the "
+                f"configuration asks for {model_id!r}: restore [model], or give the new network a "
+                "store of its own with storage.store_prefix"
+            )
+        self.rejects = KeyedTable(f"{uri}rejects", REJECTS, work_dir / "rejects.sqlite")
+
+    def settle(
+        self,
+        results: Sequence[Extracted],
+        planned_on: int,
+        is_current: Callable[[Outcome], bool],
+        metadata: Mapping[str, Any],
+    ) -> Settled:
+        """Make the outcomes of a micro-batch durable, which was planned on a version of the table.
+
+        May be repeated with the same results. ``is_current`` asks S3 whether it still is as the
+        outcome found it; asked only when another writer has committed since ``planned_on``.
+        """
+        overtaken: set[str] = set()
+        replaced = removed = 0
+        for _ in range(MAX_CONFLICTS):
+            self.features.refresh()
+            if self._is_committed(results):  # the answer to our own commit was lost
+                break
+            if self.features.version != planned_on:
+                overtaken |= _overtaken(results, is_current)
+                results = [self._without(result, overtaken) for result in results]
+                planned_on = self.features.version
+            try:
+                replaced, removed = self._commit_features(results, metadata)
+            except CommitConflict:
+                log.info("another writer committed to features/ first; checking again")
+                continue
+            break
+        else:
+            raise CommitConflict(f"{MAX_CONFLICTS} commits in a row were overtaken")
+        self._commit_rejects(results)
+        count = {kind: sum(1 for _ in of_kind(results, kind)) for kind in Kind}
+        return Settled(
+            count[Kind.STORED],
+            replaced,
+            removed,
+            count[Kind.UNCHANGED],
+            count[Kind.REJECTED] + count[Kind.UNAVAILABLE],
+            len(overtaken),
+        )
+
+    def attempts(self, keys: Collection[str]) -> dict[str, int]:
+        """How often each of some rejected photos was tried; costs one read per file of rejects."""
+        places = self.rejects.find(keys)
+        found: dict[str, int] = {}
+        for path in {place.path for place in places.values()}:
+            table = datafiles.read(self.rejects.folder, path, ["key", "attempts"])
+            for row in table.to_pylist():
+                if row["key"] in places:
+                    found[row["key"]] = row["attempts"]
+        return found
+
+    def close(self) -> None:
+        self.features.close()
+        self.rejects.close()
+
+    def _is_committed(self, results: Sequence[Extracted]) -> bool:
+        return any(result.file and self.features.has_file(result.file.path) for result in results)
+
+    def _commit_features(
+        self, results: Sequence[Extracted], metadata: Mapping[str, Any]
+    ) -> tuple[int, int]:
+        added = [(result.file, result.stored()) for result in results if result.file]
+        stored = {key for _, versions in added for key in versions}
+        ended = {outcome.key for outcome in of_kind(results, Kind.GONE, Kind.REJECTED)}
+        replaced = self.features.find(stored)
+        removed = self.features.find(ended)
+        # An end without a row commits too: it is the fence that another service runs into which
+        # read the photo before it ended and has not committed yet.
+        if added or ended:
+            photos = sum(file.rows for file, _ in added)
+            self.features.commit(added, {*replaced, *removed}, {**metadata, "photos": photos})
+        return len(replaced), len(removed)
+
+    def _without(self, result: Extracted, keys: Collection[str]) -> Extracted:
+        drop = frozenset(result.stored().keys() & set(keys))
+        file = result.file
+        if file and drop:
+            file = datafiles.without(self.features_folder, file.path, drop)
+        return Extracted(file, tuple(each for each in result.outcomes if each.key not in keys))
+
+    def _commit_rejects(self, results: Sequence[Extracted]) -> None:
+        bad = {each.key: each for each in of_kind(results, Kind.REJECTED, Kind.UNAVAILABLE)}
+        good = {each.key for each in of_kind(results, Kind.STORED, Kind.UNCHANGED, Kind.GONE)}
+        for _ in range(MAX_CONFLICTS):
+            self.rejects.refresh()
+            before = self.rejects.find({*bad, *good})
+            new = {
+                key: each
+                for key, each in bad.items()
+                if each.kind is Kind.UNAVAILABLE
+                or key not in before
+                or before[key].version != each.version
+            }
+            dropped = {key for key in before if key in good or key in new}
+            if not new and not dropped:
+                return
+            tried = self.attempts(dropped & new.keys())
+            added = [self._write_rejects(new, tried)] if new else []
+            try:
+                self.rejects.commit(added, dropped, {})
+            except CommitConflict:
+                continue
+            return
+        raise CommitConflict(f"{MAX_CONFLICTS} commits to rejects/ in a row were overtaken")
+
+    def _write_rejects(
+        self, new: Mapping[str, Outcome], tried: Mapping[str, int]
+    ) -> tuple[DataFile, Mapping[str, str]]:
+        now = datetime.now(UTC)
+        table = pa.Table.from_pylist(
+            [
+                {
+                    "key": key,
+                    "version": each.version,
+                    "reason": each.reason,
+                    "detail": each.detail,
+                    "attempts": tried.get(key, 0) + 1,
+                    "at": now,
+                }
+                for key, each in new.items()
+            ],
+            schema=REJECTS,
+        )
+        return datafiles.write(self.rejects.folder, table), {
+            key: each.version for key, each in new.items()
+        }
+
+
+def _overtaken(results: Sequence[Extracted], is_current: Callable[[Outcome], bool]) -> set[str]:
+    checked = list(of_kind(results, Kind.STORED, Kind.GONE, Kind.REJECTED))
+    with ThreadPoolExecutor(8) as pool:
+        current = list(pool.map(is_current, checked))
+    return {outcome.key for outcome, holds in zip(checked, current, strict=True) if not holds}

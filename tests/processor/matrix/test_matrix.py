@@ -1,0 +1,156 @@
+"""The reduced matrix: promise 4, against the embedded AWS and in Spark tasks."""
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+from sklearn.decomposition import PCA as SklearnPCA
+
+from processor.matrix import matrix as reduce
+from processor.store import delta
+from tests.processor.conftest import photo
+from tests.support.matrices import assert_csv_whole, assert_whole, matrix, put
+from tests.support.world import World
+
+
+def test_without_features_there_is_nothing_to_do(world: World, spark: SparkSession) -> None:
+    assert matrix(world, spark).update(force=True) is None
+
+
+@pytest.mark.parametrize("small_bytes", [0, reduce.SMALL_BYTES])  # by Spark tasks, or at once
+def test_first_update_fits_like_scikit_learn(
+    world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, small_bytes: int
+) -> None:
+    monkeypatch.setattr(reduce, "SMALL_BYTES", small_bytes)
+    put(world, *range(20))
+    update = matrix(world, spark).update()
+    assert update
+    assert (update.projected, update.refit) == (20, "no model")
+    rows = assert_whole(world)
+    features = world.features()
+    keys = sorted(features)
+    reference = SklearnPCA(3, svd_solver="full").fit_transform(
+        np.array([features[key]["features"] for key in keys], np.float64)
+    )
+    ours = np.array([[rows[key][f"pc{n}"] for n in (1, 2, 3)] for key in keys])
+    signs = np.sign((ours * reference).sum(axis=0))
+    scale = np.abs(reference).max()
+    np.testing.assert_allclose(ours, reference * signs, atol=1e-4 * scale)
+
+
+def test_new_photos_are_projected_between_refits(world: World, spark: SparkSession) -> None:
+    put(world, *range(8))
+    reduced = matrix(world, spark)
+    reduced.update()
+    before = assert_whole(world)
+    put(world, 8, 9)
+    update = reduced.update()
+    assert update
+    assert (update.projected, update.refit) == (2, None)
+    after = assert_whole(world)
+    assert before.items() <= after.items()
+    assert reduced.update() is None
+
+
+def test_replaced_and_removed_photos_follow(world: World, spark: SparkSession) -> None:
+    put(world, *range(8))
+    reduced = matrix(world, spark)
+    reduced.update()
+    world.handle(
+        world.put("photos/L1/1.jpg", photo(50)),
+        world.remove("photos/L2/2.jpg"),
+        world.put("photos/L0/3.jpg", b"bad"),
+    )
+    reduced.update()
+    assert set(assert_whole(world)) == set(world.features())
+    world.handle(*(world.remove(key) for key in world.features()))
+    reduced.update()
+    table = delta.open_table(f"s3://{world.bucket}/reduced")
+    assert table
+    assert delta.rows(table) == 0
+
+
+def test_csv_has_the_rows_of_the_table(world: World, spark: SparkSession) -> None:
+    key = 'photos/a "b",c/ü\n🍎.jpg'
+    world.handle(world.put(key, photo(99)), world.put("photos/plain.jpg", photo(98)))
+    put(world, *range(5))
+    matrix(world, spark).update()
+    assert assert_csv_whole(world) == set(assert_whole(world)) == set(world.features())
+
+
+def test_a_csv_that_fell_behind_is_brought_up(world: World, spark: SparkSession) -> None:
+    put(world, *range(5))
+    matrix(world, spark).update()
+    old = world.s3.get_object(Bucket=world.bucket, Key="reduced.csv")
+    matrix(world, spark).update(force=True)
+    world.s3.put_object(  # as if the refit had ended right after its commit
+        Bucket=world.bucket, Key="reduced.csv", Body=old["Body"].read(), Metadata=old["Metadata"]
+    )
+    assert matrix(world, spark).update() is None
+    assert_csv_whole(world)
+    answer = world.s3.head_object(Bucket=world.bucket, Key="reduced.csv")
+    table = delta.open_table(f"s3://{world.bucket}/reduced")
+    assert table
+    assert answer["Metadata"]["model"] == reduce.model_name(table) != old["Metadata"]["model"]
+
+
+def test_refits_ingestion_and_readers_at_once(world: World, spark: SparkSession) -> None:
+    """Readers only ever see whole versions, and no photo that came during a rewrite is lost."""
+    put(world, *range(4))
+    reduced = matrix(world, spark)
+    reduced.update()
+    ended = threading.Event()
+    seen: list[set[str]] = []
+    faults: list[BaseException] = []
+
+    def watched(work: Callable[[], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                work()
+            except BaseException as error:
+                faults.append(error)
+                ended.set()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    def read() -> None:
+        while not ended.is_set():
+            seen.append(set(assert_whole(world)))
+            assert_csv_whole(world)
+
+    def ingest() -> None:
+        for n in range(4, 22):
+            put(world, n)
+            if n % 5 == 0:
+                world.handle(world.put("photos/L1/1.jpg", photo(100 + n)))
+                world.handle(world.remove(f"photos/L{(n - 2) % 3}/{n - 2}.jpg"))
+            if ended.is_set():
+                return
+
+    reader, ingestion = watched(read), watched(ingest)
+    refits = 0
+    while ingestion.is_alive() or refits < 3:
+        update = reduced.update(force=refits % 2 == 0)
+        refits += 1 if update is None or update.refit else 0
+    ingestion.join()
+    reduced.update()
+    ended.set()
+    reader.join()
+    assert not faults, faults
+    assert len({frozenset(keys) for keys in seen}) > 2
+    assert set(assert_whole(world)) == set(world.features())
+
+
+def test_two_services_keep_one_matrix(world: World, spark: SparkSession) -> None:
+    put(world, *range(6))
+    one, two = matrix(world, spark), matrix(world, spark)
+    one.update()
+    two.update(force=True)
+    put(world, 7)
+    one.update()
+    two.update()
+    assert set(assert_whole(world)) == set(world.features())

@@ -1,0 +1,177 @@
+"""Refits: when they are due and why, what they read, how little they move."""
+
+from collections.abc import Collection, Mapping
+
+import boto3
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+
+from processor.matrix import models, statistics_cache
+from processor.matrix.matrix import Update
+from processor.matrix.moments import Statistics
+from processor.matrix.refit_policy import Policy
+from processor.store import delta
+from tests.processor.conftest import photo
+from tests.support.matrices import assert_whole, matrix, put
+from tests.support.world import World
+
+
+def test_refits_when_asked_and_when_due(world: World, spark: SparkSession) -> None:
+    put(world, *range(6))
+    matrix(world, spark).update()
+    asked = matrix(world, spark).update(force=True)
+    assert asked
+    assert asked.refit == "on demand"
+    assert matrix(world, spark).update() is None
+    put(world, 6, 7)
+    for policy, reason in (
+        (Policy(3, False, 0, 2, 0.0), "2 photos came or went"),
+        (Policy(2, False, 0, 0, 0.0), "configuration changed"),
+    ):
+        update = matrix(world, spark, policy).update()
+        assert update
+        assert reason in (update.refit or "")
+        assert_whole(world)
+    put(world, 8)
+    grown = matrix(world, spark, Policy(2, False, 0, 0, 0.1)).update()
+    assert grown
+    assert "12.5%" in (grown.refit or "")
+    put(world, 9)
+    assert matrix(world, spark, Policy(2, False, 3600, 0, 0.0)).update().refit is None
+    put(world, 10)
+    old = matrix(world, spark, Policy(2, False, 1, 0, 0.0))
+    while True:  # the fit is a second old at most now
+        update = old.update()
+        if update and update.refit:
+            assert "s old" in update.refit
+            return
+        put(world, 11)
+
+
+def test_axes_that_no_longer_fit_are_refitted(world: World, spark: SparkSession) -> None:
+    put(world, *range(12))
+
+    def update(least_captured: float) -> Update | None:
+        policy = Policy(3, False, 0, 0, 0.0, least_captured)
+        return matrix(world, spark, policy).update()
+
+    update(0.9999)
+    assert update(0.9999) is None
+    put(world, *range(12, 30))
+    easy = update(0.01)
+    assert easy
+    assert easy.refit is None
+    put(world, 30)
+    strict = update(0.9999)
+    assert strict
+    assert "of the variance that as many could hold" in (strict.refit or "")
+    assert_whole(world)
+
+
+def test_a_refit_records_how_far_the_axes_moved(world: World, spark: SparkSession) -> None:
+    def about() -> Mapping[str, str]:
+        table = delta.open_table(f"s3://{world.bucket}/reduced")
+        assert table
+        (name,) = {path.partition("/")[0] for path in delta.paths(table)}
+        model = models.read(f"s3://{world.bucket}/", name)
+        assert model
+        return model.about
+
+    put(world, *range(12))
+    reduced = matrix(world, spark)
+    reduced.update()
+    assert "drift_angle" not in about()
+    reduced.update(force=True)
+    assert float(about()["drift_angle"]) < 1e-6
+    put(world, *range(12, 20))
+    reduced.update(force=True)
+    assert float(about()["drift_angle"]) > 1e-3
+    assert float(about()["drift_movement"]) > 1e-3
+
+
+def test_a_refit_reads_only_what_changed(
+    world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[str]] = []
+    of_files = statistics_cache.statistics
+
+    def spy(uri: str, live: Collection[str], read: statistics_cache.Reader) -> Statistics | None:
+        def reading(paths: Collection[str]) -> Statistics | None:
+            asked.append(set(paths))
+            return read(paths)
+
+        return of_files(uri, live, reading)
+
+    monkeypatch.setattr(statistics_cache, "statistics", spy)
+
+    def live() -> set[str]:
+        table = delta.open_table(f"s3://{world.bucket}/features")
+        assert table
+        return delta.paths(table)
+
+    put(world, *range(6))
+    put(world, *range(6, 20))
+    reduced = matrix(world, spark)
+    reduced.update()
+    before = live()
+    assert asked == [before]
+    put(world, 20)
+    world.handle(world.put("photos/L1/1.jpg", photo(50)), world.remove("photos/L2/2.jpg"))
+    reduced.update(force=True)
+    assert asked[1:] == [before - live(), live() - before]
+    kept = statistics_cache.load(f"s3://{world.bucket}/")
+    assert kept
+    assert kept.files == live()
+    rows = np.array([row["features"] for row in world.features().values()], np.float64)
+    np.testing.assert_allclose(kept.statistics.mean, rows.mean(axis=0), rtol=1e-6)
+    centred = rows - rows.mean(axis=0)
+    scatter = centred.T @ centred
+    np.testing.assert_allclose(kept.statistics.scatter, scatter, atol=1e-6 * np.abs(scatter).max())
+    assert_whole(world)
+
+
+def test_photos_unlike_the_fitted_cause_a_refit(world: World, spark: SparkSession) -> None:
+    put(world, *range(12))
+    calm = Policy(3, False, 0, 0, 0.0, most_residual=1000.0)
+    matrix(world, spark, calm).update()
+    world.handle(*(world.put(f"photos/odd/{n}.jpg", photo(n, size=(8, 300))) for n in range(6)))
+    update = matrix(world, spark, calm).update()
+    assert update
+    assert (update.projected, update.refit) == (6, None)
+    strict = Policy(3, False, 0, 0, 0.0, most_residual=0.001)
+    update = matrix(
+        world, spark, strict
+    ).update()  # another service: it reads the figure in the log
+    assert update
+    assert "times as far off the axes" in (update.refit or "")
+    assert matrix(world, spark, strict).update() is None
+    assert_whole(world)
+
+
+def test_a_share_of_variance_and_whitening(world: World, spark: SparkSession) -> None:
+    put(world, *range(12))
+    matrix(world, spark, Policy(0.5, True, 0, 0, 0.0)).update()
+    rows = assert_whole(world)
+    axes = [name for name in next(iter(rows.values())) if name.startswith("pc")]
+    values = np.array([[row[axis] for axis in axes] for row in rows.values()])
+    np.testing.assert_allclose(values.std(axis=0, ddof=1), 1.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_photos_than_components(world: World, spark: SparkSession, count: int) -> None:
+    put(world, *range(count))
+    matrix(world, spark).update()
+    assert len(assert_whole(world)) == count
+
+
+def test_a_lost_model_is_fitted_again(world: World, spark: SparkSession) -> None:
+    put(world, *range(5))
+    matrix(world, spark).update()
+    s3 = boto3.client("s3")
+    for each in s3.list_objects_v2(Bucket=world.bucket, Prefix="models/")["Contents"]:
+        s3.delete_object(Bucket=world.bucket, Key=each["Key"])
+    update = matrix(world, spark).update()
+    assert update
+    assert update.refit == "no model"
+    assert_whole(world)

@@ -1,0 +1,76 @@
+"""Refits that are killed (SIGKILL) in each of their steps: the matrix is the old or the new one."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from infra_scripts.embedded import EmbeddedAws
+from processor.matrix import matrix as reduce
+from processor.matrix import models
+from processor.store import delta
+from tests.processor.conftest import photo
+from tests.support.matrices import assert_csv_whole, assert_whole, matrix, put
+from tests.support.world import World
+
+ROOT = Path(__file__).resolve().parents[3]
+STEPS = [
+    ("processor.matrix.statistics_cache._save", 1, "before"),
+    ("processor.matrix.models.write", 1, "before"),
+    ("processor.matrix.models.write", 1, "after"),
+    ("processor.store.datafiles.write", 1, "before"),  # the first data file of the matrix
+    ("processor.store.datafiles.write", 2, "after"),
+    ("processor.store.delta.commit", 1, "before"),
+    ("processor.store.delta.commit", 1, "after"),
+    ("processor.store.datafiles.upload", 1, "before"),  # reduced.csv
+    ("processor.store.datafiles.upload", 1, "after"),
+]
+
+
+@pytest.mark.parametrize(("what", "call", "when"), STEPS)
+def test_a_killed_refit_leaves_one_whole_matrix(
+    world: World, spark: SparkSession, aws: EmbeddedAws, what: str, call: int, when: str
+) -> None:
+    put(world, *range(5))
+    matrix(world, spark).update(force=True)
+    before = set(assert_whole(world))
+    put(world, 5, 6)
+    world.handle(world.put("photos/L1/1.jpg", photo(50)), world.remove("photos/L2/2.jpg"))
+    uri = f"s3://{world.bucket}/"
+
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.support.killed_refit", uri, what, str(call), when],
+        cwd=ROOT,
+        env=aws.over(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+    after = set(assert_whole(world))
+    assert after in (before, set(world.features()))
+    assert_csv_whole(world)
+
+    matrix(world, spark).update()  # as the next service does, without being told
+    assert set(assert_whole(world)) == set(world.features())
+    assert_csv_whole(world)
+
+    reduced = delta.open_table(f"{uri}reduced")
+    assert reduced
+    delta.vacuum(reduced, 0)
+    name = reduce.model_name(reduced)
+    assert name
+    models.sweep(uri, name, timedelta(0))
+    listed = world.s3.list_objects_v2(Bucket=world.bucket)["Contents"]
+    kept = {each["Key"] for each in listed if each["Key"].startswith(("reduced/", "models/pca/"))}
+    assert {key for key in kept if "_delta_log" not in key} == {
+        f"models/pca/{name}.npz",
+        *(f"reduced/{path}" for path in delta.paths(reduced)),
+    }
+    assert set(assert_whole(world)) == set(world.features())

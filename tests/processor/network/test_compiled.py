@@ -1,0 +1,137 @@
+"""The compiled network: made once, compared with Keras, refused when it disagrees."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from processor.network import compiled
+from processor.network.agreement import Agreement, compare, probes
+from processor.network.spec import NetworkError, NetworkSpec
+from processor.network.weights import WeightsError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def wanted(spec: NetworkSpec) -> NetworkSpec:
+    return replace(spec, engine="ncnn")
+
+
+@pytest.fixture(scope="module")
+def made(spec: NetworkSpec, tmp_path_factory: pytest.TempPathFactory) -> NetworkSpec:
+    return compiled.obtain(replace(spec, engine="ncnn"), tmp_path_factory.mktemp("compiled"))
+
+
+def test_it_is_made_compared_and_recorded(made: NetworkSpec) -> None:
+    assert made.compiled
+    path = Path(made.compiled.path)
+    assert path.name.startswith("ncnn-1.")
+    assert made.layer in path.name
+    assert made.weights_digest in path.name
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == made.compiled.sha256
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert 0 < record["relative_l2"] <= compiled.TOLERANCE
+    assert 0 < record["largest"] <= compiled.TOLERANCE
+    left = {each.name for each in path.parent.iterdir()}
+    assert left == {path.name, path.with_suffix(".json").name, ".lock"}
+
+
+def test_it_is_made_once(made: NetworkSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "write_weights", None)
+    assert made.compiled
+    again = compiled.obtain(replace(made, compiled=None), Path(made.compiled.path).parent)
+    assert again == made
+
+
+@pytest.mark.parametrize("damage", ["file", "record", "no record"])
+def test_a_damaged_one_is_made_again(
+    wanted: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr(compiled.child, "run", lambda *_: '{"relative_l2": 1e-6, "largest": 1e-6}')
+    first = compiled.obtain(wanted, tmp_path)
+    assert first.compiled
+    path = Path(first.compiled.path)
+    if damage == "file":
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    elif damage == "record":
+        path.with_suffix(".json").write_text("{")
+    else:
+        path.with_suffix(".json").unlink()
+    assert compiled.obtain(wanted, tmp_path) == first
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == first.compiled.sha256
+
+
+def test_one_that_disagrees_is_refused_with_the_figure(
+    wanted: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "TOLERANCE", 1e-9)
+    said = r"'ncnn' does not agree with Keras here: relative L2 \d.*allowed 1e-09: set model.engine"
+    with pytest.raises(NetworkError, match=said):
+        compiled.obtain(wanted, tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_child_that_is_killed_is_told(
+    wanted: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled.child.sys, "executable", "/bin/false")
+    with pytest.raises(NetworkError, match=r"ended with status 1 \(it said nothing\): give it mem"):
+        compiled.obtain(wanted, tmp_path)
+
+
+def test_other_weights_and_unwritable_caches_are_refused(
+    wanted: NetworkSpec, tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsError, match="delete the file"):
+        compiled.obtain(replace(wanted, weights_digest="0" * 64), tmp_path / "a")
+    (tmp_path / "file").touch()
+    with pytest.raises(NetworkError, match=r"cannot keep the compiled network in .*room for it"):
+        compiled.obtain(wanted, tmp_path / "file")
+
+
+def test_it_is_compiled_without_any_network(spec: NetworkSpec, tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from processor.network import compiled
+from processor.network.spec import NetworkSpec
+compiled.obtain(NetworkSpec.from_json(sys.argv[1]), Path(sys.argv[2]))
+"""
+    wanted = replace(spec, engine="ncnn").to_json()
+    alone = ["unshare", "--map-root-user", "--net"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no network namespace: needs unprivileged user namespaces or root (unshare -n)")
+    command = [*alone, sys.executable, "-c", script, wanted, str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert len(list(tmp_path.glob("*.ncnn"))) == 1
+
+
+def test_agreement_is_measured_by_the_worst_photo() -> None:
+    keras = np.array([[3.0, 4.0], [0.0, 2.0], [0.0, 0.0]], np.float32)
+    assert compare(keras, keras) == Agreement(0.0, 0.0)
+    other = keras + np.array([[0.0, 0.1], [0.1, 0.0], [0.0, 0.0]], np.float32)
+    found = compare(other, keras)
+    assert found.relative_l2 == pytest.approx(0.05)
+    assert found.largest == pytest.approx(0.05)
+    assert found.within(0.051)
+    assert not found.within(0.049)
+    assert not Agreement(float("nan"), 0.0).within(1.0)
+
+
+def test_features_where_keras_has_none_disagree() -> None:
+    nothing = np.zeros((1, 2), np.float32)
+    assert not compare(nothing + 1e-6, nothing).within(1e-4)
+
+
+def test_probes_are_photos_noise_and_plain() -> None:
+    found = probes(48)
+    assert found.shape == (8, 48, 48, 3)
+    assert found.dtype == np.uint8
+    assert len({each.tobytes() for each in found}) == 8
+    assert np.array_equal(found, probes(48))

@@ -1,0 +1,205 @@
+"""Micro-batches: promises 1, 2, 3 and 8 of the store, against the embedded AWS."""
+
+import dataclasses
+import random
+import uuid
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingest.events import ObjectEvent
+from processor.network.spec import NetworkSpec
+from processor.pipeline.feature_store import FeatureStore, StoreError
+from processor.pipeline.outcomes import Work
+from processor.pipeline.tasks import extract
+from tests.processor.conftest import photo
+from tests.support.world import World
+
+# One row per live photo
+
+
+def test_put_overwrite_remove(world: World) -> None:
+    world.handle(*(world.put(f"photos/Apple/{n}.jpg", photo(n)) for n in range(5)))
+    world.assert_exactly_the_live_photos()
+    world.handle(world.put("photos/Apple/1.jpg", photo(11)), world.remove("photos/Apple/2.jpg"))
+    world.assert_exactly_the_live_photos()
+    row = world.features()["photos/Apple/1.jpg"]
+    assert (row["label"], row["width"], row["height"]) == ("Apple", 40, 30)
+    assert row["model"] == world.recipe.network.model_id
+    assert len(row["features"]) == 512
+
+
+def test_label_is_the_parent_folder_or_null(world: World) -> None:
+    world.handle(world.put("photos/a.jpg", photo(1)), world.put("photos/x/y/a.jpg", photo(1)))
+    assert [row["label"] for _, row in sorted(world.features().items())] == [None, "y"]
+
+
+def test_events_of_other_places_and_folder_markers_are_ignored(world: World) -> None:
+    events = [world.put("features/x.jpg", photo(1)), world.put("photos/Apple/", b"")]
+    world.handle(*events, dataclasses.replace(events[0], bucket="another", key="photos/a.jpg"))
+    assert world.features() == world.rejects() == {}
+
+
+KEYS = [f"photos/{name}" for name in ("a b+c.jpg", "ü%20:'.jpg", "🍎/1.jpg", "x/y/z.png")]
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.sampled_from(KEYS), st.integers(0, 5)),
+        st.tuples(st.just("remove"), st.sampled_from(KEYS), st.just(0)),
+        st.tuples(st.just("deliver"), st.integers(0, 4), st.integers(0, 2**16)),
+        st.tuples(st.just("forget"), st.just(0), st.just(0)),
+    ),
+    min_size=3,
+    max_size=14,
+)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(actions, st.integers(0, 2**16), st.booleans())
+def test_any_interleaving_ends_in_exactly_the_live_photos(
+    aws: object,
+    spec: NetworkSpec,
+    tmp_path_factory: pytest.TempPathFactory,
+    actions: list,
+    seed: int,
+    bare: bool,
+) -> None:
+    """``bare``: events without sequencer and ETag, as some implementations of S3 send them."""
+    bucket = f"any-{uuid.uuid4().hex}"  # hypothesis seeds random
+    boto3.client("s3").create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    world = World(bucket, spec, tmp_path_factory.mktemp("world"))
+    happened: list[ObjectEvent] = []
+    delivered: set[int] = set()
+
+    def deliver(chosen: list[int]) -> None:
+        delivered.update(chosen)
+        events = [happened[n] for n in chosen]
+        if bare:
+            events = [dataclasses.replace(each, sequencer=None, etag=None) for each in events]
+        world.handle(*events)
+
+    for action, what, number in actions:
+        if action == "put":
+            happened.append(world.put(what, photo(number)))
+        elif action == "remove":
+            happened.append(world.remove(what))
+        elif action == "forget":
+            world.services[0][0].close()
+            for file in world.folder.glob("0/*"):
+                file.unlink()
+            world.services[0] = world.service("0")
+        elif happened:
+            deliver(random.Random(number).choices(range(len(happened)), k=what))
+    rest = [n for n in range(len(happened)) if n not in delivered]
+    rest += random.Random(seed).choices(range(len(happened)), k=3) if happened else []
+    random.Random(seed).shuffle(rest)
+    for start in range(0, len(rest), 3):
+        deliver(rest[start : start + 3])
+    world.assert_exactly_the_live_photos()
+
+
+def test_a_reordered_removal_does_not_remove_what_came_back(world: World) -> None:
+    world.handle(world.put("photos/a.jpg", photo(1)))
+    removal, again = world.remove("photos/a.jpg"), world.put("photos/a.jpg", photo(2))
+    world.handle(again)
+    world.handle(removal)
+    world.assert_exactly_the_live_photos()
+
+
+def test_versions_of_a_versioned_bucket_are_told_apart(world: World) -> None:
+    world.s3.put_bucket_versioning(
+        Bucket=world.bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    world.handle(world.put("photos/a.jpg", photo(1)))
+    first = world.features()["photos/a.jpg"]["version"]
+    world.handle(world.put("photos/a.jpg", photo(2)))
+    second = world.features()["photos/a.jpg"]["version"]
+    versions = world.s3.list_object_versions(Bucket=world.bucket, Prefix="photos/")["Versions"]
+    assert {first, second} == {each["VersionId"] for each in versions}
+    world.handle(world.remove("photos/a.jpg"))
+    assert world.features() == {}
+
+
+# Nothing twice
+
+
+def test_repeated_events_compute_and_commit_nothing(world: World) -> None:
+    events = [world.put(f"photos/{n}.jpg", photo(n)) for n in range(3)]
+    world.handle(*events, *events)
+    version = world.services[0][0].features.version
+    world.handle(*events)
+    world.services[0] = world.service("another machine")
+    world.handle(*reversed(events))
+    assert sorted(world.computed) == sorted(event.key for event in events)
+    assert world.services[0][0].features.version == version
+
+
+def test_a_batch_that_is_settled_again_adds_nothing(world: World) -> None:
+    """The answer to a commit was lost: the same files are handed in once more."""
+    store, _ = world.services[0]
+    event = world.put("photos/a.jpg", photo(1))
+    result = extract([Work(event.key, event.etag, event.event_time, False, None)], world.recipe)
+    for _ in range(2):
+        store.settle([result], 0, lambda _: True, {"batch": 0})
+    world.assert_exactly_the_live_photos()
+
+
+def test_two_services_with_the_same_photo_store_it_once(world: World) -> None:
+    event = world.put("photos/a.jpg", photo(1))
+    other = world.service("other")
+    world.services = [world.service("one", meanwhile=lambda: other[1].handle([event], 99))]
+    world.handle(event)
+    world.assert_exactly_the_live_photos()
+
+
+def test_a_photo_overwritten_while_it_was_computed_is_not_stored_old(world: World) -> None:
+    other = world.service("other")
+    first = world.put("photos/a.jpg", photo(1))
+    world.services = [
+        world.service(
+            "one",
+            meanwhile=lambda: other[1].handle([world.put("photos/a.jpg", photo(2))], 99),
+        )
+    ]
+    world.handle(first, world.put("photos/b.jpg", photo(3)))
+    world.assert_exactly_the_live_photos()
+
+
+@pytest.mark.parametrize("stored_before", [False, True])
+def test_a_photo_removed_while_it_was_computed_is_not_stored(
+    world: World, stored_before: bool
+) -> None:
+    other = world.service("other")
+    if stored_before:
+        world.handle(world.put("photos/a.jpg", photo(0)))
+    first = world.put("photos/a.jpg", photo(1))
+    world.services = [
+        world.service("one", meanwhile=lambda: other[1].handle([world.remove("photos/a.jpg")], 99))
+    ]
+    world.handle(first, world.put("photos/b.jpg", photo(3)))
+    world.assert_exactly_the_live_photos()
+
+
+def test_a_photo_that_turned_bad_while_it_was_computed_is_not_stored(world: World) -> None:
+    other = world.service("other")
+    first = world.put("photos/a.jpg", photo(1))
+    world.services = [
+        world.service(
+            "one", meanwhile=lambda: other[1].handle([world.put("photos/a.jpg", b"bad")], 99)
+        )
+    ]
+    world.handle(first)
+    assert world.features() == {}
+    assert world.rejects()["photos/a.jpg"]["reason"] == "unsupported"
+
+
+def test_a_store_never_mixes_two_networks(world: World) -> None:
+    world.handle(world.put("photos/a.jpg", photo(1)))
+    other = dataclasses.replace(world.recipe.network, layer="max_pool")
+    with pytest.raises(StoreError, match=r"restore \[model\]"):
+        FeatureStore(f"s3://{world.bucket}/", other.model_id, world.folder / "x")

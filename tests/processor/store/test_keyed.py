@@ -1,0 +1,235 @@
+"""Keyed tables: one row per key, whatever two writers do, however often the index is lost."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from processor.store import datafiles, delta
+from processor.store.delta import CommitConflict, KeyedTable
+from processor.store.index import Index
+
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+    ]
+)
+
+
+def write(folder: str, versions: dict[str, str]) -> tuple[datafiles.DataFile, dict[str, str]]:
+    rows = {"key": list(versions), "version": list(versions.values())}
+    return datafiles.write(folder, pa.table(rows, schema=SCHEMA)), versions
+
+
+def content(folder: str) -> dict[str, str]:
+    """The table as any reader sees it, checked for double keys and wrong statistics."""
+    table = delta.open_table(folder)
+    assert table is not None
+    rows = table.to_pyarrow_table().to_pylist()
+    assert len({row["key"] for row in rows}) == len(rows) == delta.rows(table)
+    return {row["key"]: row["version"] for row in rows}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    return str(tmp_path / "table")
+
+
+def opened(folder: str, index: Path) -> KeyedTable:
+    return KeyedTable(folder, SCHEMA, index, "a description")
+
+
+def test_rows_are_added_replaced_and_dropped(folder: str, tmp_path: Path) -> None:
+    table = opened(folder, tmp_path / "index")
+    table.commit([write(folder, {"a": "1", "b": "1", "c": "1"})], [], {})
+    table.commit([write(folder, {"b": "2"})], ["b"], {})
+    table.commit([], ["c"], {})
+    assert content(folder) == {"a": "1", "b": "2"}
+    assert {key: place.version for key, place in table.find("abc").items()} == content(folder)
+    assert len(table) == 2
+
+
+def test_a_file_without_rows_left_is_removed(folder: str, tmp_path: Path) -> None:
+    table = opened(folder, tmp_path / "index")
+    table.commit([write(folder, {"a": "1", "b": "1"})], [], {})
+    table.commit([], ["a", "b"], {})
+    reopened = delta.open_table(folder)
+    assert reopened
+    assert delta.paths(reopened) == set()
+    assert content(folder) == {}
+
+
+def test_a_commit_on_an_old_version_changes_nothing(folder: str, tmp_path: Path) -> None:
+    one, two = opened(folder, tmp_path / "one"), opened(folder, tmp_path / "two")
+    one.commit([write(folder, {"a": "1"})], [], {})
+    with pytest.raises(CommitConflict):
+        two.commit([write(folder, {"a": "2"})], [], {})
+    assert content(folder) == {"a": "1"}
+    two.refresh()
+    two.commit([write(folder, {"a": "2"})], ["a"], {})
+    assert content(folder) == {"a": "2"}
+    one.refresh()
+    assert one.find("a")["a"].version == "2"
+
+
+def test_an_empty_commit_is_a_fence(folder: str, tmp_path: Path) -> None:
+    one, two = opened(folder, tmp_path / "one"), opened(folder, tmp_path / "two")
+    one.commit([], [], {})
+    with pytest.raises(CommitConflict):
+        two.commit([write(folder, {"a": "1"})], [], {})
+
+
+def test_a_lost_or_damaged_index_is_made_again(folder: str, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    table = opened(folder, index)
+    table.commit([write(folder, {"a": "1", "b": "1"})], [], {})
+    table.commit([write(folder, {"b": "2"})], ["b"], {})
+    table.close()
+    for damage in (lambda: index.unlink(), lambda: index.write_bytes(b"not a database" * 300)):
+        damage()
+        again = opened(folder, index)
+        assert {key: place.version for key, place in again.find("ab").items()} == content(folder)
+        again.close()
+
+
+def test_an_index_of_another_table_is_not_believed(folder: str, tmp_path: Path) -> None:
+    table = opened(folder, tmp_path / "index")
+    table.commit([write(folder, {"a": "1"})], [], {})
+    table.close()
+    other = opened(str(tmp_path / "other"), tmp_path / "index")
+    assert other.find("a") == {}
+
+
+def test_an_index_that_could_not_follow_a_commit_catches_up(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    table = opened(folder, tmp_path / "index")
+    with monkeypatch.context() as patched:
+        patched.setattr(Index, "change", full)
+        with pytest.raises(sqlite3.OperationalError):
+            table.commit([write(folder, {"a": "1"})], [], {})
+    assert table.find("a") == {}
+    table.refresh()
+    assert table.find("a")["a"].version == "1"
+
+
+def test_the_log_is_listed_only_if_there_is_news(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings = []
+    listing = delta.DeltaTable.update_incremental
+
+    def counted(table: delta.DeltaTable) -> None:
+        listings.append(table)
+        listing(table)
+
+    one, two = opened(folder, tmp_path / "one"), opened(folder, tmp_path / "two")
+    monkeypatch.setattr(delta.DeltaTable, "update_incremental", counted)
+    one.refresh()
+    assert listings == []
+    two.commit([write(folder, {"a": "1"})], [], {})
+    listings.clear()
+    one.refresh()
+    assert len(listings) == 1
+    assert one.find("a")["a"].version == "1"
+
+
+def test_a_log_whose_next_entry_has_expired_is_listed_in_time(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle, busy = opened(folder, tmp_path / "idle"), opened(folder, tmp_path / "busy")
+    for number in range(delta.CHECKPOINT_COMMITS + 1):
+        busy.commit([write(folder, {f"{number}": "1"})], [], {})
+    for number in range(delta.CHECKPOINT_COMMITS):  # as after a checkpoint, in 30 days
+        Path(folder, "_delta_log", f"{number:020}.json").unlink()
+    idle.refresh()
+    assert len(idle) == 0
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + delta.LISTED_SECONDS)
+    idle.refresh()
+    assert len(idle) == len(busy)
+
+
+def test_a_conflict_ends_the_trust_in_a_stale_answer(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = opened(folder, tmp_path / "one"), opened(folder, tmp_path / "two")
+    two.commit([write(folder, {"a": "1"})], [], {})
+    monkeypatch.setattr(datafiles, "exists", lambda _: False)  # out of some proxy's cache
+    one.refresh()
+    with pytest.raises(CommitConflict):
+        one.commit([write(folder, {"a": "2"})], [], {})
+    one.refresh()
+    assert one.find("a")["a"].version == "1"
+
+
+def test_only_rows_that_come_or_go_are_changes(folder: str, tmp_path: Path) -> None:
+    table = opened(folder, tmp_path / "index")
+    table.commit([write(folder, {"a": "1", "b": "1"})], [], {})
+    assert delta.changed_between(folder, 0, 1)
+    table.commit([], [], {"photos": 0})
+    assert not delta.changed_between(folder, 1, 2)
+    table.commit([], ["a"], {})
+    assert delta.changed_between(folder, 1, 3)
+    assert not delta.changed_between(folder, 3, 3)
+    assert delta.changed_between(folder, 4, 3)  # of another table, it seems
+    Path(folder, "_delta_log", f"{2:020}.json").unlink()
+    assert delta.changed_between(folder, 1, 2)
+
+
+def test_any_key_is_found_again(folder: str, tmp_path: Path) -> None:
+    keys = ["ü b+%20:'\"\n", "🍎" * 256, "", "a\x00b", "\\", "zebra"]
+    table = opened(folder, tmp_path / "index")
+    table.commit([write(folder, dict.fromkeys(keys, "1"))], [], {})
+    table.commit([write(folder, {keys[1]: "2"})], [keys[1]], {})
+    assert content(folder) == dict.fromkeys(keys, "1") | {keys[1]: "2"}
+
+
+steps = st.lists(
+    st.tuples(
+        st.integers(0, 1),  # the writer
+        st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"), max_size=4),
+        st.sets(st.sampled_from("abcdef"), max_size=3),
+        st.booleans(),  # whether the writer loses its index first
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps)
+def test_two_writers_keep_one_row_per_key(
+    tmp_path_factory: pytest.TempPathFactory, steps: list
+) -> None:
+    place = tmp_path_factory.mktemp("two")
+    folder = str(place / "table")
+    indexes = [place / "0", place / "1"]
+    writers = [opened(folder, index) for index in indexes]
+    expected: dict[str, str] = {}
+    for writer, puts, drops, forgets in steps:
+        if forgets:
+            writers[writer].close()
+            indexes[writer].unlink()
+            writers[writer] = opened(folder, indexes[writer])
+        table = writers[writer]
+        table.refresh()
+        table.commit([write(folder, puts)] if puts else [], {*puts, *drops}, {})
+        for key in drops:
+            expected.pop(key, None)
+        expected.update(puts)
+    assert content(folder) == expected
+    for table in writers:
+        table.refresh()
+        assert {key: p.version for key, p in table.find("abcdef").items()} == expected
+        table.close()

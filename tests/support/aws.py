@@ -1,0 +1,138 @@
+"""An AWS for the tests: the embedded one, once per run, and a deployed stack for each test.
+
+Load it in ``conftest.py`` with ``pytest_plugins = ["tests.support.aws"]``.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+import pytest
+
+from infra_scripts.clients import Clients
+from infra_scripts.deployment import deploy, destroy
+from infra_scripts.embedded import EmbeddedAws
+from infra_scripts.queues import find
+from infra_scripts.stack import Stack
+
+
+def unique_stack(**overrides: Any) -> Stack:
+    """A stack with names of its own, so that no test sees another's."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    values: dict[str, Any] = {
+        "bucket": name,
+        "photos_prefix": "photos/",
+        "store_prefix": "",
+        "queue": name,
+        "dead_letter_queue": f"{name}-dead",
+        "max_receives": 5,
+        "visibility_timeout_seconds": 60,
+        "log_group": f"/{name}",
+        "log_retention_days": 30,
+    }
+    return Stack(**values | overrides)
+
+
+@dataclass(frozen=True)
+class DeployedStack:
+    """A stack that stands, and how to reach it."""
+
+    stack: Stack
+    clients: Clients
+    queue_url: str
+    dead_letter_queue_url: str
+
+    @property
+    def bucket(self) -> str:
+        return self.stack.bucket
+
+    @property
+    def s3(self) -> Any:
+        return self.clients.s3
+
+    @property
+    def sqs(self) -> Any:
+        return self.clients.sqs
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Environment variables that make ``config.toml`` describe this stack."""
+        return {
+            "FRUITS_STORAGE__BUCKET": self.stack.bucket,
+            "FRUITS_STORAGE__PHOTOS_PREFIX": self.stack.photos_prefix,
+            "FRUITS_STORAGE__STORE_PREFIX": self.stack.store_prefix,
+            "FRUITS_QUEUE__NAME": self.stack.queue,
+            "FRUITS_QUEUE__DEAD_LETTER_NAME": self.stack.dead_letter_queue,
+            "FRUITS_QUEUE__MAX_RECEIVES": str(self.stack.max_receives),
+            "FRUITS_QUEUE__VISIBILITY_TIMEOUT_SECONDS": str(self.stack.visibility_timeout_seconds),
+            "FRUITS_LOGS__GROUP": self.stack.log_group,
+            "FRUITS_LOGS__RETENTION_DAYS": str(self.stack.log_retention_days),
+        }
+
+    def put(self, key: str, body: bytes = b"x") -> str:
+        """Put an object, give its ETag."""
+        return self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)["ETag"]
+
+    def drain(self) -> list[dict[str, Any]]:
+        """Receive and delete all messages there are; their bodies."""
+        bodies = []
+        while True:
+            answer = self.sqs.receive_message(
+                QueueUrl=self.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0
+            )
+            messages = answer.get("Messages", [])
+            if not messages:
+                return bodies
+            for message in messages:
+                bodies.append(json.loads(message["Body"]))
+                self.sqs.delete_message(
+                    QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"]
+                )
+
+    def events(self) -> list[tuple[str, str]]:
+        """The events of all messages there are, as (name, decoded key)."""
+        records = [record for body in self.drain() for record in body.get("Records", [])]
+        return [
+            (record["eventName"], unquote_plus(record["s3"]["object"]["key"])) for record in records
+        ]
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[EmbeddedAws]:
+    """The embedded AWS; while it runs, ``os.environ`` leads every AWS client to it."""
+    before = {name: os.environ[name] for name in os.environ if name.startswith("AWS_")}
+    with EmbeddedAws() as embedded:
+        _set_aws_variables(embedded.environment)
+        try:
+            yield embedded
+        finally:
+            _set_aws_variables(before)
+
+
+@pytest.fixture(scope="session")
+def clients(aws: EmbeddedAws) -> Iterator[Clients]:
+    connected = Clients.connect()
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def stack(clients: Clients) -> Iterator[DeployedStack]:
+    """A stack with names of its own, put up by the real deployment and taken down afterwards."""
+    wanted = unique_stack()
+    deploy(clients, wanted, clients.place(), say=lambda line: None)
+    queues = [find(clients.sqs, name) for name in (wanted.queue, wanted.dead_letter_queue)]
+    deployed = DeployedStack(wanted, clients, str(queues[0]), str(queues[1]))
+    deployed.drain()  # S3's test event
+    yield deployed
+    destroy(clients, wanted, say=lambda line: None, delete_data=True)
+
+
+def _set_aws_variables(wanted: dict[str, str]) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(wanted)

@@ -1,0 +1,48 @@
+"""A refit that kills its own process: ``python -m tests.support.killed_refit STORE WHAT CALL WHEN``.
+
+With SIGKILL, before or after (WHEN) the CALLth call of the function WHAT. Its tasks run in this process
+instead of Spark's workers, so that a step inside them can be the last one too.
+"""
+
+import importlib
+import itertools
+import os
+import signal
+import sys
+from types import SimpleNamespace
+
+from processor.matrix.matrix import Matrix
+from processor.matrix.refit_policy import Policy
+
+
+class InThisProcess:
+    """Stands in for processor.spark.background.Background."""
+
+    def run(self, items, work):
+        return list(work(iter(items)))
+
+    def broadcast(self, value):
+        return SimpleNamespace(value=value, destroy=lambda: None)
+
+
+def main(store: str, what: str, call: str, when: str) -> None:
+    name, _, attribute = what.rpartition(".")
+    module = importlib.import_module(name)
+    original = getattr(module, attribute)
+    calls = itertools.count(1)
+
+    def deadly(*arguments, **named):
+        last = next(calls) == int(call)
+        if last and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*arguments, **named)
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(module, attribute, deadly)
+    Matrix(store, Policy(3, False, 0, 0, 0.0), InThisProcess()).update(force=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,67 @@
+"""A matrix under test: photos put, its updates, and what must hold of it whenever one looks."""
+
+import csv
+import io
+
+import numpy as np
+from pyspark.sql import SparkSession
+
+from processor.matrix import matrix as reduce
+from processor.matrix import models
+from processor.matrix.matrix import Matrix
+from processor.matrix.refit_policy import Policy
+from processor.spark.background import Background
+from processor.store import delta
+from tests.processor.conftest import photo
+from tests.support.world import World
+
+NEVER = Policy(3, whiten=False, interval_seconds=0, growth_photos=0, growth_share=0.0)
+
+
+def matrix(world: World, spark: SparkSession, policy: Policy = NEVER) -> Matrix:
+    return Matrix(f"s3://{world.bucket}/", policy, Background(spark.sparkContext, 2))
+
+
+def put(world: World, *numbers: int) -> None:
+    world.handle(*(world.put(f"photos/L{n % 3}/{n}.jpg", photo(n)) for n in numbers))
+
+
+def assert_whole(world: World) -> dict[str, dict]:
+    """The keys are those of the features it names, the rows are of one model and exact."""
+    reduced = delta.open_table(f"s3://{world.bucket}/reduced")
+    assert reduced is not None
+    version = reduced.transaction_version(reduce.MIRRORS)
+    features = delta.open_table(f"s3://{world.bucket}/features", version)
+    assert features is not None
+    (name,) = {path.partition("/")[0] for path in delta.paths(reduced)}
+    model = models.read(f"s3://{world.bucket}/", name)
+    assert model is not None
+    rows = {row["key"]: row for row in reduced.to_pyarrow_table().to_pylist()}
+    source = features.to_pyarrow_table().to_pylist()
+    assert len(source) == delta.rows(reduced) == len(rows)
+    for row in source:
+        expected = model.project(np.array([row["features"]], np.float32))[0]
+        found = [rows[row["key"]][f"pc{n + 1}"] for n in range(len(expected))]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        assert rows[row["key"]]["label"] == row["label"]
+    return rows
+
+
+def assert_csv_whole(world: World) -> set[str]:
+    """reduced.csv is exactly the version of the matrix that it names; its keys."""
+    answer = world.s3.get_object(Bucket=world.bucket, Key="reduced.csv")
+    about, text = answer["Metadata"], answer["Body"].read().decode()
+    lines = {line["key"]: line for line in csv.DictReader(io.StringIO(text, newline=""))}
+    table = delta.open_table(f"s3://{world.bucket}/reduced", int(about["reduced-version"]))
+    assert table is not None
+    assert about["model"] == reduce.model_name(table)
+    assert about["features-version"] == str(table.transaction_version(reduce.MIRRORS))
+    rows = table.to_pyarrow_table().to_pylist()
+    assert len(rows) == len(lines)
+    for row in rows:
+        line = lines[row["key"]]
+        assert line["label"] == (row["label"] or "")
+        axes = [name for name in row if name.startswith("pc")]
+        found = [float(line[axis]) for axis in axes]
+        np.testing.assert_allclose(found, [row[axis] for axis in axes], rtol=1e-5, atol=1e-7)
+    return set(lines)

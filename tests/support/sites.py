@@ -1,0 +1,131 @@
+"""A site: a deployed stack of its own, and the commands that are run on it as processes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+import psutil
+import pytest
+
+from infra_scripts.__main__ import main as infra
+from processor.store import datafiles, delta
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 180  # seconds for what takes ten on a quiet machine
+
+
+class Site:
+    """A deployed stack of its own, and the commands run on it."""
+
+    def __init__(self, folder: Path, cache_dir: Path) -> None:
+        name = f"t{uuid.uuid4().hex[:12]}"
+        self.bucket = name
+        self.folder = folder
+        self.settings = {
+            "FRUITS_STORAGE__BUCKET": name,
+            "FRUITS_QUEUE__NAME": name,
+            "FRUITS_QUEUE__DEAD_LETTER_NAME": f"{name}-dead",
+            "FRUITS_QUEUE__VISIBILITY_TIMEOUT_SECONDS": "10",
+            "FRUITS_MODEL__WEIGHTS": "random",  # as the demo: one compiled network serves both
+            "FRUITS_MODEL__INPUT_SIZE": "32",
+            "FRUITS_PCA__COMPONENTS": "3",
+            "FRUITS_SERVICE__WORK_DIR": str(folder / "work"),
+            "FRUITS_SERVICE__CACHE_DIR": str(cache_dir),
+            "FRUITS_LOGS__GROUP": f"/{name}",
+        }
+        self.s3 = boto3.client("s3")
+        self.processes: list[subprocess.Popen[str]] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.settings}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        with (self.folder / "log").open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "processor", *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run one to its end; ``settings`` are for this one only."""
+        return subprocess.run(
+            [sys.executable, "-m", "processor", *arguments],
+            cwd=ROOT,
+            env=self.environment | settings,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def run_once(self) -> list[dict]:
+        """``run --once``; the log lines of it."""
+        done = self.command("run", "--once")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def status(self) -> dict:
+        done = self.command("status", "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def put(self, name: str, data: bytes) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=f"photos/{name}", Body=data)
+
+    def features(self) -> dict[str, str]:
+        table = delta.open_table(f"s3://{self.bucket}/features")
+        if table is None:
+            return {}
+        rows = table.to_pyarrow_table(columns=["key", "version"]).to_pylist()
+        assert len({row["key"] for row in rows}) == len(rows)
+        return {row["key"]: row["version"] for row in rows}
+
+    def live(self) -> dict[str, str]:
+        listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="photos/")
+        return {each["Key"]: each["ETag"].strip('"') for each in listed.get("Contents", [])}
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()[-3000:]
+            time.sleep(0.1)
+
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """End a service and all that it started, without a chance to say goodbye."""
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(True)]
+        for each in family:
+            try:
+                each.kill()
+            except psutil.NoSuchProcess:
+                continue
+        process.communicate()
+
+
+@contextmanager
+def deployed(folder: Path, cache_dir: Path) -> Iterator[Site]:
+    """A new site; afterwards nothing of it runs any more."""
+    datafiles.s3.cache_clear()
+    site = Site(folder, cache_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in site.settings.items():
+            patch.setenv(name, value)
+        assert infra(["deploy"]) == 0
+    yield site
+    for process in site.processes:
+        if process.poll() is None:
+            site.kill(process)
+    datafiles.s3.cache_clear()

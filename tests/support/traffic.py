@@ -1,0 +1,140 @@
+"""What passes through a queue under test: messages sent, an inbox's takings, another consumer's.
+
+Other consumers are plain SQS clients. Where an error cannot be had from the embedded AWS, the real
+client is wrapped and one of its calls replaced.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ingest.events import ObjectEvent, message
+from ingest.queue import Delivery, Inbox
+from tests.support.aws import DeployedStack
+
+NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
+TEST_EVENT = '{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"}'
+EVENTS = [
+    ObjectEvent("b", "a b+c%.jpg", None, None, None, "ObjectRemoved:Delete", NOON, None),
+    ObjectEvent(
+        "b", "🍎", "v1", "e", 0, "ObjectCreated:Put", NOON + timedelta(microseconds=1), "0A"
+    ),
+    ObjectEvent(
+        "c", "d", "v2", "f", 2**63 - 1, "ObjectCreated:Copy", NOON.replace(year=1970), "FF"
+    ),
+]
+
+OpenInbox = Callable[..., Inbox]
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Wait for something to become true; what it then is."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+    return value
+
+
+def send(stack: DeployedStack, *names: str, size: int | None = 100) -> None:
+    """A message for each of the names; one that has commas carries several records."""
+    event = ObjectEvent("b", "k", None, "e", size, "ObjectCreated:Put", NOON, None)
+    bodies = [
+        message([ObjectEvent("b", key, *_rest(event)) for key in name.split(",")]) for name in names
+    ]
+    send_bodies(stack, *bodies)
+
+
+def _rest(event: ObjectEvent) -> tuple[Any, ...]:
+    return event.version_id, event.etag, event.size, event.event_name, event.event_time, None
+
+
+def send_bodies(stack: DeployedStack, *bodies: str) -> None:
+    entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies)]
+    for at in range(0, len(entries), 10):
+        answer = stack.sqs.send_message_batch(
+            QueueUrl=stack.queue_url, Entries=entries[at : at + 10]
+        )
+        assert not answer.get("Failed")
+
+
+def counts(stack: DeployedStack, url: str = "") -> tuple[int, int]:
+    """How many messages are visible, and how many in flight."""
+    told = stack.sqs.get_queue_attributes(QueueUrl=url or stack.queue_url, AttributeNames=["All"])[
+        "Attributes"
+    ]
+    return (
+        int(told["ApproximateNumberOfMessages"]),
+        int(told["ApproximateNumberOfMessagesNotVisible"]),
+    )
+
+
+def receive(stack: DeployedStack, seconds: int, hidden: int = 60) -> list[dict[str, Any]]:
+    """Another consumer's poll."""
+    return stack.sqs.receive_message(
+        QueueUrl=stack.queue_url,
+        MaxNumberOfMessages=10,
+        WaitTimeSeconds=seconds,
+        VisibilityTimeout=hidden,
+        MessageSystemAttributeNames=["All"],
+    ).get("Messages", [])
+
+
+def take(inbox: Inbox, files: int | None = None, size: int | None = None) -> list[Delivery]:
+    return inbox.take(max_files=files, max_bytes=size, wait_seconds=60)
+
+
+def take_all(inbox: Inbox, messages: int) -> list[Delivery]:
+    """So many deliveries, however they arrive."""
+    taken: list[Delivery] = []
+    while len(taken) < messages:
+        taken += (some := take(inbox))
+        assert some, "no more came"
+    return taken
+
+
+def keys(deliveries: list[Delivery]) -> list[str]:
+    return sorted(event.key for delivery in deliveries for event in delivery.events)
+
+
+def refusal(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "no"}}, "Call")
+
+
+class Client:
+    """The real client, but for some of its calls."""
+
+    def __init__(self, real: Any, replaced: dict[str, Callable[..., Any]]) -> None:
+        self.real = real
+        self.replaced = replaced
+
+    def __getattr__(self, name: str) -> Any:
+        return self.replaced.get(name) or getattr(self.real, name)
+
+
+def stop_soon(stack: DeployedStack, inbox: Inbox) -> None:
+    """Stop it, and cut its last polls short."""
+    stop = threading.Thread(target=inbox.stop)
+    stop.start()
+    with suppress(ClientError):  # the queue is gone
+        while stop.is_alive():
+            send_bodies(stack, TEST_EVENT)
+            stop.join(0.1)
+    stop.join()
+
+
+def spied(
+    stack: DeployedStack, name: str, before: Callable[[dict[str, Any]], None]
+) -> dict[str, Callable[..., Any]]:
+    """A call of the client that does something before it is made."""
+
+    def call(**request: Any) -> Any:
+        before(request)
+        return getattr(stack.sqs, name)(**request)
+
+    return {name: call}

@@ -1,0 +1,114 @@
+"""The world of a micro-batch: a bucket, the events of what happens in it, services that handle them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import boto3
+
+from ingest.events import ObjectEvent, parse
+from processor.network.spec import NetworkSpec
+from processor.pipeline.feature_store import FeatureStore
+from processor.pipeline.micro_batch import MicroBatches
+from processor.pipeline.outcomes import Extracted, Work
+from processor.pipeline.tasks import Recipe, extract
+from processor.store import delta
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@dataclass
+class Clock:
+    """Times that only rise, a second a step."""
+
+    steps: int = field(default=0)
+
+    def next(self) -> datetime:
+        self.steps += 1
+        return datetime.fromtimestamp(NOON.timestamp() + self.steps, UTC)
+
+
+class World:
+    """Without streaming: the order, repetition and delay of events are chosen by the test."""
+
+    def __init__(self, bucket: str, spec: NetworkSpec, folder: Path) -> None:
+        self.bucket = bucket
+        self.s3 = boto3.client("s3")
+        self.clock = Clock()
+        self.folder = folder
+        self.computed: list[str] = []
+        self.sent: list[tuple[ObjectEvent, int]] = []
+        self.batches = 0
+        self.recipe = Recipe(
+            bucket=bucket,
+            photos_prefix="photos/",
+            features_folder=f"s3://{bucket}/features",
+            network=spec,
+            downloads=4,
+            max_bytes=1_000_000,
+            max_pixels=1_000_000,
+            reduced_decode=True,
+        )
+        self.services = [self.service("0")]
+
+    def service(
+        self, name: str, meanwhile: Callable[[], object] = lambda: None
+    ) -> tuple[FeatureStore, MicroBatches]:
+        """A service with an index of its own; ``meanwhile`` happens before it commits a batch."""
+        store = FeatureStore(
+            f"s3://{self.bucket}/", self.recipe.network.model_id, self.folder / name
+        )
+
+        def work(works: Sequence[Work]) -> list[Extracted]:
+            result = extract(works, self.recipe)
+            self.computed += result.stored()
+            meanwhile()
+            return [result]
+
+        def send(body: str, delay: int) -> None:
+            self.sent += [(event, delay) for event in parse(body)]
+
+        return store, MicroBatches(store, self.recipe, work, send)
+
+    def handle(self, *events: ObjectEvent, by: int = 0) -> None:
+        self.batches += 1
+        self.services[by][1].handle(events, self.batches)
+
+    def put(self, key: str, data: bytes) -> ObjectEvent:
+        answer = self.s3.put_object(Bucket=self.bucket, Key=key, Body=data)
+        return self.event(key, "ObjectCreated:Put", answer["ETag"].strip('"'), len(data))
+
+    def remove(self, key: str) -> ObjectEvent:
+        self.s3.delete_object(Bucket=self.bucket, Key=key)
+        return self.event(key, "ObjectRemoved:Delete", None, None)
+
+    def event(self, key: str, name: str, etag: str | None, size: int | None) -> ObjectEvent:
+        time = self.clock.next()
+        return ObjectEvent(
+            self.bucket, key, None, etag, size, name, time, f"{self.clock.steps:016X}"
+        )
+
+    def features(self) -> dict[str, dict]:
+        """The features table by key, as any reader sees it."""
+        table = delta.open_table(f"s3://{self.bucket}/features")
+        assert table is not None
+        rows = table.to_pyarrow_table().to_pylist()
+        assert len({row["key"] for row in rows}) == len(rows)
+        return {row["key"]: row for row in rows}
+
+    def rejects(self) -> dict[str, dict]:
+        table = delta.open_table(f"s3://{self.bucket}/rejects")
+        assert table is not None
+        rows = table.to_pyarrow_table().to_pylist()
+        assert len({row["key"] for row in rows}) == len(rows)
+        return {row["key"]: row for row in rows}
+
+    def live(self) -> dict[str, str]:
+        """Versions by key of what lies under the prefix now."""
+        listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="photos/")
+        return {each["Key"]: each["ETag"].strip('"') for each in listed.get("Contents", [])}
+
+    def assert_exactly_the_live_photos(self) -> None:
+        stored = {key: row["version"] for key, row in self.features().items()}
+        assert stored == self.live()
