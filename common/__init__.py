@@ -1,0 +1,1 @@
+"""What every program here shares: configuration, the bucket's layout, AWS, the log."""

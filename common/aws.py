@@ -1,0 +1,247 @@
+"""AWS: its clients, the one rule for the region, and its errors in the words of the person who waits.
+
+Credentials and endpoint come from the standard chain (``AWS_PROFILE``, ``AWS_ENDPOINT_URL``, the
+instance's role, …), never from a file of ours.
+
+Errors::
+
+    RuntimeError
+    └── EndpointError        AWS_ENDPOINT_URL is not a URL
+
+Everything that AWS answers stays botocore's ``ClientError`` or ``BotoCoreError``; who handles one asks
+the functions below what it means.
+"""
+
+import functools
+import os
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import boto3
+from botocore import exceptions as boto
+from botocore.config import Config
+from botocore.utils import InstanceMetadataRegionFetcher
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch import CloudWatchClient
+    from types_boto3_logs import CloudWatchLogsClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sts import STSClient
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 30
+ATTEMPTS = 4  # at one request, the first included; botocore waits between them, longer each time
+S3_CONNECTIONS = 32
+
+# Codes that mean the same to everybody who asks, whatever the service that answers.
+MISSING_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "Forbidden"}
+BAD_CREDENTIALS = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "UnrecognizedClientException",
+}
+BUSY = {"OperationAborted", "OperationAbortedException", "QueueDeletedRecently"}
+
+_NO_CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.SSOError,
+    boto.ProfileNotFound,
+)
+
+# IAM's name for an operation, where it is not that of the service and the operation.
+_ACTIONS = {
+    "DeleteObjects": "s3:DeleteObject and s3:DeleteObjectVersion",
+    "GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
+    "GetMetricStatistics": "cloudwatch:GetMetricStatistics",
+    "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "HeadBucket": "s3:ListBucket",
+    "HeadObject": "s3:GetObject",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "ListObjectVersions": "s3:ListBucketVersions",
+    "ListObjectsV2": "s3:ListBucket",
+    "PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+    "PutBucketNotificationConfiguration": "s3:PutBucketNotification",
+    "PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+}
+
+
+class EndpointError(RuntimeError):
+    """``AWS_ENDPOINT_URL`` cannot be used; the message says what it should look like."""
+
+
+# ---------------------------------------------------------------------- clients
+
+
+@functools.cache
+def _instance_region() -> str | None:
+    """What the instance's metadata service says; asked once, given up after a second."""
+    found: str | None = InstanceMetadataRegionFetcher(timeout=1, num_attempts=1).retrieve_region()
+    return found
+
+
+def region() -> str | None:
+    """``AWS_REGION``, else ``AWS_DEFAULT_REGION``, else the profile's, else the instance's.
+
+    boto3 by itself reads neither the first, which every other AWS tool reads, nor the last.
+    """
+    return os.environ.get("AWS_REGION") or boto3.Session().region_name or _instance_region()
+
+
+@overload
+def client(
+    service: Literal["s3"], *, connections: int = ..., read_seconds: int = ..., attempts: int = ...
+) -> "S3Client": ...
+@overload
+def client(
+    service: Literal["sqs"], *, connections: int = ..., read_seconds: int = ..., attempts: int = ...
+) -> "SQSClient": ...
+@overload
+def client(
+    service: Literal["logs"],
+    *,
+    connections: int = ...,
+    read_seconds: int = ...,
+    attempts: int = ...,
+) -> "CloudWatchLogsClient": ...
+@overload
+def client(
+    service: Literal["cloudwatch"],
+    *,
+    connections: int = ...,
+    read_seconds: int = ...,
+    attempts: int = ...,
+) -> "CloudWatchClient": ...
+@overload
+def client(
+    service: Literal["sts"], *, connections: int = ..., read_seconds: int = ..., attempts: int = ...
+) -> "STSClient": ...
+def client(
+    service: str,
+    *,
+    connections: int = 10,
+    read_seconds: int = READ_SECONDS,
+    attempts: int = ATTEMPTS,
+) -> Any:
+    """A client of its own, for use by as many threads as it has ``connections``.
+
+    Raises :class:`EndpointError`, and botocore's ``NoRegionError`` where no region can be found.
+    """
+    config = Config(
+        max_pool_connections=connections,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=read_seconds,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+    )
+    session = boto3.Session(region_name=region())  # of its own: the shared one is not thread-safe
+    try:
+        return session.client(service, config=config)
+    except ValueError as error:
+        raise EndpointError(f"{error}: correct AWS_ENDPOINT_URL, e.g. http://host:port") from error
+
+
+@functools.cache
+def s3() -> "S3Client":
+    """The S3 client that all threads of this process share."""
+    return client("s3", connections=S3_CONNECTIONS, attempts=ATTEMPTS + 1)
+
+
+def queue_url(sqs: "SQSClient", name: str) -> str | None:
+    """The URL of the queue ``name``, None where there is none."""
+    try:
+        return sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    except boto.ClientError as error:
+        if code_of(error) in MISSING_QUEUE:
+            return None
+        raise
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def code_of(error: Exception) -> str:
+    """The service's name for the error: ``NoSuchBucket``, or ``404`` where the answer has no body.
+
+    Empty for an error that no service answered.
+    """
+    if not isinstance(error, boto.ClientError):
+        return ""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def status_of(error: boto.ClientError) -> int:
+    """The HTTP status of the answer, 0 where none is known."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def message_of(error: boto.ClientError) -> str:
+    """The service's own words, as one line."""
+    return " ".join(str(error.response.get("Error", {}).get("Message", "")).split())
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether AWS does not know who asks, or does not let them."""
+    if isinstance(error, boto.ClientError):
+        return code_of(error) in BAD_CREDENTIALS | DENIED or status_of(error) == 403
+    return isinstance(error, _NO_CREDENTIALS)
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Whether nobody answered, so that it is unknown whether the request took effect."""
+    return isinstance(error, (boto.ConnectionError, boto.HTTPClientError))
+
+
+def action_of(operation: str) -> str:
+    """The IAM action that allows ``operation`` of S3, SQS, CloudWatch or CloudWatch Logs."""
+    if "Queue" in operation or "Message" in operation:
+        return f"sqs:{operation}"
+    if "Log" in operation or "Retention" in operation:
+        return f"logs:{operation}"
+    return _ACTIONS.get(operation, f"s3:{operation}")
+
+
+def explain(error: Exception, what: str = "") -> str:
+    """An error of boto3 in one line: what was asked for, what was answered, and the fix.
+
+    ``what`` names the thing that the caller wanted, for instance ``bucket 'fruits-photos'``.
+    """
+    subject = f"{what}: " if what else ""
+    if isinstance(error, boto.ClientError):
+        return subject + _explain_answer(error)
+    said = " ".join(str(error).split())
+    if isinstance(error, _NO_CREDENTIALS):
+        return (
+            f"{subject}no usable AWS credentials ({said}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or give the instance a role"
+        )
+    if isinstance(error, boto.NoRegionError):
+        return f"{subject}no AWS region is set: set AWS_REGION, for example to eu-west-1"
+    if is_unreachable(error):
+        return f"{subject}{said.rstrip('.')}: check the network, AWS_ENDPOINT_URL and AWS_REGION"
+    return subject + said
+
+
+def _explain_answer(error: boto.ClientError) -> str:
+    code, operation, said = code_of(error), error.operation_name, message_of(error)
+    if code in BAD_CREDENTIALS:
+        return f"AWS does not accept the credentials ({code}: {said}): renew or correct them"
+    if code in DENIED or status_of(error) == 403:
+        return (
+            f"no permission: {operation} was denied ({said}); allow {action_of(operation)} to these "
+            "credentials (`python -m infra_scripts policy` prints what the service needs)"
+        )
+    if code.rpartition(".")[2] in BUSY:
+        return f"{operation}: AWS is busy with an earlier change: retry in a minute"
+    return f"{operation} failed: {code}: {said}"

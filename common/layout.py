@@ -1,0 +1,105 @@
+"""The layout of the bucket: where photos lie, and where everything computed from them lies.
+
+Nobody else spells these names out. They are part of the contract with whoever reads the tables.
+"""
+
+from dataclasses import dataclass
+
+STORE_FOLDERS = ("features/", "rejects/", "reduced/", "models/")
+STORE_FILES = ("reduced.csv",)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLayout:
+    """The places of one store. ``root`` is what their names are put behind, and may end in anything.
+
+    Usually ``s3://bucket/`` and ``storage.store_prefix``; benchmarks use a local folder that ends
+    in ``/``.
+    """
+
+    root: str
+
+    @property
+    def features(self) -> str:
+        """The folder of the Delta table with one row per live photo."""
+        return f"{self.root}features"
+
+    @property
+    def rejects(self) -> str:
+        """The folder of the Delta table with one row per photo that cannot have features."""
+        return f"{self.root}rejects"
+
+    @property
+    def reduced(self) -> str:
+        """The folder of the Delta table with the reduced matrix."""
+        return f"{self.root}reduced"
+
+    @property
+    def reduced_csv(self) -> str:
+        """The object with the matrix of the last refit as CSV."""
+        return f"{self.root}reduced.csv"
+
+    @property
+    def pca_models(self) -> str:
+        """The folder of all PCA models."""
+        return f"{self.root}models/pca"
+
+    def pca_model(self, name: str) -> str:
+        """The object of one PCA model."""
+        return f"{self.pca_models}/{name}.npz"
+
+    @property
+    def statistics(self) -> str:
+        """The object that caches the statistics of the last fit."""
+        return f"{self.root}models/statistics.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class BucketLayout:
+    """A bucket with photos under one prefix and a store beside them.
+
+    Both prefixes are empty or end in ``/``. ValueError where the photos' prefix contains a place of
+    the store, because the service would take its own files for photos.
+    """
+
+    bucket: str
+    photos_prefix: str = "photos/"
+    store_prefix: str = ""
+
+    def __post_init__(self) -> None:
+        stored = [f"{self.store_prefix}{name}" for name in (*STORE_FOLDERS, *STORE_FILES)]
+        if any(path.startswith(self.photos_prefix) for path in stored):
+            raise ValueError(
+                f"photos_prefix {self.photos_prefix!r} contains the store's folders, so the "
+                "service would take its own files for photos; use a folder of its own "
+                "such as 'photos/'"
+            )
+
+    @property
+    def store(self) -> StoreLayout:
+        return StoreLayout(f"s3://{self.bucket}/{self.store_prefix}")
+
+    @property
+    def stored_keys(self) -> tuple[str, ...]:
+        """Patterns of the keys that the service writes, as IAM reads them."""
+        folders = tuple(f"{self.store_prefix}{folder}*" for folder in STORE_FOLDERS)
+        return folders + tuple(f"{self.store_prefix}{file}" for file in STORE_FILES)
+
+    def is_photo(self, bucket: str, key: str) -> bool:
+        """Whether an object counts as a photo: under our prefix, and not a console's "folder"."""
+        return self.contains(bucket, key) and not key.endswith("/")
+
+    def contains(self, bucket: str, key: str) -> bool:
+        """Whether an object lies under the photos' prefix of this bucket."""
+        return bucket == self.bucket and key.startswith(self.photos_prefix)
+
+    def label_of(self, key: str) -> str | None:
+        """The name of the folder that a photo lies in; None right under the prefix."""
+        folders = key.removeprefix(self.photos_prefix).split("/")[:-1]
+        return folders[-1] if folders else None
+
+
+def split(uri: str) -> tuple[str, str]:
+    """``s3://bucket/a/b`` as (``bucket``, ``a/b``)."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
