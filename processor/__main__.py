@@ -11,68 +11,44 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pyspark.sql import SparkSession
 
-from common import logs
+from common import aws, logs
 from common.config import Config, ConfigError, load
-from ingest.queue import connect
-from processor.matrix.matrix import Matrix
-from processor.matrix.refit_policy import Policy
-from processor.network import compiled
-from processor.network.engines import default_engine
-from processor.network.spec import NetworkError, NetworkSpec
-from processor.network.weights import WeightsError, obtain
-from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL
-from processor.pipeline.feature_store import FeatureStore, StoreError
-from processor.pipeline.micro_batch import MicroBatches
-from processor.pipeline.tasks import Recipe, extract_all, warm_up
-from processor.service import status as report
-from processor.service.preflight import PreflightError, cause_in, check_bucket, explain, find_queue
-from processor.service.runner import Service, ServiceError
-from processor.spark.background import Background
-from processor.spark.resources import cores, share_cores
-from processor.spark.session import JavaError, check_java, start
+from processor import assembly
+from processor.errors import ProcessorError, ServiceError, cause_in
+from processor.service import cloudwatch
+from processor.service.preflight import check_bucket, find_queue
+from processor.service.status import status
+from processor.service.why import why
+from processor.spark.session import check_java
 from processor.store import delta
-from processor.store.compaction import Upkeep
-from processor.store.delta import CommitConflict
 
 log = logging.getLogger("processor")
-EXPECTED = (
-    ConfigError,
-    PreflightError,
-    ServiceError,
-    StoreError,
-    WeightsError,
-    NetworkError,
-    JavaError,
-    CommitConflict,
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0 only when everything asked was done."""
     asked = _parser().parse_args(arguments)
-    if "AWS_REGION" in os.environ:  # boto3 reads only the other name
-        os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
     screen = os.fdopen(os.dup(2), "w", buffering=1)  # stderr itself becomes log lines later
     try:
         config = load(asked.config)
         logs.to_stdout(config.logs.level)
-        return asked.command(config, asked)
-    except EXPECTED as error:
+        status: int = asked.command(config, asked)
+    except (ConfigError, ProcessorError, aws.EndpointError) as error:
         fault = str(error)
     except (ClientError, BotoCoreError) as error:
-        fault = explain(error)
+        fault = aws.explain(error)
     except KeyboardInterrupt:
         fault = "interrupted"
     except Exception as error:
         log.exception("unexpected failure")  # the trace is for the log, the line for the screen
         fault = cause_in(f"{type(error).__name__}: {error}")
+    else:
+        return status
     if logging.getLogger().handlers:
         log.error("ended: %s", fault)
     print(f"error: {' '.join(fault.split())}", file=screen)
@@ -85,46 +61,8 @@ def _run(config: Config, asked: argparse.Namespace) -> int:
     check_bucket(config.storage.bucket)
     queue_url = find_queue(config.queue.name)
     if config.logs.cloudwatch:
-        logs.to_cloudwatch(config.logs.group)
-    work_dir = Path(config.service.work_dir)
-    spec = network_spec(config)
-    uri = report.store_uri(config)
-    store = FeatureStore(uri, spec.model_id, work_dir)
-    session = _spark(config, work_dir)
-    if spec.compiled and config.spark.master:
-        session.sparkContext.addFile(
-            spec.compiled.path
-        )  # the workers of a cluster get it once each
-    recipe = Recipe(
-        bucket=config.storage.bucket,
-        photos_prefix=config.storage.photos_prefix,
-        features_folder=store.features_folder,
-        network=spec,
-        downloads=config.compute.downloads,
-        max_bytes=config.images.max_bytes,
-        max_pixels=config.images.max_pixels,
-        reduced_decode=config.images.reduced_decode,
-    )
-    workers, _ = share_cores(spec, config.compute.workers, config.compute.threads)
-    sqs = connect(4)
-    background = Background(session.sparkContext, cores())
-    batches = MicroBatches(
-        store,
-        recipe,
-        lambda works: extract_all(session.sparkContext, works, recipe, workers),
-        lambda body, delay: sqs.send_message(
-            QueueUrl=queue_url, MessageBody=body, DelaySeconds=delay
-        ),
-    )
-    service = Service(
-        config,
-        session,
-        batches,
-        _matrix(config, background),
-        queue_url,
-        Upkeep(uri, config.upkeep.retention_hours, background),
-        lambda: warm_up(session.sparkContext, recipe, workers),
-    )
+        cloudwatch.attach(config.logs.group)
+    service = assembly.service(config, queue_url)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     service.run(once=asked.once)
@@ -136,10 +74,11 @@ def _refit(config: Config, _asked: argparse.Namespace) -> int:
     check_java()
     check_bucket(config.storage.bucket)
     nothing = ServiceError("there are no features to fit yet: run the service first")
-    if delta.open_table(f"{report.store_uri(config)}features") is None:  # known before Spark runs
+    if delta.open_table(config.storage.layout.store.features) is None:  # known before Spark runs
         raise nothing
-    session = _spark(config, Path(config.service.work_dir))
-    update = _matrix(config, Background(session.sparkContext, cores())).update(force=True)
+    spark = assembly.spark_session(config)
+    tasks = assembly.background(spark.sparkContext)
+    update = assembly.matrix(config, tasks).update(force=True)
     if update is None:
         raise nothing
     log.info(
@@ -151,7 +90,8 @@ def _refit(config: Config, _asked: argparse.Namespace) -> int:
 def _status(config: Config, asked: argparse.Namespace) -> int:
     """The state of queue, store and matrix."""
     check_bucket(config.storage.bucket)
-    state = report.status(config)
+    names = config.queue.name, config.queue.dead_letter_name
+    state = status(config.storage.layout.store, *names)
     print(json.dumps(state) if asked.json else _lines(state))
     return 0
 
@@ -159,53 +99,12 @@ def _status(config: Config, asked: argparse.Namespace) -> int:
 def _why(config: Config, asked: argparse.Namespace) -> int:
     """Everything known of one photo."""
     check_bucket(config.storage.bucket)
-    known = report.why(config, asked.key)
+    known = why(config.storage.layout, asked.key)
     print(json.dumps(known, default=str) if asked.json else _lines(known))
     return 0
 
 
-def network_spec(config: Config) -> NetworkSpec:
-    """The network that the configuration asks for; its files are obtained if need be."""
-    layer = config.model.layer
-    cache_dir = Path(config.service.cache_dir)
-    weights = obtain(
-        config.model.weights, include_top=layer == "fc2", cache_dir=cache_dir / "weights"
-    )
-    asked = config.model.engine
-    spec = NetworkSpec(
-        weights_path=str(weights.path.resolve()),
-        weights_digest=weights.digest,
-        layer=layer,
-        input_size=config.model.input_size,
-        engine=default_engine() if asked == "auto" else asked,
-        batch_size=config.model.batch_size,
-        preprocessing=PREPROCESSING if config.images.reduced_decode else PREPROCESSING_FULL,
-    )
-    _, threads = share_cores(spec, config.compute.workers, config.compute.threads)
-    spec = replace(spec, threads=threads)
-    return spec if spec.engine == "tensorflow" else compiled.obtain(spec, cache_dir / "compiled")
-
-
-def _spark(config: Config, work_dir: Path) -> SparkSession:
-    logs.adopt_stderr()
-    return start(config.spark.master, config.spark.driver_memory, work_dir)
-
-
-def _matrix(config: Config, background: Background) -> Matrix:
-    wanted = config.pca
-    policy = Policy(
-        wanted.components,
-        wanted.whiten,
-        wanted.interval_seconds,
-        wanted.growth_photos,
-        wanted.growth_share,
-        wanted.least_captured,
-        wanted.most_residual,
-    )
-    return Matrix(report.store_uri(config), policy, background)
-
-
-def _lines(value: dict[str, object], indent: str = "") -> str:
+def _lines(value: Mapping[str, object], indent: str = "") -> str:
     lines = []
     for name, each in value.items():
         if isinstance(each, dict):

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra_scripts.embedded import EmbeddedAws
-from tests.processor.conftest import photo
+from tests.support.drawn_photos import photo
 from tests.support.sites import Site, deployed
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,12 +5,22 @@ another took its place, so that coordinates of another day can be understood.
 """
 
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from common.layout import StoreLayout
 from processor.matrix.pca import PCA
-from processor.store import datafiles
+from processor.store import objects
 
 KEPT = timedelta(days=30)  # after its successor came; longer than any fit takes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedModel:
+    """A PCA under the name by which the matrix, its log and readers know it."""
+
+    name: str
+    pca: PCA
 
 
 def new_name(features_version: int) -> str:
@@ -18,36 +28,32 @@ def new_name(features_version: int) -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-v{features_version}-{secrets.token_hex(3)}"
 
 
-def read(uri: str, name: str) -> PCA | None:
-    """The model ``name`` of the store ``uri``; None when it is lost."""
-    body = datafiles.get(f"{uri}models/pca/{name}.npz")
-    return None if body is None else PCA.from_bytes(body)
+def read(layout: StoreLayout, name: str) -> NamedModel | None:
+    """The model ``name`` of a store; None when it is lost."""
+    body = objects.get(layout.pca_model(name))
+    return None if body is None else NamedModel(name, PCA.from_bytes(body))
 
 
-def write(uri: str, name: str, model: PCA) -> None:
+def write(layout: StoreLayout, model: NamedModel) -> None:
     """Keep a model."""
-    datafiles.put(f"{uri}models/pca/{name}.npz", model.to_bytes())
+    objects.put(layout.pca_model(model.name), model.pca.to_bytes())
 
 
-def sweep(uri: str, current: str | None, kept: timedelta = KEPT) -> int:
+def sweep(layout: StoreLayout, current: str | None, kept: timedelta = KEPT) -> int:
     """Delete the models that were replaced longer than ``kept`` ago; how many.
 
     Never ``current``, the matrix's. A fit that was interrupted leaves a model without a matrix, and
     one that is under way looks the same: they count as replaced when the next model came, or when
     they were written if none has.
     """
-    bucket, prefix = datafiles.split(f"{uri}models/pca/")
-    pages = datafiles.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    found = sorted(
-        (each["LastModified"], each["Key"]) for page in pages for each in page.get("Contents", ())
-    )
+    found = sorted((each.modified, each.uri) for each in objects.listing(layout.pca_models))
     replaced_at = [at for at, _ in found[1:]] + [at for at, _ in found[-1:]]
     before = datetime.now(UTC) - kept
     doomed = [
-        key
-        for (_, key), at in zip(found, replaced_at, strict=True)
-        if at < before and key != f"{prefix}{current}.npz"
+        uri
+        for (_, uri), at in zip(found, replaced_at, strict=True)
+        if at < before and uri != (layout.pca_model(current) if current else None)
     ]
-    for key in doomed:
-        datafiles.s3().delete_object(Bucket=bucket, Key=key)
+    for uri in doomed:
+        objects.delete(uri)
     return len(doomed)

@@ -5,14 +5,14 @@ Pure numpy; nothing here knows of files, tables or Spark. `processor.matrix.pca`
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from processor.matrix.npz import pack, unpack
 
 Array32 = npt.NDArray[np.float32]
 Array64 = npt.NDArray[np.float64]
@@ -165,24 +165,3 @@ def checked(rows: npt.NDArray[Any], d: int) -> Array32:
     if rows.ndim != 2 or rows.shape[1] != d:
         raise ValueError(f"rows must have shape (n, {d}), got {rows.shape}")
     return rows
-
-
-def pack(kind: str, **arrays: Any) -> bytes:
-    """The arrays as npz bytes marked with `kind`; equal arrays give equal bytes."""
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, kind=kind, **arrays)
-    return file.getvalue()
-
-
-def unpack(kind: str, data: bytes, names: Iterable[str]) -> dict[str, Any]:
-    """The named arrays that `pack` was given, numbers and strings as Python's own. ValueError for
-    bytes that are damaged or of another kind."""
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            found = str(file["kind"])
-            arrays = {name: file[name] for name in names if found == kind}
-    except Exception as error:  # a damaged zip header fails in a dozen ways
-        raise ValueError(f"these bytes are no {kind}: {error}") from error
-    if found != kind:
-        raise ValueError(f"these bytes are no {kind}: they are {found}")
-    return {name: array if array.ndim else array.item() for name, array in arrays.items()}

@@ -1,4 +1,7 @@
-"""What refits do in Spark tasks: read features, sum statistics, project, write the CSV."""
+"""The Spark tasks of the matrix: read features, sum statistics, project, write the CSV.
+
+This is what runs in a worker: no session, no index, no queue.
+"""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,59 +11,60 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-from pyspark import Broadcast
 
-from processor.matrix.moments import Accumulator, Statistics
+from processor.matrix.moments import Accumulator, Array32, Statistics
 from processor.matrix.pca import PCA
-from processor.store import datafiles, schema
+from processor.store import datafiles, objects, schema
 from processor.store.datafiles import DataFile
 
 READ_ROWS = 2048  # 4 MB of 512 columns; half or twice as many cost a tenth more
+CSV_TYPE = "text/csv; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class Projected:
-    """One data file of the matrix. ``residual``: by :meth:`.pca.PCA.residual`, of new rows."""
+    """One data file of the matrix, and the sum of the squared residuals of its rows if they are new."""
 
     file: DataFile
     residual: float
 
 
 def statistics(folder: str, paths: Iterable[str]) -> Statistics | None:
-    """Statistics of all features in some data files; None without any."""
+    """Statistics of all features in some data files; None without any row."""
     total: Accumulator | None = None
     for path in paths:
         for batch in datafiles.batches(folder, path, ["features"], READ_ROWS):
-            rows = _matrix(batch)
+            rows = _rows(batch)
             total = total or Accumulator(rows.shape[1])
             total.add(rows)
     return total.statistics() if total else None
 
 
 def project(
-    paths: Iterable[str], source: str, target: str, name: str, model: Broadcast[bytes], *, new: bool
+    paths: Iterable[str], source: str, target: str, name: str, pca: PCA, *, new: bool
 ) -> Iterator[Projected]:
     """Write the counterpart of each data file. Memory: the file, its coordinates, and a batch.
 
-    ``new``: the model was not fitted to them, so what it leaves of them is measured too.
+    ``new``: the model was not fitted to them, so their residuals are measured too.
     """
-    fitted = PCA.from_bytes(model.value)
-    columns = schema.reduced(len(fitted.components_))
+    columns = schema.reduced(len(pca.components_))
     for path in paths:
         parts = []
         residual = 0.0
         for batch in datafiles.batches(source, path, ["key", "label", "features"], READ_ROWS):
-            rows = _matrix(batch)
-            coordinates = fitted.project(rows)
-            residual += fitted.residual(rows, coordinates) if new else 0.0
-            axes = map(pa.array, np.ascontiguousarray(coordinates.T))
-            parts.append(pa.record_batch([batch["key"], batch["label"], *axes], schema=columns))
+            rows = _rows(batch)
+            coordinates = pca.project(rows)
+            residual += pca.residual(rows, coordinates) if new else 0.0
+            components = map(pa.array, np.ascontiguousarray(coordinates.T))
+            parts.append(
+                pa.record_batch([batch["key"], batch["label"], *components], schema=columns)
+            )
         file = datafiles.write(target, pa.Table.from_batches(parts), path=f"{name}/{path}")
         yield Projected(file, residual)
 
 
 def write_csv(
-    paths: Iterable[str], folder: str, columns: pa.Schema, target: str, about: Mapping[str, str]
+    paths: Iterable[str], folder: str, columns: pa.Schema, target: str, metadata: Mapping[str, str]
 ) -> int:
     """Replace ``target`` by the rows of some data files of the matrix as CSV; how many.
 
@@ -74,14 +78,14 @@ def write_csv(
                 rows = datafiles.read(folder, path).cast(columns)
                 writer.write(rows)
                 written += len(rows)
-        datafiles.upload(target, local, about)
+        objects.upload(target, local, CSV_TYPE, metadata)
     return written
 
 
-def _matrix(batch: pa.RecordBatch) -> np.ndarray:
+def _rows(batch: pa.RecordBatch) -> Array32:
     """The features of a batch as float32 (rows, columns), without a copy."""
     lists = batch["features"]
-    flat = lists.flatten().to_numpy()
+    flat: Array32 = lists.flatten().to_numpy()
     if len(flat) % len(batch):
         raise ValueError(f"features of unequal length in a batch of {len(batch)} rows")
     return flat.reshape(len(batch), -1)

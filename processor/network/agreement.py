@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from processor.errors import NetworkError, WeightsError
 from processor.network.engines import load
-from processor.network.spec import NetworkError, NetworkSpec
-from processor.network.weights_file import WeightsError
+from processor.network.spec import Features, NetworkSpec
+from processor.photos.decode import Pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Agreement:
         return self.relative_l2 <= tolerance and self.largest <= tolerance
 
 
-def compare(found: np.ndarray, wanted: np.ndarray) -> Agreement:
+def compare(found: Features, wanted: Features) -> Agreement:
     """The distance of ``found`` from ``wanted``, both (photos, dimension), photo by photo."""
     difference = np.abs(found.astype(np.float64) - wanted)
     least = np.finfo(np.float32).tiny  # features that are all 0 agree with 0 only
@@ -41,7 +42,7 @@ def compare(found: np.ndarray, wanted: np.ndarray) -> Agreement:
     )
 
 
-def probes(size: int) -> np.ndarray:
+def probes(size: int) -> Pixels:
     """Eight images, uint8 (8, size, size, 3): waves with grain as photos have, noise, and plain ones."""
     generator = np.random.Generator(np.random.PCG64(16))
     y, x = np.mgrid[0:size, 0:size] / size

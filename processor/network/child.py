@@ -1,7 +1,7 @@
 """A Python process of its own for work that the caller's process should not carry.
 
-Such a module says why it failed as the only line on stdout, with exit status 1; whatever else ends it
-is told from stderr.
+A module that runs this way prints why it failed as its only line on stdout, with exit status 1; for any
+other end, the last line on stderr is taken for the cause.
 """
 
 import os
@@ -9,13 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-
-class ChildError(Exception):
-    """The process failed; ``reason`` is its own account, empty when it could not give one."""
-
-    def __init__(self, reason: str, trace: str) -> None:
-        super().__init__(reason or trace)
-        self.reason = reason
+from processor.errors import ChildError
 
 
 def run(module: str, *arguments: str) -> str:

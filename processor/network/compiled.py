@@ -1,8 +1,8 @@
 """The compiled network: made once from the weights, compared with Keras, and kept.
 
-The comparison takes ten seconds and TensorFlow (fc2: half a minute and 5 GB), in a process of its own;
-using the file takes neither. It is keyed by all that decides it: the engine's version, the layer, the
-input size and the weights' digest. It is compared in a batch as large as that of whoever makes it.
+The comparison takes ten seconds and needs TensorFlow (fc2: half a minute and 5 GB), in a process of its
+own; using the file takes neither. The file is keyed by all that decides it: the engine's version, the
+layer, the input size and the weights' digest. It is compared in batches of the size that will be used.
 """
 
 import hashlib
@@ -12,10 +12,11 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+from processor.errors import ChildError, NetworkError
 from processor.network import child
 from processor.network.cache import alone, workshop
 from processor.network.ncnn_graph import write_weights
-from processor.network.spec import CompiledFile, NetworkError, NetworkSpec
+from processor.network.spec import CompiledFile, NetworkSpec
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def _make(spec: NetworkSpec, path: Path) -> str:
 def _agreement(spec: NetworkSpec) -> dict[str, float]:
     try:
         found = child.run("processor.network.agreement", spec.to_json(), str(TOLERANCE))
-    except child.ChildError as error:
+    except ChildError as error:
         if error.reason:
             raise NetworkError(error.reason) from error
         raise NetworkError(

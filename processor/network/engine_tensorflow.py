@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from processor.network.spec import LAYERS, NetworkError, NetworkSpec, checked
+from processor.errors import NetworkError
+from processor.network.spec import LAYERS, Features, NetworkSpec, checked, vgg16_input
 from processor.network.weights_file import read
-from processor.photos.decode import vgg16_input
+from processor.photos.decode import Pixels
 
 CPU_BATCH_SIZE = 16  # at 224 px 3 % faster than 8, for 0.3 GB more
 GPU_BATCH_SIZE = 64
@@ -28,12 +29,12 @@ _CHATTER = re.compile(
 
 def import_keras() -> tuple[Any, Any]:
     """TensorFlow and Keras, quiet, and with the conventions VGG-16's weights were made under."""
-    # 3, for at 2 every machine without a GPU reports an error; failures still raise.
+    # 3, because at 2 every machine without a GPU reports an error; failures still raise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # ~/.keras/keras.json may say otherwise
     with _without_chatter():
-        # Not at the top: it costs 3 s and 0.4 GB, for which the driver and workers that run a
-        # compiled network have no use.
+        # Not at the top: it costs 3 s and 0.4 GB, which the driver and workers that run a compiled
+        # network can do without.
         import keras
         import tensorflow
     keras.config.set_floatx("float32")
@@ -42,7 +43,7 @@ def import_keras() -> tuple[Any, Any]:
 
 
 class TensorFlowNetwork:
-    """See :class:`processor.network.spec.Network`."""
+    """See :class:`.spec.Network`."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         self._spec = spec
@@ -69,8 +70,8 @@ class TensorFlowNetwork:
             autograph=False,
         )
 
-    def features(self, pixels: np.ndarray) -> np.ndarray:
-        """See :class:`processor.network.spec.Network`."""
+    def features(self, pixels: Pixels) -> Features:
+        """See :class:`.spec.Network`."""
         spec = self._spec
         spec.check_pixels(pixels)
         result = np.empty((len(pixels), LAYERS[spec.layer]), dtype=np.float32)
@@ -103,8 +104,8 @@ class TensorFlowNetwork:
 def _without_chatter() -> Iterator[None]:
     """Drop the greetings that TensorFlow writes to stderr before any setting can stop it.
 
-    All that the process writes to stderr meanwhile is held back and then passed on without them.
-    Hazard: if TensorFlow aborts the process here (a CPU without AVX), its last words are lost.
+    Everything that the process writes to stderr in the block is held back and then passed on without
+    them. Hazard: if TensorFlow aborts the process here (a CPU without AVX), its last words are lost.
     """
     with tempfile.TemporaryFile() as held:
         stderr = os.dup(2)

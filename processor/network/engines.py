@@ -11,6 +11,10 @@ from processor.network.spec import Network, NetworkSpec
 
 log = logging.getLogger(__name__)
 
+# Measured peaks of worker processes, rounded up: without and with fc2.
+_NETWORK_BYTES = {"ncnn": (600 << 20, 1800 << 20), "tensorflow": (1000 << 20, 2500 << 20)}
+_BYTES_A_PIXEL = {"ncnn": 1_000, "tensorflow": 10_000}  # maps of 64 channels; 16 photos at once
+
 ENGINES: dict[str, Callable[[NetworkSpec], Network]] = {
     "ncnn": NcnnNetwork,
     "tensorflow": TensorFlowNetwork,
@@ -18,10 +22,10 @@ ENGINES: dict[str, Callable[[NetworkSpec], Network]] = {
 
 
 def default_engine() -> str:
-    """The compiled engine where there is a wheel of it, else TensorFlow."""
+    """The compiled engine where it is installed, else TensorFlow."""
     if find_spec("ncnn"):
         return "ncnn"
-    log.warning("there is no ncnn on this platform: TensorFlow runs the network, a third as fast")
+    log.warning("ncnn is not installed here: TensorFlow runs the network, at a third of the speed")
     return "tensorflow"
 
 
@@ -34,8 +38,8 @@ def load(spec: NetworkSpec) -> Network:
 
     With ``ncnn`` the first time takes 0.4 s and 0.4 GB (fc2: 2 s, 1.5 GB), with ``tensorflow`` 7 s
     and 0.8 GB (fc2: 14 s and 3 GB, then 2 GB). WeightsError or NetworkError when a file is missing,
-    damaged or not the one that ``spec`` names, or when the engine cannot run here; ValueError for
-    an engine that there is not. A failure is not remembered: the next call tries again.
+    damaged or not the one that ``spec`` names, or when the engine cannot run here; ValueError for an
+    unknown engine. A failure is not remembered: the next call tries again.
     """
     if spec.engine not in ENGINES:
         raise ValueError(f"no engine {spec.engine!r}: choose one of {', '.join(ENGINES)}")
@@ -43,3 +47,9 @@ def load(spec: NetworkSpec) -> Network:
         if spec not in _loaded:
             _loaded[spec] = ENGINES[spec.engine](spec)
         return _loaded[spec]
+
+
+def worker_bytes(spec: NetworkSpec) -> int:
+    """What one worker takes at its peak: Python, the network, a batch of photos in it."""
+    network = _NETWORK_BYTES[spec.engine][spec.layer == "fc2"]
+    return network + _BYTES_A_PIXEL[spec.engine] * spec.input_size**2

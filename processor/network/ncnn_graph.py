@@ -2,7 +2,7 @@
 
 Two chains in one network. Blocks 1 to 3 see one photo at a time: its maps are large, and the caches
 hold it. Blocks 4 and 5 have small maps and nine tenths of the convolutions' weights, which would be
-fetched from memory anew for every photo; there the photos of a batch lie below one another in one tall
+fetched from memory again for every photo; there the photos of a batch lie below one another in one tall
 map, so the weights are fetched once a batch (100 px: 81 instead of 60 photos/s). Rows of zeros between
 photos are each one's padding; what a convolution writes into them is cleared before the next.
 """

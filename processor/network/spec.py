@@ -9,14 +9,16 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL
+from processor.errors import NetworkError
+from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL, Pixels
 
+Features = npt.NDArray[np.float32]  # (photos, dimension)
+Input = npt.NDArray[np.float32]  # (photos, height, width, 3): what VGG-16 reads
+
+_IMAGENET_MEAN_BGR = np.array([103.939, 116.779, 123.68], dtype=np.float32)
 LAYERS = {"avg_pool": 512, "max_pool": 512, "fc2": 4096}  # layer: features of one photo
-
-
-class NetworkError(Exception):
-    """The network cannot run here, or gives features that cannot be stored."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class NetworkSpec:
                 f"threads and batch_size must be at least 0, not {self.threads} and {self.batch_size}"
             )
         if not re.fullmatch("[0-9a-f]{64}", self.weights_digest):
-            raise ValueError(f"weights_digest {self.weights_digest!r} is no SHA-256 in hex")
+            raise ValueError(f"weights_digest {self.weights_digest!r} is not a SHA-256 in hex")
         if self.preprocessing not in (PREPROCESSING, PREPROCESSING_FULL):
             raise ValueError(f"no preprocessing {self.preprocessing!r} in processor.photos.decode")
 
@@ -77,7 +79,7 @@ class NetworkSpec:
         compiled = values.pop("compiled")
         return cls(**values, compiled=CompiledFile(**compiled) if compiled else None)
 
-    def check_pixels(self, pixels: np.ndarray) -> None:
+    def check_pixels(self, pixels: Pixels) -> None:
         """ValueError unless ``pixels`` are (n, size, size, 3)."""
         if pixels.shape[1:] != (self.input_size, self.input_size, 3):
             wanted = f"(n, {self.input_size}, {self.input_size}, 3)"
@@ -87,9 +89,9 @@ class NetworkSpec:
 class Network(Protocol):
     """A loaded network; may be called from many threads."""
 
-    batch_size: int  # photos that it takes at once; a caller with that many gets its best speed
+    batch_size: int  # photos that it takes at once; batches of that size are fastest
 
-    def features(self, pixels: np.ndarray) -> np.ndarray:
+    def features(self, pixels: Pixels) -> Features:
         """Features of each photo: uint8 RGB (n, size, size, 3) becomes float32 (n, dimension).
 
         Row i depends on photo i alone, within 1e-5 (relative L2), whatever else is in the call.
@@ -99,11 +101,24 @@ class Network(Protocol):
         ...
 
 
-def checked(features: np.ndarray, spec: NetworkSpec) -> np.ndarray:
-    """``features``; NetworkError when there are NaN or infinite ones among them."""
+def checked(features: Features, spec: NetworkSpec) -> Features:
+    """``features``; raises :class:`NetworkError` when some are NaN or infinite."""
     if not np.isfinite(features).all():
         raise NetworkError(
             f"{spec.model_id} gave NaN or infinite features: its weights are useless; "
             "set model.weights to others"
         )
     return features
+
+
+def vgg16_input(pixels: Pixels) -> Input:
+    """What VGG-16 reads: uint8 RGB (n, h, w, 3) becomes float32 BGR minus the ImageNet mean.
+
+    Bit-equal to keras.applications.vgg16.preprocess_input of the same pixels as float32. The
+    result is new and C-contiguous; there are no temporaries. ValueError for any other input.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+        raise ValueError(f"wanted uint8 (n, h, w, 3), not {pixels.dtype} {pixels.shape}")
+    result = np.empty(pixels.shape, dtype=np.float32)
+    np.subtract(pixels[..., ::-1], _IMAGENET_MEAN_BGR, out=result)
+    return result

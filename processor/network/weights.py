@@ -20,17 +20,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import boto3
 import numpy as np
 from boto3.exceptions import Boto3Error
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from common import aws
+from processor.errors import ChildError, WeightsError
 from processor.network import child
 from processor.network.cache import alone, workshop
-from processor.network.weights_file import WeightsError, digest_of, layout, one_line, read, write
-
-__all__ = ["Weights", "WeightsError", "obtain"]
+from processor.network.weights_file import Array, digest_of, layout, one_line, read, write
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +37,6 @@ _FORMS = (
     "set model.weights to imagenet, random, random:SEED, a .weights.h5, .h5, .keras or .npz file, "
     "or s3://bucket/key#sha256=HEX"
 )
-_S3 = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 4})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,7 @@ class _Source:
 
 
 def obtain(weights: str, *, include_top: bool, cache_dir: Path) -> Weights:
-    """The file for a setting, from ``cache_dir`` if it is there whole, else made anew.
+    """The file for a setting: from ``cache_dir`` if it is whole there, else made.
 
     May be called again and by several processes at once; one makes the file, the others wait and
     find it. The cache is keyed by what decides the content (seed, SHA-256 of a file), so a changed
@@ -69,17 +66,18 @@ def obtain(weights: str, *, include_top: bool, cache_dir: Path) -> Weights:
     All of ``cache_dir`` can be deleted at any time. With ``include_top`` the file holds fc1 and
     fc2, whose input is fixed to 224 x 224, and has 537 MB, else 59 MB.
 
-    WeightsError, in one line with cause and fix, for everything that can go wrong; no such failure
-    leaves anything in the cache.
+    Raises :class:`WeightsError`, and after it nothing is left in the cache.
     """
     try:
-        source = _source(weights.strip(), include_top)
+        source = _source(weights.strip(), include_top=include_top)
         name = f"vgg16-{source.identity}-{'top' if include_top else 'notop'}.npz"
         path = cache_dir.resolve() / name
-        digest = _cached(path, include_top)
+        digest = _cached(path, include_top=include_top)
         if digest is None:
             with alone(path.parent):
-                digest = _cached(path, include_top) or _make(source, path, include_top)
+                digest = _cached(path, include_top=include_top) or _make(
+                    source, path, include_top=include_top
+                )
     except OSError as error:
         raise WeightsError(
             f"cannot keep weights in {cache_dir} ({one_line(error)}): make it a folder that this "
@@ -88,31 +86,31 @@ def obtain(weights: str, *, include_top: bool, cache_dir: Path) -> Weights:
     return Weights(path, digest, source.text)
 
 
-def _source(weights: str, include_top: bool) -> _Source:
+def _source(weights: str, *, include_top: bool) -> _Source:
     if weights == "imagenet":
-        make = partial(_by_keras, weights, include_top)
+        make = partial(_by_keras, weights, include_top=include_top)
         return _Source(weights, "Keras' ImageNet weights", make)
     if found := re.fullmatch(r"random(?::(\d{1,18}))?", weights, re.ASCII):
         seed = int(found[1] or 0)
-        make = partial(_random, seed, include_top)
+        make = partial(_random, seed, include_top=include_top)
         return _Source(f"random-{seed}", f"random weights (He-normal, seed {seed})", make)
     if weights.startswith("random:"):
         raise WeightsError(
             f"{weights!r} has no seed: write random:SEED, SEED a whole number from 0"
         )
     if weights.startswith("s3:"):
-        return _s3_source(weights, include_top)
+        return _s3_source(weights, include_top=include_top)
     path = Path(weights).expanduser().absolute()
     if not path.name.endswith(_CONTAINERS):
-        raise WeightsError(f"{weights!r} is no source of weights: {_FORMS}")
+        raise WeightsError(f"{weights!r} is not a source of weights: {_FORMS}")
     try:
         identity = f"sha256-{_sha256(path)}"
     except OSError as error:
         raise WeightsError(f"cannot read weights ({one_line(error)}): {_FORMS}") from error
-    return _Source(identity, str(path), partial(_convert, path, include_top))
+    return _Source(identity, str(path), partial(_convert, path, include_top=include_top))
 
 
-def _s3_source(weights: str, include_top: bool) -> _Source:
+def _s3_source(weights: str, *, include_top: bool) -> _Source:
     found = re.fullmatch(r"s3://([^/]+)/(.+)#sha256=([0-9a-fA-F]{64})", weights)
     if found is None:
         raise WeightsError(
@@ -121,17 +119,19 @@ def _s3_source(weights: str, include_top: bool) -> _Source:
         )
     bucket, key, sha256 = found[1], found[2], found[3].lower()
     if not key.endswith(_CONTAINERS):
-        raise WeightsError(f"{key!r} is no weights file: it must end in {', '.join(_CONTAINERS)}")
+        raise WeightsError(
+            f"{key!r} is not a weights file: it must end in {', '.join(_CONTAINERS)}"
+        )
 
     def make(target: Path) -> None:
         local = target.with_name("download" + next(c for c in _CONTAINERS if key.endswith(c)))
         _download(bucket, key, sha256, local)
-        _convert(local, include_top, target)
+        _convert(local, target, include_top=include_top)
 
     return _Source(f"sha256-{sha256}", f"s3://{bucket}/{key}", make)
 
 
-def _cached(path: Path, include_top: bool) -> str | None:
+def _cached(path: Path, *, include_top: bool) -> str | None:
     if not path.exists():
         return None
     try:
@@ -141,7 +141,7 @@ def _cached(path: Path, include_top: bool) -> str | None:
         return None
 
 
-def _make(source: _Source, path: Path, include_top: bool) -> str:
+def _make(source: _Source, path: Path, *, include_top: bool) -> str:
     log.info("preparing %s", source.text)
     with workshop(path.parent) as folder:
         made = folder / path.name
@@ -151,17 +151,17 @@ def _make(source: _Source, path: Path, include_top: bool) -> str:
     return digest
 
 
-def _random(seed: int, include_top: bool, target: Path) -> None:
+def _random(seed: int, target: Path, *, include_top: bool) -> None:
     """He-normal kernels (He et al. 2015, arXiv:1502.01852), zero biases.
 
     Keras' own default, Glorot's, lets the activations fade to 1e-2 over the thirteen layers. NumPy
-    promises PCG64's bits for good but the normal numbers made of them only within a version (NEP
+    promises PCG64's bits for ever but the normal numbers made of them only within a version (NEP
     19); a change there would show as another digest, never unnoticed. The convolutions are the
     same with and without top.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
 
-    def arrays() -> Iterator[tuple[str, np.ndarray]]:
+    def arrays() -> Iterator[tuple[str, Array]]:
         for name, shape in layout(include_top=include_top).items():
             if name.endswith("/bias"):
                 yield name, np.zeros(shape, dtype=np.float32)
@@ -173,20 +173,20 @@ def _random(seed: int, include_top: bool, target: Path) -> None:
     write(target, arrays(), include_top=include_top, origin="random")
 
 
-def _convert(path: Path, include_top: bool, target: Path) -> None:
+def _convert(path: Path, target: Path, *, include_top: bool) -> None:
     if path.suffix == ".npz":
         arrays = read(path, include_top=include_top)
         write(target, arrays, include_top=include_top, origin=str(path))
     else:
-        _by_keras(str(path), include_top, target)
+        _by_keras(str(path), target, include_top=include_top)
 
 
-def _by_keras(source: str, include_top: bool, target: Path) -> None:
+def _by_keras(source: str, target: Path, *, include_top: bool) -> None:
     """Have ``processor.network.weights_keras`` write ``target``, in a process of its own."""
     top = "top" if include_top else "notop"
     try:
         child.run("processor.network.weights_keras", source, str(target), top)
-    except child.ChildError as error:
+    except ChildError as error:
         if error.reason:
             raise WeightsError(error.reason) from error
         raise WeightsError(
@@ -197,7 +197,7 @@ def _by_keras(source: str, include_top: bool, target: Path) -> None:
 
 def _download(bucket: str, key: str, sha256: str, target: Path) -> None:
     try:
-        boto3.client("s3", config=_S3).download_file(bucket, key, str(target))
+        aws.client("s3", read_seconds=60).download_file(bucket, key, str(target))
     except (Boto3Error, BotoCoreError, ClientError) as error:
         raise WeightsError(
             f"cannot get weights from s3://{bucket}/{key} ({one_line(error)}): check that it "

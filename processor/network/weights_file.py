@@ -1,25 +1,25 @@
 """The weights file: VGG-16's arrays in network order in one plain .npz, and their digest.
 
-Every source of weights ends in this one form, so whoever runs the network reads one form only and
-needs neither Keras nor HDF5. Pure numpy; no pickles.
+Every source of weights ends in this one form, so that whoever runs the network reads one form only
+and needs neither Keras nor HDF5. Pure numpy; no pickles.
 """
 
 import hashlib
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+from processor.errors import WeightsError
+
+Array = npt.NDArray[np.float32]  # one kernel or bias
 
 _BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions and their channels
 _DENSE = (("fc1", 7 * 7 * 512), ("fc2", 4096))  # inputs; 7 x 7 is what 224 x 224 leaves
 # NotImplementedError: what zipfile raises for a compression that it does not know.
 _UNREADABLE = (OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError)
-
-
-class WeightsError(Exception):
-    """Weights that cannot be had or trusted: one line that names the cause and the fix."""
 
 
 def layout(*, include_top: bool) -> dict[str, tuple[int, ...]]:
@@ -41,7 +41,7 @@ def layout(*, include_top: bool) -> dict[str, tuple[int, ...]]:
 
 
 def write(
-    path: Path, arrays: Iterable[tuple[str, np.ndarray]], *, include_top: bool, origin: str
+    path: Path, arrays: Iterable[tuple[str, Array]], *, include_top: bool, origin: str
 ) -> None:
     """Write ``arrays``, which must be those of :func:`layout` in its order, to ``path``.
 
@@ -51,7 +51,7 @@ def write(
     given = iter(arrays)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, shape in layout(include_top=include_top).items():
-            found, array = next(given, ("nothing", np.empty(0)))
+            found, array = next(given, ("nothing", np.empty(0, np.float32)))
             if found != name:
                 raise WeightsError(f"{origin} has {found} where VGG-16 has {name}: {_fix()}")
             array = np.ascontiguousarray(array, dtype="<f4")
@@ -62,7 +62,7 @@ def write(
 
 def read(
     path: str | Path, *, include_top: bool, digest: str | None = None
-) -> Iterator[tuple[str, np.ndarray]]:
+) -> Iterator[tuple[str, Array]]:
     """The arrays of :func:`layout`, float32, one at a time; a file with a top serves both forms.
 
     WeightsError when the file is missing, damaged (each array has a checksum) or another
@@ -76,7 +76,7 @@ def read(
     if digest is not None and found.hexdigest() != digest:
         raise WeightsError(
             f"the weights in {path} have digest {found.hexdigest()}, not {digest}: "
-            "delete the file and start again, so that it is made anew"
+            "delete the file and start again, so that it is made again"
         )
 
 
@@ -92,7 +92,7 @@ def digest_of(path: str | Path, *, include_top: bool) -> str:
     return found.hexdigest()
 
 
-def _arrays(path: str | Path, *, include_top: bool) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(path: str | Path, *, include_top: bool) -> Iterator[tuple[str, Array]]:
     try:
         with zipfile.ZipFile(path) as archive:
             for name, shape in layout(include_top=include_top).items():
@@ -109,11 +109,11 @@ def _arrays(path: str | Path, *, include_top: bool) -> Iterator[tuple[str, np.nd
     except _UNREADABLE as error:
         raise WeightsError(
             f"cannot read weights from {path} ({one_line(error)}): delete it if it is in the cache "
-            "(it is made anew at the next start), else replace it"
+            "(it is made again at the next start), else replace it"
         ) from error
 
 
-def _check(name: str, array: np.ndarray, shape: tuple[int, ...], origin: str) -> None:
+def _check(name: str, array: Array, shape: tuple[int, ...], origin: str) -> None:
     if array.shape != shape or array.dtype != np.float32:
         has = f"{array.dtype} {array.shape}"
         raise WeightsError(f"{name} of {origin} is {has}, in VGG-16 float32 {shape}: {_fix()}")
@@ -122,7 +122,7 @@ def _check(name: str, array: np.ndarray, shape: tuple[int, ...], origin: str) ->
         raise WeightsError(f"{name} of {origin} has NaN or infinite values: {_fix()}")
 
 
-def _add(digest: Any, name: str, array: np.ndarray) -> None:
+def _add(digest: "hashlib._Hash", name: str, array: Array) -> None:
     digest.update(f"{name} {array.shape}\n".encode())
     digest.update(np.ascontiguousarray(array, dtype="<f4").data)
 
@@ -132,5 +132,5 @@ def _fix() -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What ``error`` says, fit for the middle of a sentence: one line, at most 300 characters."""
+    """The text of ``error`` for the middle of a sentence: one line, at most 300 characters."""
     return (" ".join(str(error).split()) or type(error).__name__)[:300].rstrip(".")

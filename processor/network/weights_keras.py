@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from processor.errors import WeightsError
 from processor.network.engine_tensorflow import import_keras
-from processor.network.weights_file import WeightsError, layout, one_line, write
+from processor.network.weights_file import Array, layout, one_line, write
 
 IMAGENET = "imagenet"
 _STALLED_SECONDS = 30
@@ -30,11 +31,14 @@ def convert(source: str, target: Path, *, include_top: bool) -> None:
     cache (``KERAS_HOME``, else ``~/.keras``) and verifies it there on each use. Raises as
     :func:`processor.network.weights_file.write`, and WeightsError when Keras cannot get or read them.
     """
-    model = _imagenet(include_top) if source == IMAGENET else _from_file(source, include_top)
-    write(target, _arrays(model, include_top), include_top=include_top, origin=source)
+    if source == IMAGENET:
+        model = _imagenet(include_top=include_top)
+    else:
+        model = _from_file(source, include_top=include_top)
+    write(target, _arrays(model, include_top=include_top), include_top=include_top, origin=source)
 
 
-def _imagenet(include_top: bool) -> Any:
+def _imagenet(*, include_top: bool) -> Any:
     _, keras = import_keras()
     socket.setdefaulttimeout(_STALLED_SECONDS)  # Keras sets none: a dead network would hang us
     try:
@@ -47,13 +51,13 @@ def _imagenet(include_top: bool) -> Any:
         ) from error
 
 
-def _from_file(path: str, include_top: bool) -> Any:
+def _from_file(path: str, *, include_top: bool) -> Any:
     old = path.endswith(".h5") and not path.endswith(".weights.h5")
     try:
         if old:
-            _check_order(path, include_top)
-        model = _blank(include_top)
-        # Of what Keras passes over it warns at most; here it stays NaN, which no one writes.
+            _check_order(path, include_top=include_top)
+        model = _blank(include_top=include_top)
+        # Keras only warns of arrays that it skips; here they stay NaN, which `write` refuses.
         with warnings.catch_warnings(action="ignore"):
             model.load_weights(path, **({"by_name": True} if old else {}))
     except Exception as error:  # h5py and Keras raise whatever the damage leads them to
@@ -65,7 +69,7 @@ def _from_file(path: str, include_top: bool) -> Any:
     return model
 
 
-def _blank(include_top: bool) -> Any:
+def _blank(*, include_top: bool) -> Any:
     tensorflow, keras = import_keras()
     model = keras.applications.VGG16(weights=None, include_top=include_top)
     if include_top:  # the classes behind fc2 may be anybody's
@@ -75,7 +79,7 @@ def _blank(include_top: bool) -> Any:
     return model
 
 
-def _check_order(path: str, include_top: bool) -> None:
+def _check_order(path: str, *, include_top: bool) -> None:
     """ValueError unless the file's layers begin with VGG-16's.
 
     Loading by name, which lets a file with a top serve a network without, asks for no such thing:
@@ -95,7 +99,7 @@ def _check_order(path: str, include_top: bool) -> None:
             raise ValueError(f"it has {(found[at:] or ['no layer'])[0]} in the place of {name}")
 
 
-def _arrays(model: Any, include_top: bool) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(model: Any, *, include_top: bool) -> Iterator[tuple[str, Array]]:
     for name in layout(include_top=include_top):
         layer, part = name.split("/")
         yield name, getattr(model.get_layer(layer), part).value.numpy()

@@ -1,0 +1,1 @@
+"""Photos: an object in S3, its bytes, and the pixels in them."""

@@ -1,34 +1,19 @@
 """The containers of photos, read before Pillow sees them: what decides pixels, and how large they are.
 
 Here the size is known before anything is allocated, and profiles, texts, EXIF and further pictures
-are left out, so that none can inflate, warn or spoil a photo. Every reader raises RejectedImage, and
-EOFError, IndexError or struct.error where the file ends early.
+are left out, so that none can inflate, warn about or spoil a photo. Every reader raises RejectedImage,
+and EOFError, IndexError or struct.error where the file ends early.
 """
 
 import re
 import struct
 import zlib
 
+from processor.errors import RejectedImage
+
 _MAX_SIDE = 65_535  # JPEG's own limit; a 1 x 100,000,000 PNG would take 90 GB halfway into resize
 _MAX_SCANS = 100  # encoders write ten or so; each costs a pass over the picture, for 150 bytes
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # neither fill nor part of a scan
-
-
-class RejectedImage(ValueError):
-    """A file that is no usable photo, now and on every retry.
-
-    `reason` is one of empty, unsupported, corrupt, truncated, too-large; `detail` is one
-    printable line of at most 300 characters that names the cause and, where there is one, the fix.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        printable = "".join(c if c.isprintable() else " " for c in detail)
-        self.reason = reason
-        self.detail = " ".join(printable.split())[:300]
-        super().__init__(self.reason, self.detail)  # both arguments, or it would not unpickle
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -55,7 +40,7 @@ def jpeg(data: bytes) -> tuple[bytes, bytes]:
             raise EOFError("inside a segment")
         scans += marker == 0xDA
         if scans > _MAX_SCANS:
-            raise RejectedImage("too-large", f"has over {_MAX_SCANS} scans; save the photo anew")
+            raise RejectedImage("too-large", f"has over {_MAX_SCANS} scans; save the photo again")
         name, length = data[start + 4 : start + 10], at - start
         # JFIF and Adobe segments say how colours are coded; libjpeg ignores shorter ones.
         jfif = marker == 0xE0 and name.startswith(b"JFIF\0") and length >= 18
@@ -110,7 +95,7 @@ def gif(data: bytes, max_pixels: int) -> bytes:
 
 
 def check_webp(data: bytes, max_pixels: int) -> None:
-    """Size and length only, for Pillow allocates the canvas when it opens the file."""
+    """Size and length only, because Pillow allocates the canvas when it opens the file."""
     width = height = 0
     if data[12:16] == b"VP8X":
         width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
@@ -134,7 +119,7 @@ def orientation(exif: bytes) -> int:
         for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
             tag, form, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
             if tag == 0x0112 and form == 3 and 1 <= value <= 8:  # 3: a SHORT, as EXIF demands
-                return value
+                return int(value)
     except struct.error:
         pass
     return 1

@@ -10,21 +10,21 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from processor.errors import RejectedImage
 from processor.photos import containers
-from processor.photos.containers import RejectedImage
 
 # Names what `decode` and `vgg16_input` make of a file; every stored row carries it. Whatever
 # changes the pixels that come out must change it, or the store mixes two kinds of features.
 PREPROCESSING = "reduced2-bilinear-vgg16-1"
 PREPROCESSING_FULL = "full-bilinear-vgg16-1"  # with reduced_decode=False: other pixels, other name
 
-_IMAGENET_MEAN_BGR = np.array([103.939, 116.779, 123.68], dtype=np.float32)
 _DRAFT_GAP = 2  # JPEG is decoded at 1/2, 1/4 or 1/8, but to no less than twice the target
 _REDUCING_GAP = 3.0  # Pillow: from here on "indistinguishable from fair resampling in most cases"
 
@@ -41,11 +41,14 @@ _TRANSPOSE = {
 }
 
 
+Pixels = npt.NDArray[np.uint8]  # RGB, channels last
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
     """One decoded photo. `width` and `height` are the upright original's, before resizing."""
 
-    pixels: np.ndarray  # uint8 (size, size, 3), RGB, C-contiguous, perhaps read-only
+    pixels: Pixels  # uint8 (size, size, 3), RGB, C-contiguous, perhaps read-only
     width: int
     height: int
 
@@ -73,26 +76,14 @@ def decode(
     if size < 1 or max_pixels < 1:
         raise ValueError(f"size and max_pixels must be at least 1, not {size} and {max_pixels}")
     try:
-        return _decode(data, size, max_pixels, reduced_decode)
+        return _decode(data, size, max_pixels, reduced_decode=reduced_decode)
     except RejectedImage:
         raise
     except Exception as error:  # on broken files Pillow raises nearly every type there is
         raise _rejection(error, len(data)) from error
 
 
-def vgg16_input(pixels: np.ndarray) -> np.ndarray:
-    """What VGG-16 reads: uint8 RGB (n, h, w, 3) becomes float32 BGR minus the ImageNet mean.
-
-    Bit-equal to keras.applications.vgg16.preprocess_input of the same pixels as float32. The
-    result is new and C-contiguous; there are no temporaries. ValueError for any other input.
-    """
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
-        raise ValueError(f"wanted uint8 (n, h, w, 3), not {pixels.dtype} {pixels.shape}")
-    result = np.empty(pixels.shape, dtype=np.float32)
-    return np.subtract(pixels[..., ::-1], _IMAGENET_MEAN_BGR, out=result)
-
-
-def _decode(data: bytes, size: int, max_pixels: int, reduced_decode: bool) -> Photo:
+def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) -> Photo:
     image, orientation = _open(data, max_pixels)
     width, height = image.size
     containers.check_size(
@@ -146,10 +137,10 @@ def _resizable(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _over_white(image: Image.Image) -> np.ndarray:
+def _over_white(image: Image.Image) -> Pixels:
     if image.mode != "RGBa":
         return np.asarray(image.convert("RGB"))
-    pixels = np.asarray(image)
+    pixels: Pixels = np.asarray(image)
     return pixels[..., :3] + (255 - pixels[..., 3:])  # fits: no colour times alpha exceeds alpha
 
 

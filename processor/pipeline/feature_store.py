@@ -1,11 +1,6 @@
-"""The store: features and rejects, one row per photo, one transaction per micro-batch.
+"""The feature store: features and rejects, one row per photo, one transaction per micro-batch.
 
-Errors::
-
-    StoreError               the store cannot be used as configured
-    CommitConflict           other writers kept committing first; nothing was changed, retry later
-
-Two services may write to one store. Who finds that another has committed meanwhile asks S3 again
+Two services may write to one store. Whichever finds that another has committed in between asks S3 again
 which of its photos are still current, so an outcome that was overtaken while it was computed is never
 written.
 """
@@ -16,14 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
+from common.layout import StoreLayout
+from processor.errors import CommitConflict, StoreError
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, of_kind
 from processor.store import datafiles
-from processor.store.datafiles import DataFile
-from processor.store.delta import CommitConflict, KeyedTable
+from processor.store.datafiles import KeyedFile
+from processor.store.keyed import KeyedTable
 from processor.store.schema import FEATURES, REJECTS
 
 log = logging.getLogger(__name__)
@@ -31,15 +27,11 @@ log = logging.getLogger(__name__)
 MAX_CONFLICTS = 20  # in a row, before a commit gives up and its messages come back
 
 
-class StoreError(RuntimeError):
-    """The store cannot be used as configured; the message names the cause and the fix."""
-
-
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A micro-batch whose outcomes are durable.
+    """A micro-batch whose outcomes are durable; photos counted by outcome.
 
-    ``overtaken`` photos changed in S3 while they were looked at: nothing was written of them, the
+    ``overtaken`` photos changed in S3 while they were looked at: nothing was written for them, the
     event of the change takes care of them.
     """
 
@@ -52,37 +44,37 @@ class Settled:
 
 
 class FeatureStore:
-    """Features and rejects under one URI, of one network only.
+    """Features and rejects of one store, of one network only. Used by one thread.
 
     Every live photo has one row in ``features/``; every photo that cannot have one has one row in
-    ``rejects/`` that says why. Used by one thread.
+    ``rejects/`` that says why.
     """
 
-    def __init__(self, uri: str, model_id: str, work_dir: Path) -> None:
+    def __init__(self, layout: StoreLayout, model_id: str, work_dir: Path) -> None:
         """Open or create. Raises :class:`StoreError` when the features are another network's."""
-        self.features_folder = f"{uri}features"
         self.features = KeyedTable(
-            self.features_folder, FEATURES, work_dir / "features.sqlite", description=model_id
+            layout.features, FEATURES, work_dir / "features.sqlite", description=model_id
         )
         if self.features.description != model_id:
             raise StoreError(
-                f"{self.features_folder} holds features of {self.features.description!r}, the "
+                f"{layout.features} holds features of {self.features.description!r}, the "
                 f"configuration asks for {model_id!r}: restore [model], or give the new network a "
                 "store of its own with storage.store_prefix"
             )
-        self.rejects = KeyedTable(f"{uri}rejects", REJECTS, work_dir / "rejects.sqlite")
+        self.rejects = KeyedTable(layout.rejects, REJECTS, work_dir / "rejects.sqlite")
 
     def settle(
         self,
         results: Sequence[Extracted],
         planned_on: int,
         is_current: Callable[[Outcome], bool],
-        metadata: Mapping[str, Any],
+        metadata: Mapping[str, object],
     ) -> Settled:
-        """Make the outcomes of a micro-batch durable, which was planned on a version of the table.
+        """Make the outcomes of a micro-batch durable that was planned on a version of the table.
 
         May be repeated with the same results. ``is_current`` asks S3 whether it still is as the
-        outcome found it; asked only when another writer has committed since ``planned_on``.
+        outcome found it; it is called only when another writer has committed since ``planned_on``.
+        Raises :class:`CommitConflict` when others keep committing first; nothing was changed then.
         """
         overtaken: set[str] = set()
         replaced = removed = 0
@@ -90,10 +82,10 @@ class FeatureStore:
             self.features.refresh()
             if self._is_committed(results):  # the answer to our own commit was lost
                 break
-            if self.features.version != planned_on:
+            if self.features.table_version != planned_on:
                 overtaken |= _overtaken(results, is_current)
                 results = [self._without(result, overtaken) for result in results]
-                planned_on = self.features.version
+                planned_on = self.features.table_version
             try:
                 replaced, removed = self._commit_features(results, metadata)
             except CommitConflict:
@@ -115,12 +107,12 @@ class FeatureStore:
 
     def attempts(self, keys: Collection[str]) -> dict[str, int]:
         """How often each of some rejected photos was tried; costs one read per file of rejects."""
-        places = self.rejects.find(keys)
+        rejected = self.rejects.find(keys)
         found: dict[str, int] = {}
-        for path in {place.path for place in places.values()}:
+        for path in {location.path for location in rejected.values()}:
             table = datafiles.read(self.rejects.folder, path, ["key", "attempts"])
             for row in table.to_pylist():
-                if row["key"] in places:
+                if row["key"] in rejected:
                     found[row["key"]] = row["attempts"]
         return found
 
@@ -132,17 +124,18 @@ class FeatureStore:
         return any(result.file and self.features.has_file(result.file.path) for result in results)
 
     def _commit_features(
-        self, results: Sequence[Extracted], metadata: Mapping[str, Any]
+        self, results: Sequence[Extracted], metadata: Mapping[str, object]
     ) -> tuple[int, int]:
-        added = [(result.file, result.stored()) for result in results if result.file]
-        stored = {key for _, versions in added for key in versions}
+        """Rows replaced and rows removed."""
+        added = [each for result in results for each in result.keyed_files()]
+        stored = {key for each in added for key in each.object_versions}
         ended = {outcome.key for outcome in of_kind(results, Kind.GONE, Kind.REJECTED)}
         replaced = self.features.find(stored)
         removed = self.features.find(ended)
         # An end without a row commits too: it is the fence that another service runs into which
         # read the photo before it ended and has not committed yet.
         if added or ended:
-            photos = sum(file.rows for file, _ in added)
+            photos = sum(each.file.rows for each in added)
             self.features.commit(added, {*replaced, *removed}, {**metadata, "photos": photos})
         return len(replaced), len(removed)
 
@@ -150,7 +143,7 @@ class FeatureStore:
         drop = frozenset(result.stored().keys() & set(keys))
         file = result.file
         if file and drop:
-            file = datafiles.without(self.features_folder, file.path, drop)
+            file = datafiles.without(self.features.folder, file.path, drop)
         return Extracted(file, tuple(each for each in result.outcomes if each.key not in keys))
 
     def _commit_rejects(self, results: Sequence[Extracted]) -> None:
@@ -164,7 +157,7 @@ class FeatureStore:
                 for key, each in bad.items()
                 if each.kind is Kind.UNAVAILABLE
                 or key not in before
-                or before[key].version != each.version
+                or before[key].object_version != each.object_version
             }
             dropped = {key for key in before if key in good or key in new}
             if not new and not dropped:
@@ -178,15 +171,13 @@ class FeatureStore:
             return
         raise CommitConflict(f"{MAX_CONFLICTS} commits to rejects/ in a row were overtaken")
 
-    def _write_rejects(
-        self, new: Mapping[str, Outcome], tried: Mapping[str, int]
-    ) -> tuple[DataFile, Mapping[str, str]]:
+    def _write_rejects(self, new: Mapping[str, Outcome], tried: Mapping[str, int]) -> KeyedFile:
         now = datetime.now(UTC)
         table = pa.Table.from_pylist(
             [
                 {
                     "key": key,
-                    "version": each.version,
+                    "version": each.object_version,
                     "reason": each.reason,
                     "detail": each.detail,
                     "attempts": tried.get(key, 0) + 1,
@@ -196,9 +187,8 @@ class FeatureStore:
             ],
             schema=REJECTS,
         )
-        return datafiles.write(self.rejects.folder, table), {
-            key: each.version for key, each in new.items()
-        }
+        file = datafiles.write(self.rejects.folder, table)
+        return KeyedFile(file, {key: each.object_version for key, each in new.items()})
 
 
 def _overtaken(results: Sequence[Extracted], is_current: Callable[[Outcome], bool]) -> set[str]:

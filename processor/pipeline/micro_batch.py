@@ -1,19 +1,20 @@
 """The micro-batch: from the object events in it to outcomes that are durable.
 
-Knows nothing of streaming: whoever calls acknowledges the events after :meth:`MicroBatches.handle`
-has returned, and may hand in the same ones again at any time.
+Knows nothing of streaming: the caller acknowledges the events after :meth:`MicroBatches.handle` has
+returned, and may hand in the same ones again at any time.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
 
+from common.layout import BucketLayout
 from ingest.events import ObjectEvent, message, newest
+from processor.errors import Refused
+from processor.photos import objects
 from processor.pipeline.feature_store import FeatureStore, Settled
-from processor.pipeline.outcomes import Extracted, Kind, Work, of_kind
-from processor.pipeline.tasks import Recipe, is_current
+from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work, of_kind
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +26,19 @@ MAX_DELAY_SECONDS = 900  # SQS delays no message longer
 class MicroBatches:
     """Handles one micro-batch after the other for one store.
 
-    ``extract`` does the work, in Spark tasks or in place. ``send`` queues a message body again after
-    some seconds.
+    ``extract`` does the work, in Spark tasks or in place. ``send`` queues a message body, to be
+    delivered after some seconds.
     """
 
     def __init__(
         self,
         store: FeatureStore,
-        recipe: Recipe,
+        layout: BucketLayout,
         extract: Callable[[Sequence[Work]], list[Extracted]],
-        send: Callable[[str, int], Any],
+        send: Callable[[str, int], object],
     ) -> None:
         self._store = store
-        self._recipe = recipe
+        self._layout = layout
         self._extract = extract
         self._send = send
 
@@ -49,41 +50,41 @@ class MicroBatches:
         began = time.monotonic()
         photos = [event for event in newest(events).values() if self._is_photo(event)]
         self._store.features.refresh()
-        planned_on = self._store.features.version
+        planned_on = self._store.features.table_version
         results = self._extract(self._plan(photos))
         self._try_later(results, photos)
-        settled = self._store.settle(
-            results,
-            planned_on,
-            lambda outcome: is_current(self._recipe.bucket, outcome),
-            {"batch": batch_id},
-        )
-        self._tell(settled, results, batch_id, len(photos), time.monotonic() - began)
+        settled = self._store.settle(results, planned_on, self._is_current, {"batch": batch_id})
+        self._report(settled, results, batch_id, len(photos), time.monotonic() - began)
         return settled
 
     def _is_photo(self, event: ObjectEvent) -> bool:
-        ours = event.bucket == self._recipe.bucket and event.key.startswith(
-            self._recipe.photos_prefix
-        )
-        if not ours:
+        if not self._layout.contains(event.bucket, event.key):
             log.warning("ignored an event of another place: s3://%s/%s", event.bucket, event.key)
-        return ours and not event.key.endswith("/")  # the console makes folders as empty objects
+        return self._layout.is_photo(event.bucket, event.key)
 
     def _plan(self, photos: Sequence[ObjectEvent]) -> list[Work]:
-        known = self._store.features.find(event.key for event in photos)
+        stored = self._store.features.find(event.key for event in photos)
         return [
             Work(
                 key=event.key,
                 event_version=event.version_id or event.etag,
                 event_time=event.event_time,
                 removal=event.removed,
-                stored_version=known[event.key].version if event.key in known else None,
+                stored_version=stored[event.key].object_version if event.key in stored else None,
             )
             for event in photos
         ]
 
+    def _is_current(self, outcome: Outcome) -> bool:
+        """Whether S3 still is as ``outcome`` found it. Raises :class:`Unavailable`."""
+        try:
+            version = objects.current_version(self._layout.bucket, outcome.key)
+        except Refused:
+            return outcome.kind is Kind.REJECTED
+        return version == (None if outcome.kind is Kind.GONE else outcome.object_version or None)
+
     def _try_later(self, results: Sequence[Extracted], photos: Sequence[ObjectEvent]) -> None:
-        """Queue the events of photos that S3 could not deliver once more, later and later."""
+        """Re-enqueue the events of photos that S3 could not deliver, with exponential backoff."""
         failed = {outcome.key for outcome in of_kind(results, Kind.UNAVAILABLE)}
         if not failed:
             return
@@ -95,7 +96,7 @@ class MicroBatches:
                 self._send(message([event]), delay)
 
     @staticmethod
-    def _tell(
+    def _report(
         settled: Settled, results: Sequence[Extracted], batch_id: int, photos: int, seconds: float
     ) -> None:
         log.info(

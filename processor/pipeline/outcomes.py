@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from processor.store.datafiles import DataFile
+from processor.store.datafiles import DataFile, KeyedFile
 
 
 class Kind(StrEnum):
@@ -20,9 +20,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One photo to look at. ``stored_version`` is the version whose row the store has, if any.
+    """One photo to look at. ``stored_version`` is the object version whose row the store has, if any.
 
-    ``event_version`` and ``event_time`` are what the newest event said; S3's present state counts.
+    ``event_version`` (of the object) and ``event_time`` come from the newest event; they are hints,
+    and what S3 has now counts.
     """
 
     key: str
@@ -34,11 +35,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one :class:`Work`. ``version``: the one that was looked at (version id, else ETag)."""
+    """The end of one :class:`Work`. ``object_version``: the one that was looked at, else empty."""
 
     key: str
     kind: Kind
-    version: str = ""
+    object_version: str = ""
     reason: str = ""
     detail: str = ""
 
@@ -51,7 +52,14 @@ class Extracted:
     outcomes: tuple[Outcome, ...]
 
     def stored(self) -> dict[str, str]:
-        return {each.key: each.version for each in self.outcomes if each.kind is Kind.STORED}
+        """The object versions of the STORED outcomes, by key."""
+        stored = (each for each in self.outcomes if each.kind is Kind.STORED)
+        return {each.key: each.object_version for each in stored}
+
+    def keyed_files(self) -> Iterator[KeyedFile]:
+        """The file, if there is one, with what is in it."""
+        if self.file:
+            yield KeyedFile(self.file, self.stored())
 
 
 def of_kind(results: Sequence[Extracted], *kinds: Kind) -> Iterator[Outcome]:

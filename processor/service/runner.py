@@ -1,38 +1,43 @@
-"""The service: the streaming query that turns events into rows, and the upkeep of the matrix beside it.
+"""The runner: the streaming query that turns events into rows, and the maintenance beside it.
 
 Crash-only: whatever it cannot handle ends the process with one line that says why; systemd starts it
-again, and SQS delivers again what was not acknowledged.
+again, and SQS redelivers what was not acknowledged.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from common.config import Config
-from ingest.events import ObjectEvent
+from ingest import records
 from ingest.source import S3SqsDataSource
-from processor.matrix.matrix import Matrix
+from processor.errors import ServiceError, cause_in
 from processor.pipeline.micro_batch import MicroBatches
-from processor.service.preflight import cause_in
-from processor.store.compaction import Upkeep
+from processor.service.maintenance import Maintenance
 
 log = logging.getLogger(__name__)
 
-MATRIX_CHECK_SECONDS = 60.0  # how often to look without a batch that tells
-MATRIX_RETRY_SECONDS = 60.0
-WARM_SECONDS = 25.0  # Spark ends idle workers after 60
+WARM_SECONDS = 25.0  # between no-op tasks, because Spark ends workers that were idle for a minute
 
 
-class ServiceError(RuntimeError):
-    """The service had to stop; the message names the cause and, if known, the fix."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """What the streaming query reads and within which limits; see ``s3-sqs`` in :mod:`ingest.source`."""
+
+    queue_url: str
+    max_events: int
+    max_bytes: int
+    max_seconds: int
+    visibility_timeout_seconds: int
+    receivers: int
+    checkpoint: Path
+    stop_grace_seconds: int  # that the running micro-batch may take to become durable
 
 
 class Service:
@@ -44,23 +49,18 @@ class Service:
 
     def __init__(
         self,
-        config: Config,
         session: SparkSession,
+        stream: Stream,
         batches: MicroBatches,
-        matrix: Matrix,
-        queue_url: str,
-        upkeep: Upkeep,
+        maintenance: Maintenance,
         warm_up: Callable[[], None],
     ) -> None:
-        self._config = config
         self._session = session
+        self._stream = stream
         self._batches = batches
-        self._matrix = matrix
-        self._queue_url = queue_url
-        self._upkeep = upkeep
+        self._maintenance = maintenance
         self._warm_up = warm_up
         self._stopping = threading.Event()
-        self._moved = threading.Event()
         self._batch = threading.Lock()
         self._fault: BaseException | None = None
 
@@ -69,48 +69,43 @@ class Service:
 
         Raises :class:`ServiceError` or whatever broke a micro-batch.
         """
-        query = self._start_query(once)
-        upkeep = threading.Thread(target=self._keep_tables, name="tables", daemon=True)
+        query = self._start_query(once=once)
         if not once:
-            upkeep.start()
+            self._maintenance.start()
         threading.Thread(target=self._keep_warm, name="warm", daemon=True).start()
-        log.info("service started", extra={"queue": self._queue_url, "once": once})
+        log.info("service started", extra={"queue": self._stream.queue_url, "once": once})
         self._await(query)
         drained = not self._stopping.is_set()
         self._stopping.set()
         if once:
             if not drained:
                 raise ServiceError("stopped before the queue was drained; run it again")
-            self._matrix.update(force=True)
+            self._maintenance.refit()
         else:
-            self._moved.set()
-            upkeep.join(timeout=self._config.service.stop_grace_seconds)
+            self._maintenance.stop(self._stream.stop_grace_seconds)
         log.info("service stopped")
 
     def stop(self) -> None:
         """Let the running micro-batch become durable within the grace period, then return from run."""
         self._stopping.set()
 
-    # ------------------------------------------------------------------ ingestion
-
-    def _start_query(self, once: bool) -> StreamingQuery:
-        config = self._config
+    def _start_query(self, *, once: bool) -> StreamingQuery:
+        stream = self._stream
         self._session.dataSource.register(S3SqsDataSource)
         events = (
             self._session.readStream.format("s3-sqs")
-            .option("queueUrl", self._queue_url)
-            .option("maxFilesPerTrigger", str(config.batch.max_photos))
-            .option("maxBytesPerTrigger", str(config.batch.max_bytes))
-            .option("maxSecondsPerTrigger", str(config.batch.max_seconds))
-            .option("visibilityTimeoutSeconds", str(config.queue.visibility_timeout_seconds))
-            .option("receivers", str(config.queue.receivers))
+            .option("queueUrl", stream.queue_url)
+            .option("maxFilesPerTrigger", str(stream.max_events))
+            .option("maxBytesPerTrigger", str(stream.max_bytes))
+            .option("maxSecondsPerTrigger", str(stream.max_seconds))
+            .option("visibilityTimeoutSeconds", str(stream.visibility_timeout_seconds))
+            .option("receivers", str(stream.receivers))
             .load()
         )
-        checkpoint = Path(config.service.work_dir, "checkpoint").resolve()
         writer = (
             events.writeStream.queryName("photos")
             .foreachBatch(self._handle)
-            .option("checkpointLocation", checkpoint.as_uri())
+            .option("checkpointLocation", stream.checkpoint.resolve().as_uri())
         )
         return (writer.trigger(availableNow=True) if once else writer).start()
 
@@ -122,7 +117,7 @@ class Service:
         except StreamingQueryException as error:
             raise self._fault or ServiceError(cause_in(str(error))) from error
         log.info("stopping")
-        grace = self._config.service.stop_grace_seconds
+        grace = self._stream.stop_grace_seconds
         if self._batch.acquire(timeout=grace):
             time.sleep(0.5)  # Spark asks the source for the next batch: this acknowledges the last
         else:
@@ -138,8 +133,8 @@ class Service:
             if self._stopping.is_set():
                 raise ServiceError("stopping")
             try:
-                self._batches.handle([_event(row) for row in rows.collect()], batch_id)
-                self._moved.set()
+                self._batches.handle([records.event(row) for row in rows.collect()], batch_id)
+                self._maintenance.rows_changed()
             except BaseException as error:
                 self._fault = error
                 raise
@@ -152,38 +147,6 @@ class Service:
                 if not self._batch.locked():
                     self._warm_up()
             except Exception as error:
-                if not self._stopping.is_set():  # a micro-batch will meet the same, and tell
+                if not self._stopping.is_set():  # a micro-batch will meet the same, and report it
                     log.warning("the workers do not get ready: %s", cause_in(str(error)))
             self._stopping.wait(WARM_SECONDS)
-
-    # ------------------------------------------------------------------ the tables
-
-    def _keep_tables(self) -> None:
-        """Tend matrix and files by background tasks; no failure here stops ingestion."""
-        tended_at = time.monotonic()
-        while not self._stopping.is_set():
-            self._moved.wait(MATRIX_CHECK_SECONDS)
-            self._moved.clear()
-            try:
-                if 0 < self._config.upkeep.interval_seconds < time.monotonic() - tended_at:
-                    tended_at = time.monotonic()
-                    self._upkeep.run()
-                self._matrix.update()
-            except Exception:
-                if self._stopping.is_set():
-                    return
-                log.exception("the tables could not be kept up; trying again later")
-                self._stopping.wait(MATRIX_RETRY_SECONDS)
-
-
-def _event(row: Any) -> ObjectEvent:
-    return ObjectEvent(
-        bucket=row["bucket"],
-        key=row["key"],
-        version_id=row["version_id"],
-        etag=row["etag"],
-        size=row["size"],
-        event_name=row["event_name"],
-        event_time=row["event_time"].astimezone(UTC),
-        sequencer=row["sequencer"],
-    )

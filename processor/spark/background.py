@@ -1,8 +1,9 @@
-"""Background tasks: Spark tasks of refits and upkeep, which leave the cores to ingestion.
+"""Background tasks: Spark tasks of refits and maintenance, which leave the cores to ingestion.
 
-They run in a scheduler pool and in Python workers of their own. These lower their priority for good, so
-the system gives them what ingestion does not use, and a tenth of a core where it uses all. On this
-machine the session has room for them beside the tasks of ingestion, so neither waits for the other.
+They run in a scheduler pool and in Python workers of their own, which lower their own priority once and
+never raise it: the system gives them what ingestion does not use, and a tenth of a core where ingestion
+uses everything. A local session has task slots for them beside those of ingestion, so neither waits for
+the other.
 """
 
 import os
@@ -21,15 +22,15 @@ class Background:
     """Runs tasks on a Spark context, ``parallelism`` at a time."""
 
     def __init__(self, context: SparkContext, parallelism: int) -> None:
-        # Spark keeps Python workers by their environment: another one, other workers. A context
-        # refuses copy.copy, for most who try are about to pickle it.
+        # Spark keys its Python workers by their environment: with another one come other workers. A
+        # context refuses copy.copy, because most who try are about to pickle it.
         self._context = object.__new__(SparkContext)
         vars(self._context).update(vars(context))
         self._context.environment = {**context.environment, "FRUITS_TASKS": "background"}
         self._parallelism = parallelism
 
     def run(self, items: Sequence[T], work: Callable[[Iterable[T]], Iterable[R]]) -> list[R]:
-        """``work`` over shares of ``items``, one task each; all results, of the first share first."""
+        """Run ``work`` over shares of ``items``, one task each; results in the order of the shares."""
         if not items:
             return []
         self._context.setLocalProperty("spark.scheduler.pool", "background")
@@ -47,6 +48,6 @@ class Background:
 
 
 def _yield_the_cores() -> None:
-    """Of this thread and those it starts; only the system's administrator could undo it."""
+    """Lower the priority of this thread and those it starts; only root could raise it again."""
     here = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, max(here, NICE))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from processor.errors import JavaError
 from processor.spark.resources import cores
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,10 +18,6 @@ JAVA = (17, 21)
 # The JVM only conducts; Python computes. Without the optimising compiler and collectors with threads
 # of their own it takes half the processor time until the first photos are through, and 100 MB less.
 LEAN_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-
-
-class JavaError(RuntimeError):
-    """There is no Java that Spark can run on; the message says how to get one."""
 
 
 def check_java() -> None:
@@ -41,15 +38,15 @@ def check_java() -> None:
 def worker_environment() -> dict[str, str]:
     """For processes that run the network: the C library asks for huge pages where Linux has them.
 
-    ncnn is 2 to 5 % faster for it, a refit 3 %, in no more memory.
+    That makes ncnn 2 to 5 % and a refit 3 % faster, in no more memory.
     """
     return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
 
 
 def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
-    """A session for the service; ``master`` empty: on this machine, with room for two tasks a core.
+    """A session for the service; with an empty ``master`` on this machine, with two task slots a core.
 
-    One is ingestion's, one is for background tasks (:mod:`processor.spark.background`) beside it.
+    One of them is for ingestion, the other for background tasks (:mod:`processor.spark.background`).
     The UI is off: nothing listens that need not. Raises :class:`JavaError`.
     """
     check_java()

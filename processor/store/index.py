@@ -1,8 +1,8 @@
-"""The index: which version of which key is in which data file of a table, on the local disk.
+"""The index: which version of which object is in which data file of a table, on the local disk.
 
 It answers in microseconds and bounded memory what a Delta table cannot answer without reading it:
 "is this photo stored?". It is a cache of the table and nothing more: lost, damaged or outdated, it is
-made again from the keys and versions in the table's files.
+rebuilt from the keys and versions in the table's files.
 """
 
 import contextlib
@@ -21,15 +21,15 @@ create index if not exists rows_by_file on rows (file);
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a key's row is."""
+class Location:
+    """Where a key's row is, and which version of the object it is of."""
 
-    version: str
+    object_version: str
     path: str
 
 
 class Index:
-    """Keys of one table as of one of its versions. Not thread-safe: its store serialises access.
+    """The keys of one table at one of its versions. Not thread-safe: its owner serialises access.
 
     Raises ``sqlite3.OperationalError`` when the disk is full or cannot be written.
     """
@@ -57,11 +57,14 @@ class Index:
     def close(self) -> None:
         self._connection.close()
 
-    # ------------------------------------------------------------------ questions
+    # ------------------------------------------------------------------ lookups
 
     def origin(self) -> tuple[str, int] | None:
         """Identity and version of the table that this index mirrors."""
-        return self._connection.execute("select id, version from origin").fetchone()
+        found: tuple[str, int] | None = self._connection.execute(
+            "select id, version from origin"
+        ).fetchone()
+        return found
 
     def paths(self) -> set[str]:
         return {path for (path,) in self._connection.execute("select path from files")}
@@ -70,37 +73,38 @@ class Index:
         query = "select 1 from files where path = ?"
         return self._connection.execute(query, (path,)).fetchone() is not None
 
-    def find(self, keys: Iterable[str]) -> dict[str, Place]:
-        """Places of those ``keys`` that are stored."""
+    def find(self, keys: Iterable[str]) -> dict[str, Location]:
+        """The locations of those ``keys`` that are stored."""
         query = "select version, path from rows join files using (file) where key = ?"
         found = {}
         for key in keys:
             row = self._connection.execute(query, (key,)).fetchone()
             if row:
-                found[key] = Place(*row)
+                found[key] = Location(*row)
         return found
 
     def __len__(self) -> int:
-        return self._connection.execute("select count(*) from rows").fetchone()[0]
+        (count,) = self._connection.execute("select count(*) from rows").fetchone()
+        return int(count)
 
-    # ------------------------------------------------------------------ changes
+    # ------------------------------------------------------------------ edits
 
     @contextlib.contextmanager
-    def change(self, table_id: str, version: int) -> Iterator["Change"]:
-        """One atomic step to ``version`` of table ``table_id``."""
+    def edit(self, table_id: str, table_version: int) -> Iterator["Edits"]:
+        """One atomic step to ``table_version`` of table ``table_id``."""
         self._connection.execute("begin immediate")
         try:
-            yield Change(self._connection)
+            yield Edits(self._connection)
             self._connection.execute("delete from origin")
-            self._connection.execute("insert into origin values (?, ?)", (table_id, version))
+            self._connection.execute("insert into origin values (?, ?)", (table_id, table_version))
             self._connection.execute("commit")
         except BaseException:
             self._connection.execute("rollback")
             raise
 
 
-class Change:
-    """The edits of one step; see :meth:`Index.change`."""
+class Edits:
+    """The edits of one step; see :meth:`Index.edit`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._run = connection.execute
@@ -110,13 +114,13 @@ class Change:
         self._run("delete from rows")
         self._run("delete from files")
 
-    def put(self, path: str, versions: Mapping[str, str]) -> None:
-        """``versions`` by key now lie in the file ``path``."""
+    def put(self, path: str, object_versions: Mapping[str, str]) -> None:
+        """These objects, each key with its version, now lie in the file ``path``."""
         self._run("insert or ignore into files (path) values (?)", (path,))
         (file,) = self._run("select file from files where path = ?", (path,)).fetchone()
         self._run_many(
             "insert or replace into rows values (?, ?, ?)",
-            ((key, version, file) for key, version in versions.items()),
+            ((key, version, file) for key, version in object_versions.items()),
         )
 
     def drop_keys(self, keys: Iterable[str]) -> None:

@@ -18,7 +18,8 @@ from demo.fruit import SPECIES
 from demo.results import check
 from demo.sample import draw
 from demo.service import ServiceProcess, without_trace
-from processor.network.weights import Weights, WeightsError
+from processor.errors import WeightsError
+from processor.network.weights import Weights
 
 ROOT = Path(__file__).resolve().parents[2]
 CAUSE = "cannot download ImageNet weights (no network): allow HTTPS to somewhere"

@@ -1,22 +1,19 @@
 """Fixtures of the processor's tests: a bucket, small networks, photos to put in, the world."""
 
-import io
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
-import numpy as np
 import pytest
-from PIL import Image
 
+from common.aws import s3
 from infra_scripts.embedded import EmbeddedAws
 from processor.network import engines
 from processor.network.spec import NetworkSpec
 from processor.network.weights import Weights, obtain
 from processor.network.weights_file import write
-from processor.store import datafiles
 from tests.support.drawn_weights import keras_model, random_arrays, reference_digest
 from tests.support.networks import ready
 from tests.support.world import World
@@ -54,22 +51,13 @@ def ncnn(unloaded: None, weights: Weights, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def bucket(aws: EmbeddedAws) -> Iterator[str]:
     """An empty bucket of its own."""
-    datafiles.s3.cache_clear()
+    s3.cache_clear()
     name = f"photos-{uuid.uuid4().hex[:12]}"
     boto3.client("s3").create_bucket(
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": aws.region}
     )
     yield name
-    datafiles.s3.cache_clear()
-
-
-def photo(seed: int, kind: str = "JPEG", size: tuple[int, int] = (40, 30)) -> bytes:
-    """A small photo; every seed another picture."""
-    random = np.random.default_rng(seed)
-    pixels = random.integers(0, 256, (3, 4, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST).save(buffer, kind)
-    return buffer.getvalue()
+    s3.cache_clear()
 
 
 @pytest.fixture

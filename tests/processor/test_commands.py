@@ -16,7 +16,7 @@ import pytest
 
 from infra_scripts.embedded import EmbeddedAws
 from processor.store import delta
-from tests.processor.conftest import photo
+from tests.support.drawn_photos import photo
 from tests.support.sites import PATIENCE, Site, deployed
 
 ODD_KEYS = [
@@ -143,7 +143,7 @@ def test_the_service_follows_until_it_is_told_to_stop(site: Site) -> None:
 
     def matrix_rows() -> int:
         table = delta.open_table(f"s3://{site.bucket}/reduced")
-        return delta.rows(table) if table else 0
+        return table.rows if table else 0
 
     site.wait(lambda: matrix_rows() == 2)
     service.send_signal(signal.SIGTERM)

@@ -11,8 +11,9 @@ import signal
 import sys
 from types import SimpleNamespace
 
+from common.layout import StoreLayout
 from processor.matrix.matrix import Matrix
-from processor.matrix.refit_policy import Policy
+from processor.matrix.refit_policy import RefitPolicy
 
 
 class InThisProcess:
@@ -41,7 +42,7 @@ def main(store: str, what: str, call: str, when: str) -> None:
         return result
 
     setattr(module, attribute, deadly)
-    Matrix(store, Policy(3, False, 0, 0, 0.0), InThisProcess()).update(force=True)
+    Matrix(StoreLayout(store), RefitPolicy(components=3), InThisProcess()).update(force=True)
 
 
 if __name__ == "__main__":

@@ -6,20 +6,20 @@ import io
 import numpy as np
 from pyspark.sql import SparkSession
 
-from processor.matrix import matrix as reduce
 from processor.matrix import models
 from processor.matrix.matrix import Matrix
-from processor.matrix.refit_policy import Policy
+from processor.matrix.mirror import mirrored_version, model_name
+from processor.matrix.refit_policy import RefitPolicy
 from processor.spark.background import Background
 from processor.store import delta
-from tests.processor.conftest import photo
+from tests.support.drawn_photos import photo
 from tests.support.world import World
 
-NEVER = Policy(3, whiten=False, interval_seconds=0, growth_photos=0, growth_share=0.0)
+NEVER = RefitPolicy(components=3)
 
 
-def matrix(world: World, spark: SparkSession, policy: Policy = NEVER) -> Matrix:
-    return Matrix(f"s3://{world.bucket}/", policy, Background(spark.sparkContext, 2))
+def matrix(world: World, spark: SparkSession, policy: RefitPolicy = NEVER) -> Matrix:
+    return Matrix(world.recipe.layout.store, policy, Background(spark.sparkContext, 2))
 
 
 def put(world: World, *numbers: int) -> None:
@@ -30,17 +30,17 @@ def assert_whole(world: World) -> dict[str, dict]:
     """The keys are those of the features it names, the rows are of one model and exact."""
     reduced = delta.open_table(f"s3://{world.bucket}/reduced")
     assert reduced is not None
-    version = reduced.transaction_version(reduce.MIRRORS)
+    version = mirrored_version(reduced)
     features = delta.open_table(f"s3://{world.bucket}/features", version)
     assert features is not None
-    (name,) = {path.partition("/")[0] for path in delta.paths(reduced)}
-    model = models.read(f"s3://{world.bucket}/", name)
+    (name,) = {path.partition("/")[0] for path in reduced.paths()}
+    model = models.read(world.recipe.layout.store, name)
     assert model is not None
-    rows = {row["key"]: row for row in reduced.to_pyarrow_table().to_pylist()}
-    source = features.to_pyarrow_table().to_pylist()
-    assert len(source) == delta.rows(reduced) == len(rows)
+    rows = {row["key"]: row for row in reduced.dataset().to_table().to_pylist()}
+    source = features.dataset().to_table().to_pylist()
+    assert len(source) == reduced.rows == len(rows)
     for row in source:
-        expected = model.project(np.array([row["features"]], np.float32))[0]
+        expected = model.pca.project(np.array([row["features"]], np.float32))[0]
         found = [rows[row["key"]][f"pc{n + 1}"] for n in range(len(expected))]
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
         assert rows[row["key"]]["label"] == row["label"]
@@ -54,9 +54,9 @@ def assert_csv_whole(world: World) -> set[str]:
     lines = {line["key"]: line for line in csv.DictReader(io.StringIO(text, newline=""))}
     table = delta.open_table(f"s3://{world.bucket}/reduced", int(about["reduced-version"]))
     assert table is not None
-    assert about["model"] == reduce.model_name(table)
-    assert about["features-version"] == str(table.transaction_version(reduce.MIRRORS))
-    rows = table.to_pyarrow_table().to_pylist()
+    assert about["model"] == model_name(table)
+    assert about["features-version"] == str(mirrored_version(table))
+    rows = table.dataset().to_table().to_pylist()
     assert len(rows) == len(lines)
     for row in rows:
         line = lines[row["key"]]

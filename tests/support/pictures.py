@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from processor.photos.decode import RejectedImage, decode
+from processor.errors import RejectedImage
+from processor.photos.decode import decode
 
 RED, GREEN, BLUE, GREY = (220, 30, 40), (30, 200, 60), (40, 50, 210), (128, 128, 128)
 

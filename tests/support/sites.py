@@ -14,8 +14,9 @@ import boto3
 import psutil
 import pytest
 
+from common.aws import s3
 from infra_scripts.__main__ import main as infra
-from processor.store import datafiles, delta
+from processor.store import delta
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 180  # seconds for what takes ten on a quiet machine
@@ -90,7 +91,7 @@ class Site:
         table = delta.open_table(f"s3://{self.bucket}/features")
         if table is None:
             return {}
-        rows = table.to_pyarrow_table(columns=["key", "version"]).to_pylist()
+        rows = table.dataset().to_table(columns=["key", "version"]).to_pylist()
         assert len({row["key"] for row in rows}) == len(rows)
         return {row["key"]: row["version"] for row in rows}
 
@@ -118,7 +119,7 @@ class Site:
 @contextmanager
 def deployed(folder: Path, cache_dir: Path) -> Iterator[Site]:
     """A new site; afterwards nothing of it runs any more."""
-    datafiles.s3.cache_clear()
+    s3.cache_clear()
     site = Site(folder, cache_dir)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in site.settings.items():
@@ -128,4 +129,4 @@ def deployed(folder: Path, cache_dir: Path) -> Iterator[Site]:
     for process in site.processes:
         if process.poll() is None:
             site.kill(process)
-    datafiles.s3.cache_clear()
+    s3.cache_clear()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import boto3
 
+from common.layout import BucketLayout
 from ingest.events import ObjectEvent, parse
 from processor.network.spec import NetworkSpec
 from processor.pipeline.feature_store import FeatureStore
@@ -41,9 +42,7 @@ class World:
         self.sent: list[tuple[ObjectEvent, int]] = []
         self.batches = 0
         self.recipe = Recipe(
-            bucket=bucket,
-            photos_prefix="photos/",
-            features_folder=f"s3://{bucket}/features",
+            layout=BucketLayout(bucket),
             network=spec,
             downloads=4,
             max_bytes=1_000_000,
@@ -57,7 +56,7 @@ class World:
     ) -> tuple[FeatureStore, MicroBatches]:
         """A service with an index of its own; ``meanwhile`` happens before it commits a batch."""
         store = FeatureStore(
-            f"s3://{self.bucket}/", self.recipe.network.model_id, self.folder / name
+            self.recipe.layout.store, self.recipe.network.model_id, self.folder / name
         )
 
         def work(works: Sequence[Work]) -> list[Extracted]:
@@ -69,7 +68,7 @@ class World:
         def send(body: str, delay: int) -> None:
             self.sent += [(event, delay) for event in parse(body)]
 
-        return store, MicroBatches(store, self.recipe, work, send)
+        return store, MicroBatches(store, self.recipe.layout, work, send)
 
     def handle(self, *events: ObjectEvent, by: int = 0) -> None:
         self.batches += 1
@@ -93,14 +92,14 @@ class World:
         """The features table by key, as any reader sees it."""
         table = delta.open_table(f"s3://{self.bucket}/features")
         assert table is not None
-        rows = table.to_pyarrow_table().to_pylist()
+        rows = table.dataset().to_table().to_pylist()
         assert len({row["key"] for row in rows}) == len(rows)
         return {row["key"]: row for row in rows}
 
     def rejects(self) -> dict[str, dict]:
         table = delta.open_table(f"s3://{self.bucket}/rejects")
         assert table is not None
-        rows = table.to_pyarrow_table().to_pylist()
+        rows = table.dataset().to_table().to_pylist()
         assert len({row["key"] for row in rows}) == len(rows)
         return {row["key"]: row for row in rows}
 

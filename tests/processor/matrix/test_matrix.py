@@ -8,9 +8,10 @@ import pytest
 from pyspark.sql import SparkSession
 from sklearn.decomposition import PCA as SklearnPCA
 
-from processor.matrix import matrix as reduce
+from processor.matrix import refit
+from processor.matrix.mirror import model_name
 from processor.store import delta
-from tests.processor.conftest import photo
+from tests.support.drawn_photos import photo
 from tests.support.matrices import assert_csv_whole, assert_whole, matrix, put
 from tests.support.world import World
 
@@ -19,11 +20,11 @@ def test_without_features_there_is_nothing_to_do(world: World, spark: SparkSessi
     assert matrix(world, spark).update(force=True) is None
 
 
-@pytest.mark.parametrize("small_bytes", [0, reduce.SMALL_BYTES])  # by Spark tasks, or at once
+@pytest.mark.parametrize("small_bytes", [0, refit.SMALL_BYTES])  # by Spark tasks, or at once
 def test_first_update_fits_like_scikit_learn(
     world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, small_bytes: int
 ) -> None:
-    monkeypatch.setattr(reduce, "SMALL_BYTES", small_bytes)
+    monkeypatch.setattr(refit, "SMALL_BYTES", small_bytes)
     put(world, *range(20))
     update = matrix(world, spark).update()
     assert update
@@ -69,7 +70,7 @@ def test_replaced_and_removed_photos_follow(world: World, spark: SparkSession) -
     reduced.update()
     table = delta.open_table(f"s3://{world.bucket}/reduced")
     assert table
-    assert delta.rows(table) == 0
+    assert table.rows == 0
 
 
 def test_csv_has_the_rows_of_the_table(world: World, spark: SparkSession) -> None:
@@ -93,7 +94,7 @@ def test_a_csv_that_fell_behind_is_brought_up(world: World, spark: SparkSession)
     answer = world.s3.head_object(Bucket=world.bucket, Key="reduced.csv")
     table = delta.open_table(f"s3://{world.bucket}/reduced")
     assert table
-    assert answer["Metadata"]["model"] == reduce.model_name(table) != old["Metadata"]["model"]
+    assert answer["Metadata"]["model"] == model_name(table) != old["Metadata"]["model"]
 
 
 def test_refits_ingestion_and_readers_at_once(world: World, spark: SparkSession) -> None:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.matrix.moments import Accumulator, Statistics, pack
+from processor.matrix.moments import Accumulator, Statistics
+from processor.matrix.npz import pack
 
 light = settings(max_examples=40, deadline=None)
 

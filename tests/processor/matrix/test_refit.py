@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from common.layout import StoreLayout
 from processor.matrix import models, statistics_cache
 from processor.matrix.matrix import Update
 from processor.matrix.moments import Statistics
-from processor.matrix.refit_policy import Policy
+from processor.matrix.refit_policy import RefitPolicy
 from processor.store import delta
-from tests.processor.conftest import photo
+from tests.support.drawn_photos import photo
 from tests.support.matrices import assert_whole, matrix, put
 from tests.support.world import World
 
@@ -26,21 +27,24 @@ def test_refits_when_asked_and_when_due(world: World, spark: SparkSession) -> No
     assert matrix(world, spark).update() is None
     put(world, 6, 7)
     for policy, reason in (
-        (Policy(3, False, 0, 2, 0.0), "2 photos came or went"),
-        (Policy(2, False, 0, 0, 0.0), "configuration changed"),
+        (RefitPolicy(components=3, growth_photos=2), "2 photos came or went"),
+        (RefitPolicy(components=2), "configuration changed"),
     ):
         update = matrix(world, spark, policy).update()
         assert update
         assert reason in (update.refit or "")
         assert_whole(world)
     put(world, 8)
-    grown = matrix(world, spark, Policy(2, False, 0, 0, 0.1)).update()
+    grown = matrix(world, spark, RefitPolicy(components=2, growth_share=0.1)).update()
     assert grown
     assert "12.5%" in (grown.refit or "")
     put(world, 9)
-    assert matrix(world, spark, Policy(2, False, 3600, 0, 0.0)).update().refit is None
+    assert (
+        matrix(world, spark, RefitPolicy(components=2, interval_seconds=3600)).update().refit
+        is None
+    )
     put(world, 10)
-    old = matrix(world, spark, Policy(2, False, 1, 0, 0.0))
+    old = matrix(world, spark, RefitPolicy(components=2, interval_seconds=1))
     while True:  # the fit is a second old at most now
         update = old.update()
         if update and update.refit:
@@ -49,11 +53,11 @@ def test_refits_when_asked_and_when_due(world: World, spark: SparkSession) -> No
         put(world, 11)
 
 
-def test_axes_that_no_longer_fit_are_refitted(world: World, spark: SparkSession) -> None:
+def test_components_that_no_longer_fit_are_refitted(world: World, spark: SparkSession) -> None:
     put(world, *range(12))
 
     def update(least_captured: float) -> Update | None:
-        policy = Policy(3, False, 0, 0, 0.0, least_captured)
+        policy = RefitPolicy(components=3, least_captured=least_captured)
         return matrix(world, spark, policy).update()
 
     update(0.9999)
@@ -69,14 +73,14 @@ def test_axes_that_no_longer_fit_are_refitted(world: World, spark: SparkSession)
     assert_whole(world)
 
 
-def test_a_refit_records_how_far_the_axes_moved(world: World, spark: SparkSession) -> None:
+def test_a_refit_records_how_far_the_components_moved(world: World, spark: SparkSession) -> None:
     def about() -> Mapping[str, str]:
         table = delta.open_table(f"s3://{world.bucket}/reduced")
         assert table
-        (name,) = {path.partition("/")[0] for path in delta.paths(table)}
-        model = models.read(f"s3://{world.bucket}/", name)
+        (name,) = {path.partition("/")[0] for path in table.paths()}
+        model = models.read(world.recipe.layout.store, name)
         assert model
-        return model.about
+        return model.pca.about
 
     put(world, *range(12))
     reduced = matrix(world, spark)
@@ -96,19 +100,21 @@ def test_a_refit_reads_only_what_changed(
     asked: list[set[str]] = []
     of_files = statistics_cache.statistics
 
-    def spy(uri: str, live: Collection[str], read: statistics_cache.Reader) -> Statistics | None:
+    def spy(
+        layout: StoreLayout, live: Collection[str], read: statistics_cache.Reader
+    ) -> Statistics | None:
         def reading(paths: Collection[str]) -> Statistics | None:
             asked.append(set(paths))
             return read(paths)
 
-        return of_files(uri, live, reading)
+        return of_files(layout, live, reading)
 
     monkeypatch.setattr(statistics_cache, "statistics", spy)
 
     def live() -> set[str]:
         table = delta.open_table(f"s3://{world.bucket}/features")
         assert table
-        return delta.paths(table)
+        return table.paths()
 
     put(world, *range(6))
     put(world, *range(6, 20))
@@ -120,7 +126,7 @@ def test_a_refit_reads_only_what_changed(
     world.handle(world.put("photos/L1/1.jpg", photo(50)), world.remove("photos/L2/2.jpg"))
     reduced.update(force=True)
     assert asked[1:] == [before - live(), live() - before]
-    kept = statistics_cache.load(f"s3://{world.bucket}/")
+    kept = statistics_cache.load(world.recipe.layout.store)
     assert kept
     assert kept.files == live()
     rows = np.array([row["features"] for row in world.features().values()], np.float64)
@@ -133,25 +139,25 @@ def test_a_refit_reads_only_what_changed(
 
 def test_photos_unlike_the_fitted_cause_a_refit(world: World, spark: SparkSession) -> None:
     put(world, *range(12))
-    calm = Policy(3, False, 0, 0, 0.0, most_residual=1000.0)
+    calm = RefitPolicy(components=3, most_residual=1000.0)
     matrix(world, spark, calm).update()
     world.handle(*(world.put(f"photos/odd/{n}.jpg", photo(n, size=(8, 300))) for n in range(6)))
     update = matrix(world, spark, calm).update()
     assert update
     assert (update.projected, update.refit) == (6, None)
-    strict = Policy(3, False, 0, 0, 0.0, most_residual=0.001)
+    strict = RefitPolicy(components=3, most_residual=0.001)
     update = matrix(
         world, spark, strict
     ).update()  # another service: it reads the figure in the log
     assert update
-    assert "times as far off the axes" in (update.refit or "")
+    assert "times as far off the span" in (update.refit or "")
     assert matrix(world, spark, strict).update() is None
     assert_whole(world)
 
 
 def test_a_share_of_variance_and_whitening(world: World, spark: SparkSession) -> None:
     put(world, *range(12))
-    matrix(world, spark, Policy(0.5, True, 0, 0, 0.0)).update()
+    matrix(world, spark, RefitPolicy(components=0.5, whiten=True)).update()
     rows = assert_whole(world)
     axes = [name for name in next(iter(rows.values())) if name.startswith("pc")]
     values = np.array([[row[axis] for axis in axes] for row in rows.values()])

@@ -11,10 +11,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from infra_scripts.embedded import EmbeddedAws
-from processor.matrix import matrix as reduce
 from processor.matrix import models
+from processor.matrix.mirror import model_name
 from processor.store import delta
-from tests.processor.conftest import photo
+from tests.support.drawn_photos import photo
 from tests.support.matrices import assert_csv_whole, assert_whole, matrix, put
 from tests.support.world import World
 
@@ -25,10 +25,10 @@ STEPS = [
     ("processor.matrix.models.write", 1, "after"),
     ("processor.store.datafiles.write", 1, "before"),  # the first data file of the matrix
     ("processor.store.datafiles.write", 2, "after"),
-    ("processor.store.delta.commit", 1, "before"),
-    ("processor.store.delta.commit", 1, "after"),
-    ("processor.store.datafiles.upload", 1, "before"),  # reduced.csv
-    ("processor.store.datafiles.upload", 1, "after"),
+    ("processor.store.delta.Table.commit", 1, "before"),
+    ("processor.store.delta.Table.commit", 1, "after"),
+    ("processor.store.objects.upload", 1, "before"),  # reduced.csv
+    ("processor.store.objects.upload", 1, "after"),
 ]
 
 
@@ -63,14 +63,14 @@ def test_a_killed_refit_leaves_one_whole_matrix(
 
     reduced = delta.open_table(f"{uri}reduced")
     assert reduced
-    delta.vacuum(reduced, 0)
-    name = reduce.model_name(reduced)
+    reduced.vacuum(0)
+    name = model_name(reduced)
     assert name
-    models.sweep(uri, name, timedelta(0))
+    models.sweep(world.recipe.layout.store, name, timedelta(0))
     listed = world.s3.list_objects_v2(Bucket=world.bucket)["Contents"]
     kept = {each["Key"] for each in listed if each["Key"].startswith(("reduced/", "models/pca/"))}
     assert {key for key in kept if "_delta_log" not in key} == {
         f"models/pca/{name}.npz",
-        *(f"reduced/{path}" for path in delta.paths(reduced)),
+        *(f"reduced/{path}" for path in reduced.paths()),
     }
     assert set(assert_whole(world)) == set(world.features())

@@ -1,17 +1,17 @@
-"""Known statistics: equal to those of all rows, by reading as few files as possible."""
+"""The statistics cache: equal to those of all rows, by reading as few files as possible."""
 
 from collections.abc import Callable, Collection
 
-import boto3
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from common.layout import StoreLayout
 from processor.matrix import statistics_cache
 from processor.matrix.moments import Statistics
-from processor.matrix.statistics_cache import Known
-from processor.store import datafiles
+from processor.matrix.statistics_cache import CachedStatistics
+from processor.store import objects
 
 ROWS = {
     f"part-{n}.parquet": np.random.default_rng(n).normal(n / 10, 1.0, (3 + n, 4)).astype(np.float32)
@@ -52,8 +52,8 @@ def assert_equal(found: Statistics | None, wanted: Statistics | None) -> None:
 
 
 @pytest.fixture
-def uri(bucket: str) -> str:
-    return f"s3://{bucket}/store/"
+def store(bucket: str) -> StoreLayout:
+    return StoreLayout(f"s3://{bucket}/store/")
 
 
 @settings(
@@ -61,66 +61,65 @@ def uri(bucket: str) -> str:
 )
 @given(steps=st.lists(st.sets(st.sampled_from(NAMES)), min_size=1, max_size=6))
 def test_any_history_ends_in_the_statistics_of_what_is_there(
-    uri: str, steps: list[set[str]]
+    store: StoreLayout, steps: list[set[str]]
 ) -> None:
     for live in steps:
-        assert_equal(statistics_cache.statistics(uri, live, Reading()), straight(live))
+        assert_equal(statistics_cache.statistics(store, live, Reading()), straight(live))
 
 
-def test_only_what_came_and_went_is_read(uri: str) -> None:
+def test_only_what_came_and_went_is_read(store: StoreLayout) -> None:
     read = Reading()
     first, second = set(NAMES[2:9]), {*NAMES[3:9], NAMES[9]}
-    statistics_cache.statistics(uri, first, read)
-    statistics_cache.statistics(uri, second, read)
-    assert_equal(statistics_cache.statistics(uri, second, read), straight(second))
+    statistics_cache.statistics(store, first, read)
+    statistics_cache.statistics(store, second, read)
+    assert_equal(statistics_cache.statistics(store, second, read), straight(second))
     assert read.asked == [first, {NAMES[2]}, {NAMES[9]}]
 
 
-def lose(uri: str) -> None:
-    bucket, prefix = datafiles.split(uri)
-    boto3.client("s3").delete_object(Bucket=bucket, Key=f"{prefix}models/statistics.npz")
+def lose(store: StoreLayout) -> None:
+    objects.delete(store.statistics)
 
 
-def damage(uri: str) -> None:
-    bucket, prefix = datafiles.split(uri)
-    key = f"{prefix}models/statistics.npz"
-    client = boto3.client("s3")
-    body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
-    client.put_object(Bucket=bucket, Key=key, Body=body[:-100])
+def damage(store: StoreLayout) -> None:
+    body = objects.get(store.statistics)
+    assert body
+    objects.put(store.statistics, body[:-100])
 
 
 @pytest.mark.parametrize("harm", [lose, damage])
-def test_a_cache_that_is_of_no_use_is_made_again(uri: str, harm: Callable[[str], None]) -> None:
+def test_a_cache_that_is_of_no_use_is_made_again(
+    store: StoreLayout, harm: Callable[[StoreLayout], None]
+) -> None:
     read = Reading()
     live = set(NAMES[:5])
-    statistics_cache.statistics(uri, live, read)
-    harm(uri)
-    assert_equal(statistics_cache.statistics(uri, live, read), straight(live))
+    statistics_cache.statistics(store, live, read)
+    harm(store)
+    assert_equal(statistics_cache.statistics(store, live, read), straight(live))
     assert read.asked == [live, live]
-    assert statistics_cache.load(uri)
+    assert statistics_cache.load(store)
 
 
-def test_when_a_file_that_went_is_vacuumed_all_is_read(uri: str) -> None:
+def test_when_a_file_that_went_is_vacuumed_all_is_read(store: StoreLayout) -> None:
     read = Reading()
-    statistics_cache.statistics(uri, set(NAMES[:5]), read)
+    statistics_cache.statistics(store, set(NAMES[:5]), read)
     read.lost = {NAMES[0]}
     live = set(NAMES[1:6])
-    assert_equal(statistics_cache.statistics(uri, live, read), straight(live))
+    assert_equal(statistics_cache.statistics(store, live, read), straight(live))
     assert read.asked[-1] == live
 
 
-def test_what_shares_little_with_the_past_is_read_anew(uri: str) -> None:
+def test_what_shares_little_with_the_past_is_read_again(store: StoreLayout) -> None:
     read = Reading()
-    statistics_cache.statistics(uri, NAMES, read)
-    statistics_cache.statistics(uri, NAMES[:1], read)  # 3 of 75 rows
+    statistics_cache.statistics(store, NAMES, read)
+    statistics_cache.statistics(store, NAMES[:1], read)  # 3 of 75 rows
     assert read.asked[-1] == set(NAMES[:1])
 
 
-def test_after_many_removals_all_is_read_anew(uri: str) -> None:
+def test_after_many_removals_all_is_read_again(store: StoreLayout) -> None:
     read = Reading()
-    statistics_cache.statistics(uri, NAMES, read)
+    statistics_cache.statistics(store, NAMES, read)
     for last in (9, 8, 7, 6):
-        statistics_cache.statistics(uri, NAMES[:last], read)
+        statistics_cache.statistics(store, NAMES[:last], read)
     assert read.asked[1:3] == [{NAMES[9]}, {NAMES[8]}]
     assert read.asked[-1] == set(NAMES[:6])  # 42 rows would be taken away, 33 are left
 
@@ -128,9 +127,9 @@ def test_after_many_removals_all_is_read_anew(uri: str) -> None:
 def test_it_survives_its_bytes() -> None:
     found = straight(NAMES)
     assert found
-    kept = Known(frozenset(NAMES), found)
-    again = Known.from_bytes(kept.to_bytes())
+    kept = CachedStatistics(frozenset(NAMES), found)
+    again = CachedStatistics.from_bytes(kept.to_bytes())
     assert again.files == kept.files
     np.testing.assert_array_equal(again.statistics.scatter, found.scatter)
-    empty = Known(frozenset(), Statistics.empty(2))
-    assert Known.from_bytes(empty.to_bytes()).files == frozenset()
+    empty = CachedStatistics(frozenset(), Statistics.empty(2))
+    assert CachedStatistics.from_bytes(empty.to_bytes()).files == frozenset()

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from processor.errors import NetworkError, WeightsError
 from processor.network import compiled
 from processor.network.agreement import Agreement, compare, probes
-from processor.network.spec import NetworkError, NetworkSpec
-from processor.network.weights import WeightsError
+from processor.network.spec import NetworkSpec
 
 ROOT = Path(__file__).resolve().parents[3]
 

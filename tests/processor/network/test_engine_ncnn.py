@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from processor.errors import NetworkError
 from processor.network.engines import load
-from processor.network.spec import NetworkError
 from processor.photos.decode import decode
 from tests.support.networks import DIGEST, photos, ready
 

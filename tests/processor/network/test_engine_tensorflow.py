@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from processor.errors import NetworkError, WeightsError
 from processor.network import engines
 from processor.network.engines import load
-from processor.network.spec import NetworkError
-from processor.network.weights import WeightsError
 from tests.support.networks import DIGEST, photos
 
 ROOT = Path(__file__).resolve().parents[3]

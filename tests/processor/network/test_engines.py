@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.errors import NetworkError
 from processor.network import engines
 from processor.network.engines import load
-from processor.network.spec import LAYERS, NetworkError, NetworkSpec
+from processor.network.spec import LAYERS, NetworkSpec
 from processor.network.weights import Weights, obtain
 from processor.network.weights_file import digest_of, layout, write
 from tests.support.networks import SIZE, by_keras, difference, photos, ready
@@ -163,3 +164,8 @@ def test_features_that_are_not_finite_are_refused(tmp_path, engine):
     with pytest.raises(NetworkError, match=r"gave NaN or infinite features.*set model\.weights"):
         load(wanted).features(np.full((1, SIZE, SIZE, 3), 255, np.uint8))
     shutil.rmtree(tmp_path)
+
+
+def test_larger_photos_take_more_memory(spec: NetworkSpec) -> None:
+    small, large = (engines.worker_bytes(replace(spec, input_size=size)) for size in (224, 1024))
+    assert large > small + (1 << 30)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from processor.errors import WeightsError
 from processor.network import weights
-from processor.network.weights import Weights, WeightsError, obtain
+from processor.network.weights import Weights, obtain
 from processor.network.weights_file import digest_of, read, write
 from tests.support.drawn_weights import NOTOP, in_one_line, random_arrays, reference_digest
 

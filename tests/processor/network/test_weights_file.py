@@ -5,7 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from processor.network.weights import WeightsError, obtain
+from processor.errors import WeightsError
+from processor.network.weights import obtain
 from processor.network.weights_file import layout, read, write
 from tests.support.drawn_weights import NOTOP, random_arrays
 

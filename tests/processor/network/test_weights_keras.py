@@ -10,9 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
+from processor.errors import WeightsError
 from processor.network import weights
 from processor.network.engine_tensorflow import import_keras
-from processor.network.weights import WeightsError, obtain
+from processor.network.weights import obtain
 from processor.network.weights_file import digest_of
 from processor.network.weights_keras import convert
 from tests.support.drawn_weights import in_one_line, keras_model

@@ -6,8 +6,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from processor.errors import WeightsError
 from processor.network import weights
-from processor.network.weights import WeightsError, obtain
+from processor.network.weights import obtain
 from processor.network.weights_keras import convert
 from tests.support.drawn_weights import in_one_line
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from processor.photos.decode import RejectedImage, decode
+from processor.errors import RejectedImage
+from processor.photos.decode import decode
 from tests.support.pictures import animation, chunk, encode, exif, png, rejection, scene
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFile
 
-from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL, decode, vgg16_input
+from processor.network.spec import vgg16_input
+from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL, decode
 from tests.support.pictures import RED, encode
 
 

@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.events import ObjectEvent
+from processor.errors import StoreError
 from processor.network.spec import NetworkSpec
-from processor.pipeline.feature_store import FeatureStore, StoreError
+from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.outcomes import Work
 from processor.pipeline.tasks import extract
-from tests.processor.conftest import photo
+from tests.support.drawn_photos import photo
 from tests.support.world import World
 
 # One row per live photo
@@ -131,12 +132,12 @@ def test_versions_of_a_versioned_bucket_are_told_apart(world: World) -> None:
 def test_repeated_events_compute_and_commit_nothing(world: World) -> None:
     events = [world.put(f"photos/{n}.jpg", photo(n)) for n in range(3)]
     world.handle(*events, *events)
-    version = world.services[0][0].features.version
+    version = world.services[0][0].features.table_version
     world.handle(*events)
     world.services[0] = world.service("another machine")
     world.handle(*reversed(events))
     assert sorted(world.computed) == sorted(event.key for event in events)
-    assert world.services[0][0].features.version == version
+    assert world.services[0][0].features.table_version == version
 
 
 def test_a_batch_that_is_settled_again_adds_nothing(world: World) -> None:
@@ -202,4 +203,4 @@ def test_a_store_never_mixes_two_networks(world: World) -> None:
     world.handle(world.put("photos/a.jpg", photo(1)))
     other = dataclasses.replace(world.recipe.network, layer="max_pool")
     with pytest.raises(StoreError, match=r"restore \[model\]"):
-        FeatureStore(f"s3://{world.bucket}/", other.model_id, world.folder / "x")
+        FeatureStore(world.recipe.layout.store, other.model_id, world.folder / "x")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from botocore.awsrequest import AWSResponse
 
+from common.aws import s3
 from processor.pipeline.micro_batch import MAX_ATTEMPTS
-from processor.store import datafiles
-from tests.processor.conftest import photo
+from tests.support.drawn_photos import photo
 from tests.support.world import World
 
 BAD = {
@@ -39,9 +39,9 @@ def test_bad_photos_end_as_rejects_and_their_neighbours_go_through(world: World)
 def test_a_repeated_reject_is_one_row(world: World) -> None:
     event = world.put("photos/a.jpg", b"bad")
     world.handle(event)
-    version = world.services[0][0].rejects.version
+    version = world.services[0][0].rejects.table_version
     world.handle(event)
-    assert world.services[0][0].rejects.version == version
+    assert world.services[0][0].rejects.table_version == version
 
 
 def test_a_photo_turns_bad_and_good_again(world: World) -> None:
@@ -66,7 +66,7 @@ def s3_answers(status: int, code: str, key: str, operation: str = "*") -> Iterat
             return AWSResponse(request.url, status, {"content-type": "application/xml"}, raw)
         return None
 
-    events = datafiles.s3().meta.events
+    events = s3().meta.events
     events.register(f"before-send.s3.{operation}", answer)
     try:
         yield
@@ -87,7 +87,7 @@ def test_refused_objects_are_rejected(world: World, status: int, code: str, reas
     assert world.sent == []
 
 
-def test_what_s3_cannot_deliver_is_tried_again_later_and_later(
+def test_what_s3_cannot_deliver_is_retried_with_backoff(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)  # botocore's pauses between its own tries

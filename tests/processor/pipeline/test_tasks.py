@@ -1,83 +1,71 @@
-"""The Spark step: photos that kill their worker, labels, and the bounds of a task."""
+"""The Spark task: what it makes of each photo, and the file that it leaves."""
 
-import os
-import time
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from py4j.protocol import Py4JJavaError
-from pyspark.sql import SparkSession
 
-from processor.network import engines
-from processor.network.spec import NetworkSpec
-from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
-from processor.pipeline.tasks import MAX_KILLERS, Recipe, isolate, label_of, warm_up
+from processor.network.spec import CompiledFile, NetworkSpec
+from processor.pipeline import tasks
+from processor.pipeline.outcomes import Kind, Work
+from processor.pipeline.tasks import extract
+from processor.store import datafiles
+from tests.support.drawn_photos import photo
+from tests.support.world import World
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-def work(key: str) -> Work:
-    return Work(key, None, NOON, removal=False, stored_version=None)
+def work(key: str, *, stored: str | None = None, removal: bool = False) -> Work:
+    return Work(key, None, NOON, removal=removal, stored_version=stored)
 
 
-def dies_over_killers(share: Sequence[Work]) -> Extracted:
-    if any("killer" in each.key for each in share):
-        os._exit(9)
-    if any("fault" in each.key for each in share):
-        raise ValueError("a fault of ours")
-    return Extracted(None, tuple(Outcome(each.key, Kind.STORED, "1") for each in share))
+def test_each_photo_has_one_outcome(world: World) -> None:
+    unchanged = world.put("photos/unchanged.jpg", photo(1)).etag
+    world.put("photos/Apple/new.jpg", photo(2))
+    world.put("photos/bad.jpg", b"no photo")
+    world.put("photos/huge.jpg", bytes(world.recipe.max_bytes + 1))
+    works = [
+        work("photos/unchanged.jpg", stored=unchanged),
+        work("photos/Apple/new.jpg"),
+        work("photos/bad.jpg"),
+        work("photos/huge.jpg"),
+        work("photos/gone.jpg", stored="1"),
+        work("photos/removed.jpg", removal=True),
+        work("photos/vanished.jpg"),
+    ]
+    result = extract(works, world.recipe)
+    found = {each.key.removeprefix("photos/"): (each.kind, each.reason) for each in result.outcomes}
+    assert found == {
+        "unchanged.jpg": (Kind.UNCHANGED, ""),
+        "Apple/new.jpg": (Kind.STORED, ""),
+        "bad.jpg": (Kind.REJECTED, "unsupported"),
+        "huge.jpg": (Kind.REJECTED, "too-large"),
+        "gone.jpg": (Kind.GONE, ""),
+        "removed.jpg": (Kind.GONE, ""),
+        "vanished.jpg": (Kind.REJECTED, "vanished"),
+    }
+    assert result.file
+    (row,) = datafiles.read(world.recipe.layout.store.features, result.file.path).to_pylist()
+    assert (row["key"], row["label"]) == ("photos/Apple/new.jpg", "Apple")
+    assert [each.object_versions for each in result.keyed_files()] == [{row["key"]: row["version"]}]
 
 
-def run(spark: SparkSession, keys: Sequence[str]) -> dict[str, Outcome]:
-    context = spark.sparkContext
-
-    def job(shares: Sequence[Sequence[Work]]) -> list[Extracted]:
-        return context.parallelize(shares, len(shares)).map(dies_over_killers).collect()
-
-    results = isolate([work(key) for key in keys], job, 2)
-    outcomes = [outcome for result in results for outcome in result.outcomes]
-    assert sorted(outcome.key for outcome in outcomes) == sorted(keys)
-    return {outcome.key: outcome for outcome in outcomes}
+def test_without_a_new_photo_there_is_no_file(world: World) -> None:
+    result = extract([work("photos/vanished.jpg")], world.recipe)
+    assert result.file is None
+    assert list(result.keyed_files()) == []
 
 
-def test_a_photo_that_kills_its_worker_is_rejected_alone(spark: SparkSession) -> None:
-    outcomes = run(spark, [*map(str, range(9)), "killer", "10"])
-    bad = {key for key, outcome in outcomes.items() if outcome.kind is Kind.REJECTED}
-    assert bad == {"killer"}
-    assert outcomes["killer"].reason == "crash"
-
-
-def test_a_fault_of_ours_is_nobodys_reject(spark: SparkSession) -> None:
-    with pytest.raises(Exception, match="a fault of ours"):
-        run(spark, ["1", "fault"])
-
-
-def test_when_every_photo_kills_the_machine_is_blamed(spark: SparkSession) -> None:
-    with pytest.raises(Py4JJavaError):
-        run(spark, [f"killer{n}" for n in range(MAX_KILLERS + 1)])
-
-
-def test_workers_are_made_warm(spark: SparkSession, spec: NetworkSpec) -> None:
-    recipe = Recipe("b", "photos/", "s3://b/features", spec, 1, 1, 1, reduced_decode=True)
-    warm_up(spark.sparkContext, recipe, 2)
-
-    def loaded(_: int) -> tuple[int, bool]:
-        time.sleep(0.5)
-        return os.getpid(), spec in engines._loaded
-
-    workers = dict(spark.sparkContext.parallelize(range(2), 2).map(loaded).collect())
-    assert len(workers) == 2
-    assert all(workers.values())
-
-
-def test_no_work_is_no_job(spark: SparkSession) -> None:
-    assert run(spark, []) == {}
-
-
-@pytest.mark.parametrize(
-    ("key", "label"),
-    [("photos/a.jpg", None), ("photos/Apple/a.jpg", "Apple"), ("photos/a/b c/d.jpg", "b c")],
-)
-def test_label(key: str, label: str | None) -> None:
-    assert label_of(key, "photos/") == label
+def test_on_a_cluster_the_compiled_file_is_where_spark_brought_it(
+    spec: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brought = tmp_path / "vgg16.ncnn"
+    brought.touch()
+    monkeypatch.setattr(tasks.SparkFiles, "get", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(tasks.engines, "load", lambda spec: spec)
+    elsewhere = replace(spec, compiled=CompiledFile("/of/the/driver/vgg16.ncnn", "0" * 64))
+    assert tasks.load_network(elsewhere).compiled.path == str(brought)
+    here = replace(spec, compiled=CompiledFile(str(brought), "0" * 64))
+    assert tasks.load_network(here) == here

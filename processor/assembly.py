@@ -1,0 +1,157 @@
+"""The assembly: from the configuration to the objects that do the work.
+
+The only module below the commands that reads the configuration; benchmarks and the demo build what they
+need here too.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
+
+from common import logs
+from common.config import Config
+from ingest.queue import connect
+from processor.matrix.matrix import Matrix
+from processor.matrix.refit_policy import RefitPolicy
+from processor.network import compiled, engines
+from processor.network.spec import NetworkSpec
+from processor.network.weights import obtain
+from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL
+from processor.pipeline.feature_store import FeatureStore
+from processor.pipeline.jobs import Jobs
+from processor.pipeline.micro_batch import MicroBatches
+from processor.pipeline.tasks import Recipe
+from processor.service.maintenance import Maintenance
+from processor.service.runner import Service, Stream
+from processor.spark import session
+from processor.spark.background import Background
+from processor.spark.resources import cores, memory_bytes
+
+RESERVED_BYTES = 3 << 30  # the JVM, the driver, the source's process, the system
+
+
+def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[int, int]:
+    """Workers that run the network at a time, and threads of each: as asked, or (0) chosen.
+
+    Together they fill the cores once. ncnn is fastest with a worker for each core (at 224 px one
+    worker with two threads reaches 0.87 of two with one), TensorFlow with few that have many
+    threads. There are no more workers than fit into memory.
+    """
+    if not workers:
+        wanted = cores() if spec.engine == "ncnn" else max(1, cores() // 4)
+        room = (memory_bytes() - RESERVED_BYTES) // engines.worker_bytes(spec)
+        workers = max(1, min(wanted, room))
+    return workers, threads or max(1, cores() // workers)
+
+
+def network_spec(config: Config) -> NetworkSpec:
+    """The network that the configuration asks for; its files are obtained if need be.
+
+    Raises :class:`WeightsError` and :class:`NetworkError`.
+    """
+    layer = config.model.layer
+    cache_dir = Path(config.service.cache_dir)
+    weights = obtain(
+        config.model.weights, include_top=layer == "fc2", cache_dir=cache_dir / "weights"
+    )
+    engine = config.model.engine
+    spec = NetworkSpec(
+        weights_path=str(weights.path.resolve()),
+        weights_digest=weights.digest,
+        layer=layer,
+        input_size=config.model.input_size,
+        engine=engines.default_engine() if engine == "auto" else engine,
+        batch_size=config.model.batch_size,
+        preprocessing=PREPROCESSING if config.images.reduced_decode else PREPROCESSING_FULL,
+    )
+    _, threads = share_cores(spec, config.compute.workers, config.compute.threads)
+    spec = replace(spec, threads=threads)
+    return spec if spec.engine == "tensorflow" else compiled.obtain(spec, cache_dir / "compiled")
+
+
+def recipe(config: Config, spec: NetworkSpec) -> Recipe:
+    """What a task of ingestion needs to know."""
+    return Recipe(
+        layout=config.storage.layout,
+        network=spec,
+        downloads=config.compute.downloads,
+        max_bytes=config.images.max_bytes,
+        max_pixels=config.images.max_pixels,
+        reduced_decode=config.images.reduced_decode,
+    )
+
+
+def refit_policy(config: Config) -> RefitPolicy:
+    """When to refit and to what."""
+    return RefitPolicy(
+        components=config.pca.components,
+        whiten=config.pca.whiten,
+        interval_seconds=config.pca.interval_seconds,
+        growth_photos=config.pca.growth_photos,
+        growth_share=config.pca.growth_share,
+        least_captured=config.pca.least_captured,
+        most_residual=config.pca.most_residual,
+    )
+
+
+def spark_session(config: Config) -> SparkSession:
+    """Spark, started; from here on stderr of this process and its children becomes log lines."""
+    logs.adopt_stderr()
+    work_dir = Path(config.service.work_dir)
+    return session.start(config.spark.master, config.spark.driver_memory, work_dir)
+
+
+def background(context: SparkContext) -> Background:
+    """Background tasks, as many at a time as there are cores."""
+    return Background(context, cores())
+
+
+def matrix(config: Config, tasks: Background) -> Matrix:
+    """The reduced matrix of the configured store."""
+    return Matrix(config.storage.layout.store, refit_policy(config), tasks)
+
+
+def service(config: Config, queue_url: str) -> Service:
+    """The whole service, ready to run. Raises as :func:`network_spec`, and :class:`StoreError`."""
+    layout = config.storage.layout
+    spec = network_spec(config)
+    work_dir = Path(config.service.work_dir)
+    store = FeatureStore(layout.store, spec.model_id, work_dir)
+    spark = spark_session(config)
+    workers, _ = share_cores(spec, config.compute.workers, config.compute.threads)
+    jobs = Jobs(spark.sparkContext, recipe(config, spec), workers)
+    if config.spark.master:
+        jobs.ship()
+    sqs = connect(4)
+    tasks = background(spark.sparkContext)
+    return Service(
+        spark,
+        Stream(
+            queue_url=queue_url,
+            max_events=config.batch.max_photos,
+            max_bytes=config.batch.max_bytes,
+            max_seconds=config.batch.max_seconds,
+            visibility_timeout_seconds=config.queue.visibility_timeout_seconds,
+            receivers=config.queue.receivers,
+            checkpoint=work_dir / "checkpoint",
+            stop_grace_seconds=config.service.stop_grace_seconds,
+        ),
+        MicroBatches(
+            store,
+            layout,
+            jobs.extract,
+            lambda body, delay: sqs.send_message(
+                QueueUrl=queue_url, MessageBody=body, DelaySeconds=delay
+            ),
+        ),
+        Maintenance(
+            layout.store,
+            matrix(config, tasks),
+            tasks,
+            interval_seconds=config.upkeep.interval_seconds,
+            retention_hours=config.upkeep.retention_hours,
+        ),
+        jobs.warm_up,
+    )

@@ -1,0 +1,126 @@
+"""What can go wrong in the processor; the text of each error is one line that names cause and fix.
+
+::
+
+    ProcessorError
+    ├── SetupError             nothing can run as configured; starting again does not help
+    │   ├── PreflightError     the bucket or the queue is missing, or may not be used
+    │   ├── JavaError          there is no Java that Spark runs on
+    │   ├── WeightsError       the network's weights cannot be had, or are not the ones named
+    │   ├── NetworkError       the network cannot run here, or computes features that are useless
+    │   └── StoreError         the store cannot be used as configured
+    ├── ServiceError           the service had to stop; started again, it goes on where it was
+    ├── CommitConflict         retryable: another writer committed first, nothing was changed
+    ├── WorkerDied             a worker process died over its work
+    ├── ChildError             a child process failed
+    └── PhotoError             concerns one photo; its neighbours in the batch go on
+        ├── RejectedImage      poison: its bytes do not decode, now or on any retry
+        ├── TooLarge           poison: it has more bytes than we read
+        ├── Missing            there is no such object
+        ├── Refused            S3 does not give us this object; asking again does not help
+        └── Unavailable        retryable: S3 could not answer
+
+Any other exception out of a commit leaves its outcome unknown: the table's log tells it at the next
+``refresh``. What AWS answers about everything rather than one photo (no such bucket, invalid
+credentials) stays botocore's error; :func:`common.aws.explain` puts it in words.
+"""
+
+
+class ProcessorError(RuntimeError):
+    """The base of all errors that the processor raises itself."""
+
+
+class SetupError(ProcessorError):
+    """Something about the machine, the account or the configuration has to change first."""
+
+
+class PreflightError(SetupError):
+    """Something that the service needs in AWS is missing."""
+
+
+class JavaError(SetupError):
+    """There is no Java that Spark can run on; the message says how to get one."""
+
+
+class WeightsError(SetupError):
+    """The network's weights cannot be had or trusted."""
+
+
+class NetworkError(SetupError):
+    """The network cannot run here, or computes features that cannot be stored."""
+
+
+class StoreError(SetupError):
+    """The store cannot be used as configured."""
+
+
+class ServiceError(ProcessorError):
+    """The service had to stop; the message names the cause and, if known, the fix."""
+
+
+class CommitConflict(ProcessorError):
+    """Another writer committed first; nothing was changed."""
+
+
+class WorkerDied(ProcessorError):
+    """A worker process died over its work: killed by the system, or crashed in native code."""
+
+
+class ChildError(ProcessorError):
+    """A child process failed; ``reason`` is its own account, empty when it could not give one."""
+
+    def __init__(self, reason: str, trace: str) -> None:
+        super().__init__(reason or trace)
+        self.reason = reason
+
+
+class PhotoError(ProcessorError):
+    """A photo came to an end without features."""
+
+
+class RejectedImage(PhotoError):
+    """A file that is not a usable photo, now and on every retry.
+
+    ``reason`` is one of empty, unsupported, corrupt, truncated, too-large; ``detail`` is one
+    printable line of at most 300 characters that names the cause and, where there is one, the fix.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        printable = "".join(c if c.isprintable() else " " for c in detail)
+        self.reason = reason
+        self.detail = " ".join(printable.split())[:300]
+        super().__init__(self.reason, self.detail)  # both arguments, or it would not unpickle
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+class TooLarge(PhotoError):
+    """An object with more bytes than the limit; it was not read. ``version``: see ``version_of``."""
+
+    def __init__(self, detail: str, version: str) -> None:
+        super().__init__(detail)
+        self.version = version
+
+
+class Missing(PhotoError):
+    """There is no object under this key, or its newest version is a delete marker."""
+
+
+class Refused(PhotoError):
+    """S3 does not give us this object; ``reason`` is a short name such as ``forbidden``."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class Unavailable(PhotoError):
+    """S3 could not answer; later it may."""
+
+
+def cause_in(text: str) -> str:
+    """The one line that a message comes down to, if it may hold a worker's whole traceback."""
+    _, traceback, rest = text.rpartition("Traceback (most recent call last):")
+    lines = [line for line in rest.splitlines() if line and not line[0].isspace()]
+    return lines[0] if traceback and lines else text.strip().partition("\n")[0]

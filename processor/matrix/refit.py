@@ -1,0 +1,140 @@
+"""Refits: whether one is due, and the fit itself, which reads only what is new since the last one."""
+
+import logging
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+from common.layout import StoreLayout
+from processor.matrix import models, pca, statistics_cache, tasks
+from processor.matrix.models import NamedModel
+from processor.matrix.moments import Accumulator, Statistics
+from processor.matrix.pca import PCA
+from processor.matrix.refit_policy import OutOfSample, RefitPolicy
+from processor.matrix.snapshot import FeaturesSnapshot
+from processor.spark.background import Background
+
+log = logging.getLogger(__name__)
+
+SPARE_COMPONENTS = 8  # fitted beyond the wanted ones, so that near-equal ones at the cut stay put
+SMALL_BYTES = 32 << 20  # of features: to read them here takes no longer than to have Spark do it
+
+
+class Refits:
+    """Fits the PCA models of one store. Used by one thread."""
+
+    def __init__(self, layout: StoreLayout, policy: RefitPolicy, background: Background) -> None:
+        self._layout = layout
+        self._policy = policy
+        self._background = background
+        self._judged_at = ("", 0)  # the model, and the photos when its components were last judged
+        self._unchanged = ("", 0)  # the model, and up to which version no photo came or went
+
+    def due(
+        self, current: NamedModel | None, features: FeaturesSnapshot, out_of_sample: OutOfSample
+    ) -> str | None:
+        """Why a refit is due, in words; None if none is. May read what is new since the last fit."""
+        if not features.photos:
+            return None
+        if current is None:
+            return "no model"
+        reason = self._policy.due(
+            current.pca,
+            features.photos,
+            out_of_sample,
+            lambda version: self._changed_since(features, current.name, version),
+        )
+        if reason:
+            return reason
+        if self._judged_at[0] != current.name:
+            self._judged_at = (current.name, current.pca.n_samples_)
+        if not self._policy.worth_a_look(current.pca, abs(features.photos - self._judged_at[1])):
+            return None
+        total = self._statistics(features)
+        self._judged_at = (current.name, features.photos)
+        return self._policy.outgrown(current.pca.captured(total)) if total else None
+
+    def fit(
+        self, features: FeaturesSnapshot, previous: NamedModel | None, reason: str
+    ) -> NamedModel:
+        """A new model of all features, aligned to the previous one, and kept in the store.
+
+        ValueError where there is no row.
+        """
+        began = time.monotonic()
+        total = self._statistics(features)
+        if total is None:
+            raise ValueError(f"{features.folder} has no rows to fit a PCA to")
+        fitted = self._fitted(total, features, previous.pca if previous else None, reason)
+        drift = _drift(fitted, previous.pca) if previous else {}
+        fitted = replace(fitted, about={**fitted.about, **drift})
+        model = NamedModel(models.new_name(features.table_version), fitted)
+        models.write(self._layout, model)
+        log.info(
+            "fitted a PCA",
+            extra={
+                "reason": reason,
+                "photos": fitted.n_samples_,
+                "components": len(fitted.components_),
+                "explained_variance": round(float(fitted.explained_variance_ratio_.sum()), 6),
+                "features_version": features.table_version,
+                "model": model.name,
+                "seconds": round(time.monotonic() - began, 3),
+                **drift,
+            },
+        )
+        return model
+
+    def _fitted(
+        self, total: Statistics, features: FeaturesSnapshot, previous: PCA | None, reason: str
+    ) -> PCA:
+        about = {
+            "features": features.folder,
+            "features_version": str(features.table_version),
+            "network": features.network,
+            "fitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "reason": reason,
+            "asked": self._policy.asked,
+        }
+        wanted, whiten = self._policy.components, self._policy.whiten
+        if previous and isinstance(wanted, int):
+            spare = pca.fit(total, wanted + SPARE_COMPONENTS, whiten=whiten, about=about)
+            return pca.align(spare, previous).leading(wanted)
+        fitted = pca.fit(total, wanted, whiten=whiten, about=about)
+        return pca.align(fitted, previous) if previous else fitted
+
+    def _changed_since(self, features: FeaturesSnapshot, name: str, fitted_on: int) -> bool:
+        # A store that gets nothing but bad photos would read ever more entries again each minute.
+        since = self._unchanged[1] if self._unchanged[0] == name else fitted_on
+        if features.photos_changed_since(since):
+            return True
+        self._unchanged = (name, features.table_version)
+        return False
+
+    def _statistics(self, features: FeaturesSnapshot) -> Statistics | None:
+        """The statistics of all features; None without a row."""
+
+        def read(paths: Collection[str]) -> Statistics | None:
+            if sum(features.sizes.get(path, SMALL_BYTES) for path in paths) < SMALL_BYTES:
+                return tasks.statistics(features.folder, paths)
+            return self._read_by_tasks(features.folder, paths)
+
+        return statistics_cache.statistics(self._layout, features.sizes, read)
+
+    def _read_by_tasks(self, folder: str, paths: Collection[str]) -> Statistics | None:
+        total: Accumulator | None = None
+        for part in self._background.run(
+            sorted(paths), lambda share: [tasks.statistics(folder, share)]
+        ):
+            if part is not None:
+                total = (total or Accumulator(len(part.mean))).merge(part)
+        return total.statistics() if total else None
+
+
+def _drift(fitted: PCA, previous: PCA) -> Mapping[str, str]:
+    """How far a refit went, for the log and the model's record; see :class:`.pca.Drift`."""
+    if len(fitted.mean_) != len(previous.mean_):
+        return {}
+    found = asdict(pca.drift(fitted, previous))
+    return {f"drift_{name}": f"{value:.3g}" for name, value in found.items()}

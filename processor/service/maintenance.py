@@ -1,0 +1,123 @@
+"""Maintenance: keeps the matrix in step, compacts small files, deletes unneeded ones, beside ingestion."""
+
+import logging
+import threading
+import time
+
+import pyarrow as pa
+
+from common.layout import StoreLayout
+from processor.matrix import models, statistics_cache
+from processor.matrix.matrix import Matrix
+from processor.matrix.mirror import model_name
+from processor.store import delta
+from processor.store.compaction import Tasks, compact
+from processor.store.schema import FEATURES, REJECTS
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 60.0  # how often to look at the matrix without a micro-batch that tells
+RETRY_SECONDS = 60.0
+
+
+class Maintenance:
+    """Keeps the tables of one store; no failure here stops ingestion.
+
+    Several services may do it at once, and it may be killed at any point: a process that dies leaves
+    litter, which the next vacuum after the retention deletes.
+    """
+
+    def __init__(
+        self,
+        layout: StoreLayout,
+        matrix: Matrix,
+        tasks: Tasks,
+        *,
+        interval_seconds: int,
+        retention_hours: int,
+    ) -> None:
+        """``interval_seconds`` between compactions and vacuums; 0: none."""
+        self._layout = layout
+        self._matrix = matrix
+        self._tasks = tasks
+        self._interval = interval_seconds
+        self._retention_hours = retention_hours
+        self._stopping = threading.Event()
+        self._changed = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="tables", daemon=True)
+
+    def start(self) -> None:
+        """Keep the tables in a thread until :meth:`stop`."""
+        self._thread.start()
+
+    def rows_changed(self) -> None:
+        """Tell that the matrix may have fallen behind."""
+        self._changed.set()
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Wait so long for the step under way; it is safe to end the process in the middle of it."""
+        self._stopping.set()
+        self._changed.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
+
+    def refit(self) -> None:
+        """Refit the PCA now and bring the matrix to the newest features."""
+        self._matrix.update(force=True)
+
+    def clean(self) -> None:
+        """Compact and vacuum, table by table, and delete old models. May be repeated."""
+        self.compact("features", self._layout.features, FEATURES)
+        self.compact("rejects", self._layout.rejects, REJECTS)
+        for folder in (self._layout.features, self._layout.rejects, self._layout.reduced):
+            self._vacuum(folder)
+        self._sweep_models()
+
+    def compact(self, name: str, folder: str, schema: pa.Schema) -> int:
+        """Merge small files of one table; how many went."""
+        began = time.monotonic()
+        renamed = compact(folder, schema, self._tasks)
+        if not renamed:
+            return 0
+        if folder == self._layout.features:
+            statistics_cache.rename(self._layout, renamed)
+        log.info(
+            "compacted small files",
+            extra={
+                "table": name,
+                "files": len(renamed),
+                "into": len(set(renamed.values())),
+                "seconds": round(time.monotonic() - began, 3),
+            },
+        )
+        return len(renamed)
+
+    def _keep(self) -> None:
+        cleaned_at = time.monotonic()
+        while not self._stopping.is_set():
+            self._changed.wait(CHECK_SECONDS)
+            self._changed.clear()
+            try:
+                if 0 < self._interval < time.monotonic() - cleaned_at:
+                    cleaned_at = time.monotonic()
+                    self.clean()
+                self._matrix.update()
+            except Exception:
+                if self._stopping.is_set():
+                    return
+                log.exception("the tables could not be maintained; trying again later")
+                self._stopping.wait(RETRY_SECONDS)
+
+    def _vacuum(self, folder: str) -> None:
+        table = delta.open_table(folder)
+        deleted = table.vacuum(self._retention_hours) if table else 0
+        if deleted:
+            log.info(
+                "deleted files that no version needs", extra={"table": folder, "files": deleted}
+            )
+
+    def _sweep_models(self) -> None:
+        reduced = delta.open_table(self._layout.reduced)
+        deleted = models.sweep(self._layout, model_name(reduced)) if reduced else 0
+        if deleted:
+            log.info("deleted models replaced long ago", extra={"models": deleted})

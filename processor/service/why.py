@@ -1,0 +1,99 @@
+"""Why: everything that is known of one photo, and what follows from it.
+
+Read from S3 alone, so it works from any machine, whether or not the service runs.
+"""
+
+from typing import Any, TypedDict
+
+import pyarrow.compute as pc
+from botocore.exceptions import ClientError
+
+from common import aws
+from common.layout import BucketLayout
+from processor.photos.objects import version_of
+from processor.store import delta
+
+Row = dict[str, Any]  # by column; the tables' schemas say what it holds
+
+
+class InS3(TypedDict):
+    """The object as it is now; ``modified`` in ISO 8601."""
+
+    version: str
+    bytes: int
+    modified: str
+
+
+class Known(TypedDict):
+    """What ``python -m processor why KEY --json`` prints; ``reduced``: its components."""
+
+    key: str
+    s3: InS3 | None
+    features: Row | None
+    reject: Row | None
+    reduced: list[float] | None
+    verdict: str
+
+
+def why(layout: BucketLayout, key: str) -> Known:
+    """In S3, in the store, in the matrix, and the verdict."""
+    now = _in_s3(layout.bucket, key)
+    features = _row(layout.store.features, key, without=("features",))
+    reject = _row(layout.store.rejects, key)
+    reduced = _row(layout.store.reduced, key) or {}
+    components = [value for name, value in reduced.items() if name.startswith("pc")]
+    return {
+        "key": key,
+        "s3": now,
+        "features": features,
+        "reject": reject,
+        "reduced": components or None,
+        "verdict": _verdict(layout, key, now, features, reject, in_matrix=bool(components)),
+    }
+
+
+def _in_s3(bucket: str, key: str) -> InS3 | None:
+    try:
+        answer = aws.s3().head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if aws.status_of(error) == 404:
+            return None
+        raise
+    return {
+        "version": version_of(answer),
+        "bytes": answer["ContentLength"],
+        "modified": answer["LastModified"].isoformat(),
+    }
+
+
+def _row(folder: str, key: str, without: tuple[str, ...] = ()) -> Row | None:
+    table = delta.open_table(folder)
+    if table is None:
+        return None
+    dataset = table.dataset()
+    columns = [name for name in dataset.schema.names if name not in without]
+    found: list[Row] = dataset.to_table(columns=columns, filter=pc.field("key") == key).to_pylist()
+    return found[0] if found else None
+
+
+def _verdict(
+    layout: BucketLayout,
+    key: str,
+    now: InS3 | None,
+    row: Row | None,
+    reject: Row | None,
+    *,
+    in_matrix: bool,
+) -> str:
+    if not layout.contains(layout.bucket, key):
+        return f"not a photo of this service: keys begin with {layout.photos_prefix!r}"
+    if row and now and row["version"] == now["version"]:
+        return "stored, up to date" + ("" if in_matrix else "; not yet in the matrix")
+    if row:
+        change = "was overwritten" if now else "was removed"
+        return f"the photo {change} after its row was stored; the event of it is still to come"
+    if reject:
+        return f"rejected: {reject['reason']}: {reject['detail']}"
+    if now:
+        return "in S3, but neither stored nor rejected: its event is queued, or was missed"
+    return "unknown: neither in S3 nor in the store"

@@ -1,0 +1,59 @@
+"""Isolation: work over many items in Spark tasks, some of which may kill their worker."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from py4j.protocol import Py4JJavaError
+
+from processor.errors import WorkerDied
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MAX_CULPRITS = 3  # more items than that kill no worker by themselves: the machine is to blame
+_WORKER_DIED = "Python worker exited unexpectedly"  # Spark's words
+
+
+@dataclass(frozen=True, slots=True)
+class Isolated(Generic[T, R]):
+    """``results`` of all shares that went through; ``culprits`` killed a worker, each alone."""
+
+    results: list[R]
+    culprits: list[T]
+
+
+def isolate(
+    items: Sequence[T], job: Callable[[Sequence[Sequence[T]]], list[R]], workers: int
+) -> Isolated[T, R]:
+    """Run ``job`` over shares of ``items``, one for each worker; halve what kills a worker.
+
+    ``job`` gets the shares and returns the results of all of them; it is called again with the halves
+    of whatever contained a culprit, so an item may be worked on several times. Raises
+    :class:`WorkerDied` when more than MAX_CULPRITS items kill a worker, and whatever else ``job`` does.
+    """
+    isolated: Isolated[T, R] = Isolated([], [])
+    suspects = [list(items)]
+    while suspects:
+        batch = suspects.pop()
+        shares = [batch[n::workers] for n in range(min(workers, len(batch)))]
+        try:
+            isolated.results.extend(job(shares) if shares else [])
+        except Py4JJavaError as error:
+            if _WORKER_DIED not in str(error.java_exception):
+                raise
+            if len(batch) > 1:
+                log.warning("a worker died over %d items; looking for the culprit", len(batch))
+                suspects += [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+                continue
+            isolated.culprits.append(batch[0])
+            if len(isolated.culprits) > MAX_CULPRITS:
+                raise WorkerDied(
+                    f"workers died over {len(isolated.culprits)} items, each alone: more likely the "
+                    "machine lacks memory than all of them are hostile; lower compute.workers or "
+                    "take a larger machine"
+                ) from error
+    return isolated

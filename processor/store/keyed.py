@@ -1,0 +1,131 @@
+"""Keyed tables: Delta tables with at most one row per key, and the local index that makes this cheap."""
+
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from processor.errors import CommitConflict
+from processor.store import datafiles, delta, objects
+from processor.store.datafiles import KeyedFile
+from processor.store.index import Index, Location
+
+log = logging.getLogger(__name__)
+
+LISTED_SECONDS = 3600.0  # the log keeps an entry for longer, so one that came since is still there
+
+
+class KeyedTable:
+    """A Delta table with at most one row per ``key``. Used by one thread.
+
+    Adding rows for new keys costs the same whatever the table's size. Replacing or dropping rows
+    rewrites the data files that they are in.
+    """
+
+    def __init__(
+        self, folder: str, schema: pa.Schema, index_file: Path, description: str = ""
+    ) -> None:
+        self.folder = folder
+        self._schema = schema
+        self._table = delta.create_table(folder, schema, description)
+        self.description = self._table.description
+        self._index = Index(index_file)
+        self._listed_at = -math.inf
+        self.refresh()
+
+    @property
+    def table_version(self) -> int:
+        return self._table.table_version
+
+    def has_file(self, path: str) -> bool:
+        """Whether a data file is live."""
+        return self._index.has_file(path)
+
+    def find(self, keys: Iterable[str]) -> dict[str, Location]:
+        """The locations of those ``keys`` that have a row."""
+        return self._index.find(keys)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def close(self) -> None:
+        self._index.close()
+
+    def refresh(self) -> None:
+        """Bring table and index to the newest version; costs what changed since.
+
+        If nothing did, one HEAD request: versions have no gaps, so the next one tells of all. delta-rs
+        would list the log, which is slower and, on AWS, 12 times as expensive. It does so after a
+        conflict, and once an hour, because the next version's entry expires some day.
+        """
+        origin = self._index.origin()
+        if origin == self._origin() and self._is_newest():
+            return
+        self._table.refresh()
+        self._listed_at = time.monotonic()
+        here = self._origin()
+        if origin == here:
+            return
+        live = self._table.paths()
+        same_table = origin is not None and origin[0] == here[0]
+        indexed = self._index.paths() if same_table else set()
+        fresh = sorted(live - indexed)
+        if fresh:
+            log.info("indexing %d files of %s", len(fresh), self.folder)
+        with self._index.edit(*here) as edits, ThreadPoolExecutor(8) as pool:
+            if not same_table:
+                edits.clear()
+            for path, versions in zip(fresh, pool.map(self._object_versions, fresh), strict=True):
+                edits.put(path, versions)
+            for path in indexed - live:
+                edits.drop_file(path)
+
+    def commit(
+        self, added: Sequence[KeyedFile], dropped: Collection[str], metadata: Mapping[str, object]
+    ) -> None:
+        """Add files and drop the present rows of some keys, in one transaction.
+
+        Raises :class:`CommitConflict`; nothing was changed then, though files that were rewritten for
+        it stay behind as litter for the next vacuum.
+        """
+        doomed: dict[str, set[str]] = defaultdict(set)
+        for key, location in self._index.find(dropped).items():
+            doomed[location.path].add(key)
+        with ThreadPoolExecutor(4) as pool:
+            left = pool.map(
+                lambda path: datafiles.without(self.folder, path, frozenset(doomed[path])), doomed
+            )
+            rewritten = dict(zip(doomed, left, strict=True))
+        new = [each.file for each in added] + [file for file in rewritten.values() if file]
+        planned_on = self._table.table_version
+        try:
+            self._table.commit(self._schema, new, doomed, metadata=metadata)
+        except CommitConflict:
+            self._listed_at = -math.inf
+            raise
+        if self._table.table_version != planned_on + 1:
+            return  # somebody was faster than our reload: refresh() sorts it out
+        with self._index.edit(self._table.id, planned_on + 1) as edits:
+            edits.drop_keys(key for keys in doomed.values() for key in keys)
+            for old, file in rewritten.items():
+                edits.move(old, file.path) if file else edits.drop_file(old)
+            for each in added:
+                edits.put(each.file.path, each.object_versions)
+
+    def _origin(self) -> tuple[str, int]:
+        return self._table.id, self._table.table_version
+
+    def _is_newest(self) -> bool:
+        recent = time.monotonic() - self._listed_at < LISTED_SECONDS
+        return recent and not objects.exists(self._table.log_entry(self.table_version + 1))
+
+    def _object_versions(self, path: str) -> dict[str, str]:
+        with self._table.open_file(path) as source:
+            table = pq.ParquetFile(source).read(columns=["key", "version"])
+        return dict(zip(table["key"].to_pylist(), table["version"].to_pylist(), strict=True))

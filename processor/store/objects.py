@@ -1,0 +1,102 @@
+"""Objects of the store: each read, written and replaced whole.
+
+A URI is ``s3://bucket/key``, or a local path in benchmarks. Whatever S3 answers beside "there is no such
+object" is raised as botocore's error.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from common import aws
+from common.layout import split
+
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import HeadObjectOutputTypeDef
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """One entry of a listing."""
+
+    uri: str
+    modified: datetime
+
+
+def get(uri: str) -> bytes | None:
+    """The bytes of one object; None if there is none."""
+    if not uri.startswith("s3://"):
+        return Path(uri).read_bytes() if Path(uri).exists() else None
+    bucket, key = split(uri)
+    try:
+        body: bytes = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        if aws.code_of(error) in ("NoSuchKey", "404"):
+            return None
+        raise
+    return body
+
+
+def put(uri: str, body: bytes) -> None:
+    """Write one object whole."""
+    if uri.startswith("s3://"):
+        bucket, key = split(uri)
+        aws.s3().put_object(Bucket=bucket, Key=key, Body=body)
+        return
+    Path(uri).parent.mkdir(parents=True, exist_ok=True)
+    Path(uri).write_bytes(body)
+
+
+def upload(uri: str, local: Path, content_type: str, metadata: Mapping[str, str]) -> None:
+    """Replace one object by a local file of any size; readers find the old or the new one, whole.
+
+    ``metadata`` is kept with the object, but not on a local disk, where the file is moved.
+    """
+    if not uri.startswith("s3://"):
+        Path(uri).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(local, uri)
+        return
+    bucket, key = split(uri)
+    extra = {"ContentType": content_type, "Metadata": dict(metadata)}
+    aws.s3().upload_file(str(local), bucket, key, ExtraArgs=extra)
+
+
+def metadata(uri: str) -> dict[str, str]:
+    """What :func:`upload` kept with an object; empty if there is no such object."""
+    answer = _head(uri) if uri.startswith("s3://") else None
+    return answer["Metadata"] if answer else {}
+
+
+def exists(uri: str) -> bool:
+    """Whether there is such an object."""
+    return _head(uri) is not None if uri.startswith("s3://") else Path(uri).exists()
+
+
+def listing(folder: str) -> Iterator[ListedObject]:
+    """All objects under an ``s3://`` folder, in the order of their keys."""
+    bucket, prefix = split(f"{folder}/")
+    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    for page in pages:
+        for each in page.get("Contents", ()):
+            yield ListedObject(f"s3://{bucket}/{each['Key']}", each["LastModified"])
+
+
+def delete(uri: str) -> None:
+    """Delete one ``s3://`` object, if it is there."""
+    bucket, key = split(uri)
+    aws.s3().delete_object(Bucket=bucket, Key=key)
+
+
+def _head(uri: str) -> "HeadObjectOutputTypeDef | None":
+    bucket, key = split(uri)
+    try:
+        return aws.s3().head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if aws.status_of(error) == 404:
+            return None
+        raise

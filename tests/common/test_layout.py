@@ -1,0 +1,66 @@
+"""The layout of the bucket: places of the store, what counts as a photo, labels."""
+
+import pytest
+
+from common.layout import STORE_FILES, STORE_FOLDERS, BucketLayout, StoreLayout, split
+
+LAYOUT = BucketLayout("bucket", "photos/", "v2/")
+
+
+def test_places_of_the_store() -> None:
+    store = LAYOUT.store
+    assert store.features == "s3://bucket/v2/features"
+    assert store.rejects == "s3://bucket/v2/rejects"
+    assert store.reduced == "s3://bucket/v2/reduced"
+    assert store.reduced_csv == "s3://bucket/v2/reduced.csv"
+    assert store.pca_model("x") == "s3://bucket/v2/models/pca/x.npz"
+    assert store.statistics == "s3://bucket/v2/models/statistics.npz"
+    assert StoreLayout("/tmp/store/").features == "/tmp/store/features"
+
+
+def test_every_place_is_one_that_the_service_may_write() -> None:
+    store = LAYOUT.store
+    places = [store.features, store.rejects, store.reduced, store.pca_models, store.statistics]
+    for place in [f"{each}/" for each in places] + [store.reduced_csv]:
+        _, key = split(place)
+        inside = key.removeprefix("v2/")
+        assert inside.startswith(STORE_FOLDERS) or inside in STORE_FILES
+    assert set(LAYOUT.stored_keys) == {
+        "v2/features/*",
+        "v2/rejects/*",
+        "v2/reduced/*",
+        "v2/models/*",
+        "v2/reduced.csv",
+    }
+
+
+@pytest.mark.parametrize("prefix", ["", "v2/", "v2/features/", "v2/reduced"])
+def test_photos_and_store_lie_apart(prefix: str) -> None:
+    with pytest.raises(ValueError, match=r"contains the store's folders"):
+        BucketLayout("bucket", prefix, "v2/")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "photo"),
+    [
+        ("bucket", "photos/a.jpg", True),
+        ("bucket", "photos/Apple/", False),  # what the console calls a folder
+        ("bucket", "features/a.jpg", False),
+        ("another", "photos/a.jpg", False),
+    ],
+)
+def test_what_counts_as_a_photo(bucket: str, key: str, photo: bool) -> None:
+    assert LAYOUT.is_photo(bucket, key) is photo
+
+
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [("photos/a.jpg", None), ("photos/Apple/a.jpg", "Apple"), ("photos/a/b c/d.jpg", "b c")],
+)
+def test_label(key: str, label: str | None) -> None:
+    assert LAYOUT.label_of(key) == label
+
+
+def test_split() -> None:
+    assert split("s3://bucket/a/b") == ("bucket", "a/b")
+    assert split("s3://bucket") == ("bucket", "")

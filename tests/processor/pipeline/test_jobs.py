@@ -1,0 +1,63 @@
+"""The jobs of ingestion: a photo that kills its worker, workers that are kept warm."""
+
+import os
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import pytest
+from pyspark.sql import SparkSession
+
+from common.layout import BucketLayout
+from processor.network import engines
+from processor.network.spec import NetworkSpec
+from processor.pipeline import jobs
+from processor.pipeline.jobs import Jobs
+from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
+from processor.pipeline.tasks import Recipe
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def work(key: str) -> Work:
+    return Work(key, "1", NOON, removal=False, stored_version=None)
+
+
+def recipe(spec: NetworkSpec) -> Recipe:
+    return Recipe(BucketLayout("bucket"), spec, 1, 1, 1, reduced_decode=True)
+
+
+def dies_over_the_killer(share: Iterable[Work], _recipe: Recipe) -> Extracted:
+    works = list(share)
+    if any("killer" in each.key for each in works):
+        os._exit(9)
+    return Extracted(None, tuple(Outcome(each.key, Kind.STORED, "1") for each in works))
+
+
+def test_a_photo_that_kills_its_worker_is_rejected_alone(
+    spark: SparkSession, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "extract", dies_over_the_killer)
+    keys = ["a", "b", "killer", "c"]
+    results = Jobs(spark.sparkContext, recipe(spec), 2).extract([work(key) for key in keys])
+    outcomes = {each.key: each for result in results for each in result.outcomes}
+    assert set(outcomes) == set(keys)
+    killer = outcomes.pop("killer")
+    assert (killer.kind, killer.reason, killer.object_version) == (Kind.REJECTED, "crash", "1")
+    assert {each.kind for each in outcomes.values()} == {Kind.STORED}
+
+
+def test_no_work_is_no_job(spark: SparkSession, spec: NetworkSpec) -> None:
+    assert Jobs(spark.sparkContext, recipe(spec), 2).extract([]) == []
+
+
+def test_workers_are_made_warm(spark: SparkSession, spec: NetworkSpec) -> None:
+    Jobs(spark.sparkContext, recipe(spec), 2).warm_up()
+
+    def loaded(_: int) -> tuple[int, bool]:
+        time.sleep(0.5)
+        return os.getpid(), spec in engines._loaded
+
+    workers = dict(spark.sparkContext.parallelize(range(2), 2).map(loaded).collect())
+    assert len(workers) == 2
+    assert all(workers.values())

@@ -1,0 +1,209 @@
+"""Maintenance: fewer files, the same rows whatever happens in between, and nothing needed deleted."""
+
+import threading
+import time
+
+import pytest
+from pyspark.sql import SparkSession
+
+from processor.matrix import statistics_cache
+from processor.matrix.refit_policy import RefitPolicy
+from processor.service.maintenance import Maintenance
+from processor.spark.background import Background
+from processor.store import compaction, datafiles, delta
+from processor.store.compaction import MERGED_AT_ONCE
+from processor.store.schema import FEATURES, REJECTS
+from tests.support.drawn_photos import photo
+from tests.support.matrices import assert_whole, matrix
+from tests.support.world import World
+
+
+def maintenance(world: World, spark: SparkSession) -> Maintenance:
+    return Maintenance(
+        world.recipe.layout.store,
+        matrix(world, spark),
+        Background(spark.sparkContext, 2),
+        interval_seconds=0,
+        retention_hours=168,
+    )
+
+
+def compact(world: World, spark: SparkSession) -> int:
+    return maintenance(world, spark).compact(
+        "features", world.recipe.layout.store.features, FEATURES
+    )
+
+
+def put_in_many_files(world: World, count: int) -> None:
+    for n in range(count):
+        world.handle(world.put(f"photos/L{n % 2}/{n}.jpg", photo(n)))
+
+
+def live_files(world: World, name: str = "features") -> set[str]:
+    table = delta.open_table(f"s3://{world.bucket}/{name}")
+    assert table
+    return table.paths()
+
+
+def test_small_files_are_compacted_and_nothing_else_changes(
+    world: World, spark: SparkSession
+) -> None:
+    put_in_many_files(world, 2 * MERGED_AT_ONCE + 1)
+    reduced = matrix(world, spark)
+    reduced.update()
+    before, matrix_before = world.features(), assert_whole(world)
+    assert compact(world, spark) == 2 * MERGED_AT_ONCE
+    assert len(live_files(world)) == 3
+    assert world.features() == before
+    kept = statistics_cache.load(world.recipe.layout.store)
+    assert kept
+    assert kept.files == live_files(world)  # a fit would read nothing
+    reduced.update()
+    assert assert_whole(world).keys() == matrix_before.keys()
+    assert len(live_files(world, "reduced")) == 3
+    assert compact(world, spark) == 0
+    computed = len(world.computed)
+    again = [world.event(f"photos/L{n % 2}/{n}.jpg", "ObjectCreated:Put", None, 1) for n in (0, 1)]
+    world.handle(*again)
+    assert len(world.computed) == computed  # the index knows where the rows are now
+    world.handle(world.put("photos/L0/0.jpg", photo(50)), world.remove("photos/L1/1.jpg"))
+    world.assert_exactly_the_live_photos()
+
+
+def test_compaction_is_not_a_reason_to_refit(world: World, spark: SparkSession) -> None:
+    put_in_many_files(world, MERGED_AT_ONCE)
+    reduced = matrix(world, spark, RefitPolicy(components=3, interval_seconds=1))
+    reduced.update()
+    time.sleep(1)
+    assert compact(world, spark) == MERGED_AT_ONCE
+    merged = reduced.update()
+    assert merged
+    assert (merged.projected, merged.refit) == (MERGED_AT_ONCE, None)
+    table = delta.open_table(f"s3://{world.bucket}/features")
+    assert table
+    assert table.vacuum(0) == MERGED_AT_ONCE
+    vacuumed = reduced.update()
+    assert vacuumed
+    assert (vacuumed.projected, vacuumed.refit) == (0, None)
+    world.handle(world.put("photos/L0/bad.jpg", b"no photo"))  # commits, without a row
+    rejected = reduced.update()
+    assert rejected
+    assert (rejected.projected, rejected.refit) == (0, None)
+    world.handle(world.put("photos/L0/0.jpg", photo(50)))  # as many photos as before
+    replaced = reduced.update()
+    assert replaced
+    assert "s old" in (replaced.refit or "")
+    assert_whole(world)
+
+
+def test_a_photo_replaced_during_a_compaction_is_not_brought_back(
+    world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_many_files(world, 2 * MERGED_AT_ONCE)
+    swap = compaction._swap
+    replaced = "photos/L0/0.jpg"
+
+    def late(*arguments):
+        world.handle(world.put(replaced, photo(50)))
+        return swap(*arguments)
+
+    monkeypatch.setattr(compaction, "_swap", late)
+    assert compact(world, spark) == MERGED_AT_ONCE  # the other group
+    world.assert_exactly_the_live_photos()
+
+
+def test_compaction_races_with_ingestion(world: World, spark: SparkSession) -> None:
+    put_in_many_files(world, MERGED_AT_ONCE)
+    ended = threading.Event()
+    faults: list[Exception] = []
+    merged: list[int] = []
+
+    def tend() -> None:
+        try:
+            while not ended.is_set():
+                merged.append(compact(world, spark))
+        except Exception as error:
+            faults.append(error)
+
+    thread = threading.Thread(target=tend)
+    thread.start()
+    for n in range(500):
+        world.handle(world.put(f"photos/new/{n}.jpg", photo(100 + n)))
+        if n % 4 == 0:
+            old = n // 4 % MERGED_AT_ONCE
+            world.handle(world.put(f"photos/L{old % 2}/{old}.jpg", photo(200 + n)))
+        if n >= 12 and sum(merged) >= 2 * MERGED_AT_ONCE:
+            break
+    ended.set()
+    thread.join()
+    assert not faults
+    world.assert_exactly_the_live_photos()
+    assert sum(merged) >= 2 * MERGED_AT_ONCE
+
+
+def test_rejects_are_compacted_too(world: World, spark: SparkSession) -> None:
+    for n in range(MERGED_AT_ONCE):
+        world.handle(world.put(f"photos/{n}.jpg", b"bad"))
+    before = world.rejects()
+    assert (
+        maintenance(world, spark).compact("rejects", world.recipe.layout.store.rejects, REJECTS)
+        == MERGED_AT_ONCE
+    )
+    assert world.rejects() == before
+    world.handle(world.put("photos/0.jpg", photo(1)))
+    assert len(world.rejects()) == MERGED_AT_ONCE - 1
+
+
+def test_vacuum_deletes_what_no_version_needs(world: World, spark: SparkSession) -> None:
+    put_in_many_files(world, MERGED_AT_ONCE)
+    litter = datafiles.write(f"s3://{world.bucket}/features", one_row(world))
+    old = live_files(world)
+    compact(world, spark)
+    before = world.features()
+    maintenance(world, spark).clean()
+    assert old | {litter.path} <= objects(world)  # within the retention
+    table = delta.open_table(f"s3://{world.bucket}/features")
+    assert table
+    assert table.vacuum(0) == len(old) + 1
+    assert objects(world) == live_files(world)
+    assert world.features() == before
+
+
+def test_new_photos_stay_counted_over_a_vacuum(world: World, spark: SparkSession) -> None:
+    def add(n: int) -> dict[str, str]:
+        world.handle(world.put(f"photos/L0/{n}.jpg", photo(n)))
+        matrix(world, spark).update()
+        return newest_entry()
+
+    def newest_entry() -> dict[str, str]:
+        table = delta.open_table(f"s3://{world.bucket}/reduced")
+        assert table
+        return next(table.history(1))
+
+    put_in_many_files(world, 4)
+    matrix(world, spark).update()
+    assert add(4)["photos_since_fit"] == "1"
+    datafiles.write(f"s3://{world.bucket}/reduced", one_row(world))
+    table = delta.open_table(f"s3://{world.bucket}/reduced")
+    assert table
+    assert table.vacuum(0) == 1
+    assert "VACUUM" in newest_entry()["operation"]
+    assert add(5)["photos_since_fit"] == "2"
+
+
+def test_nothing_to_do(world: World, spark: SparkSession) -> None:
+    maintenance(world, spark).clean()
+    assert compact(world, spark) == 0
+
+
+def one_row(world: World):
+    table = delta.open_table(f"s3://{world.bucket}/features")
+    assert table
+    return datafiles.read(f"s3://{world.bucket}/features", min(table.paths()))
+
+
+def objects(world: World) -> set[str]:
+    """Parquet files that lie in the features' folder."""
+    listed = world.s3.list_objects_v2(Bucket=world.bucket, Prefix="features/")["Contents"]
+    names = {each["Key"].removeprefix("features/") for each in listed}
+    return {name for name in names if name.endswith(".parquet")}

@@ -1,0 +1,113 @@
+"""Delta tables: what a version tells of itself, and what the log tells of the changes since another."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from processor.errors import CommitConflict
+from processor.store import datafiles, delta
+from processor.store.datafiles import DataFile
+
+SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    return str(tmp_path / "table")
+
+
+def write(folder: str, *keys: str) -> DataFile:
+    return datafiles.write(folder, pa.table({"key": list(keys)}, schema=SCHEMA))
+
+
+def test_there_is_none(folder: str) -> None:
+    assert delta.open_table(folder) is None
+
+
+def test_what_a_table_tells_of_itself(folder: str) -> None:
+    table = delta.create_table(folder, SCHEMA, "a description")
+    one, two = write(folder, "a", "b"), write(folder, "c")
+    table.commit(SCHEMA, [one, two], [], transactions={"app": 7}, metadata={"batch": 3})
+    opened = delta.open_table(folder)
+    assert opened
+    assert (opened.table_version, opened.rows, opened.description) == (1, 3, "a description")
+    assert opened.id == table.id
+    assert opened.paths() == {one.path, two.path}
+    assert opened.sizes() == {one.path: one.size, two.path: two.size}
+    assert opened.columns == SCHEMA
+    assert opened.transaction_version("app") == 7
+    assert opened.transaction_version("another") is None
+    assert next(opened.history(1))["batch"] == 3
+    assert sorted(opened.dataset().to_table()["key"].to_pylist()) == ["a", "b", "c"]
+
+
+def test_an_old_version_can_be_read(folder: str) -> None:
+    table = delta.create_table(folder, SCHEMA, "")
+    table.commit(SCHEMA, [write(folder, "a")], [])
+    table.commit(SCHEMA, [write(folder, "b")], table.paths())
+    old, new = delta.open_table(folder, 1), delta.open_table(folder)
+    assert old
+    assert new
+    assert old.dataset().to_table()["key"].to_pylist() == ["a"]
+    assert new.dataset().to_table()["key"].to_pylist() == ["b"]
+
+
+def test_who_creates_a_table_second_gets_the_first(folder: str) -> None:
+    first = delta.create_table(folder, SCHEMA, "first")
+    second = delta.create_table(folder, SCHEMA, "second")
+    assert (second.id, second.description) == (first.id, "first")
+
+
+def test_an_overwrite_removes_what_it_does_not_add(folder: str) -> None:
+    table = delta.create_table(folder, SCHEMA, "")
+    table.commit(SCHEMA, [write(folder, "a")], [])
+    table.commit(SCHEMA, [new := write(folder, "b")], [], overwrite=True)
+    assert table.paths() == {new.path}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_commit_on_an_old_version_changes_nothing(folder: str, overwrite: bool) -> None:
+    late = delta.create_table(folder, SCHEMA, "")
+    early = delta.open_table(folder)
+    assert early
+    early.commit(SCHEMA, [first := write(folder, "a")], [])
+    with pytest.raises(CommitConflict):
+        late.commit(SCHEMA, [write(folder, "b")], [], overwrite=overwrite)
+    late.refresh()
+    assert late.paths() == {first.path}
+
+
+def test_only_rows_that_come_or_go_are_changes(folder: str) -> None:
+    table = delta.create_table(folder, SCHEMA, "")
+    table.commit(SCHEMA, [file := write(folder, "a", "b")], [])
+    assert table.rows_changed_since(0)
+    table.commit(SCHEMA, [], [], metadata={"photos": 0})
+    assert not table.rows_changed_since(1)
+    merged = datafiles.merge(folder, [file.path], SCHEMA)
+    table.commit(SCHEMA, [merged], [file.path], data_change=False)
+    assert not table.rows_changed_since(1)
+    table.commit(SCHEMA, [], [merged.path])
+    assert table.rows_changed_since(1)
+    assert not table.rows_changed_since(4)
+    assert table.rows_changed_since(5)  # of another table, it seems
+    old = delta.open_table(folder, 3)
+    assert old
+    Path(folder, "_delta_log", f"{2:020}.json").unlink()
+    assert old.rows_changed_since(1)
+
+
+def test_vacuum_deletes_what_this_version_does_not_need(folder: str) -> None:
+    table = delta.create_table(folder, SCHEMA, "")
+    table.commit(SCHEMA, [old := write(folder, "a")], [])
+    litter = write(folder, "never committed")
+    table.commit(SCHEMA, [new := write(folder, "b")], [old.path])
+    assert table.vacuum(24) == 0
+    assert table.vacuum(0) == 2
+    left = {path.name for path in Path(folder).glob("*.parquet")}
+    assert left == {new.path}
+    assert litter.path not in left
+
+
+def test_no_storage_options_for_a_local_folder(folder: str) -> None:
+    assert delta.storage_options(folder) is None

@@ -1,0 +1,88 @@
+"""The assembly: from the configuration to objects; how cores and memory are shared out."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from common.config import load
+from processor import assembly
+from processor.network.spec import NetworkSpec
+from processor.photos.decode import PREPROCESSING_FULL
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("engine", "layer", "cores", "memory", "expected"),
+    [
+        ("ncnn", "avg_pool", 1, 16, (1, 1)),
+        ("ncnn", "avg_pool", 2, 24, (2, 1)),
+        ("ncnn", "avg_pool", 4, 16, (4, 1)),  # a t2.xlarge
+        ("ncnn", "fc2", 4, 16, (4, 1)),
+        ("ncnn", "fc2", 4, 8, (2, 2)),
+        ("ncnn", "avg_pool", 64, 16, (20, 3)),
+        ("ncnn", "avg_pool", 4, 2, (1, 4)),  # too little for anything; it tries
+        ("tensorflow", "avg_pool", 2, 24, (1, 2)),
+        ("tensorflow", "avg_pool", 16, 64, (4, 4)),
+        ("tensorflow", "fc2", 16, 8, (1, 16)),
+    ],
+)
+def test_cores_are_filled_once_within_memory(
+    spec: NetworkSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    layer: str,
+    cores: int,
+    memory: int,
+    expected: tuple[int, int],
+) -> None:
+    monkeypatch.setattr(assembly, "cores", lambda: cores)
+    monkeypatch.setattr(assembly, "memory_bytes", lambda: memory * GIB)
+    wanted = replace(spec, engine=engine, layer=layer, input_size=224)
+    workers, threads = assembly.share_cores(wanted)
+    assert (workers, threads) == expected
+    assert workers * threads <= cores
+
+
+def test_what_was_asked_for_is_taken(spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembly, "cores", lambda: 8)
+    assert assembly.share_cores(spec, 3, 5) == (3, 5)
+    assert assembly.share_cores(spec, 3, 0) == (3, 2)
+    assert assembly.share_cores(replace(spec, engine="ncnn"), 0, 2)[1] == 2
+
+
+def settings(cache_dir: Path, **others: str) -> dict[str, str]:
+    return {
+        "FRUITS_SERVICE__CACHE_DIR": str(cache_dir),
+        "FRUITS_MODEL__WEIGHTS": "random",
+        "FRUITS_MODEL__INPUT_SIZE": "32",
+        "FRUITS_MODEL__ENGINE": "tensorflow",
+        **others,
+    }
+
+
+def test_the_network_is_the_configured_one(cache_dir: Path) -> None:
+    config = load(environment=settings(cache_dir, FRUITS_IMAGES__REDUCED_DECODE="false"))
+    spec = assembly.network_spec(config)
+    assert (spec.engine, spec.layer, spec.input_size) == ("tensorflow", "avg_pool", 32)
+    assert spec.preprocessing == PREPROCESSING_FULL
+    assert Path(spec.weights_path).is_relative_to(cache_dir)
+
+
+def test_recipe_and_policy_carry_the_settings(spec: NetworkSpec) -> None:
+    config = load(
+        environment={
+            "FRUITS_STORAGE__BUCKET": "a-bucket",
+            "FRUITS_STORAGE__STORE_PREFIX": "v2/",
+            "FRUITS_IMAGES__MAX_BYTES": "7",
+            "FRUITS_PCA__COMPONENTS": "0.9",
+            "FRUITS_PCA__GROWTH_PHOTOS": "11",
+        }
+    )
+    recipe = assembly.recipe(config, spec)
+    assert recipe.layout.store.features == "s3://a-bucket/v2/features"
+    assert (recipe.network, recipe.max_bytes) == (spec, 7)
+    policy = assembly.refit_policy(config)
+    assert (policy.components, policy.growth_photos) == (0.9, 11)
+    assert policy.least_captured == config.pca.least_captured
