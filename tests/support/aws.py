@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 
 import pytest
 
+from common.layout import BucketLayout
 from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy, destroy
 from infra_scripts.embedded import EmbeddedAws
@@ -20,13 +21,11 @@ from infra_scripts.queues import find
 from infra_scripts.stack import Stack
 
 
-def unique_stack(**overrides: Any) -> Stack:
+def unique_stack(bucket: str = "", photos_prefix: str = "photos/", **overrides: Any) -> Stack:
     """A stack with names of its own, so that no test sees another's."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     values: dict[str, Any] = {
-        "bucket": name,
-        "photos_prefix": "photos/",
-        "store_prefix": "",
+        "layout": BucketLayout(bucket or name, photos_prefix),
         "queue": name,
         "dead_letter_queue": f"{name}-dead",
         "max_receives": 5,
@@ -63,8 +62,8 @@ class DeployedStack:
         """Environment variables that make ``config.toml`` describe this stack."""
         return {
             "FRUITS_STORAGE__BUCKET": self.stack.bucket,
-            "FRUITS_STORAGE__PHOTOS_PREFIX": self.stack.photos_prefix,
-            "FRUITS_STORAGE__STORE_PREFIX": self.stack.store_prefix,
+            "FRUITS_STORAGE__PHOTOS_PREFIX": self.stack.layout.photos_prefix,
+            "FRUITS_STORAGE__STORE_PREFIX": self.stack.layout.store_prefix,
             "FRUITS_QUEUE__NAME": self.stack.queue,
             "FRUITS_QUEUE__DEAD_LETTER_NAME": self.stack.dead_letter_queue,
             "FRUITS_QUEUE__MAX_RECEIVES": str(self.stack.max_receives),
