@@ -13,11 +13,11 @@ from urllib.parse import unquote_plus
 
 import pytest
 
+from common.aws import queue_url
 from common.layout import BucketLayout
 from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy, destroy
 from infra_scripts.embedded import EmbeddedAws
-from infra_scripts.queues import find
 from infra_scripts.stack import Stack
 
 
@@ -124,7 +124,7 @@ def stack(clients: Clients) -> Iterator[DeployedStack]:
     """A stack with names of its own, put up by the real deployment and taken down afterwards."""
     wanted = unique_stack()
     deploy(clients, wanted, clients.place(), say=lambda line: None)
-    queues = [find(clients.sqs, name) for name in (wanted.queue, wanted.dead_letter_queue)]
+    queues = [queue_url(clients.sqs, name) for name in (wanted.queue, wanted.dead_letter_queue)]
     deployed = DeployedStack(wanted, clients, str(queues[0]), str(queues[1]))
     deployed.drain()  # S3's test event
     yield deployed
