@@ -64,6 +64,7 @@ _ACTIONS = {
     "GetBucketEncryption": "s3:GetEncryptionConfiguration",
     "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
     "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
+    "GetCallerIdentity": "sts:GetCallerIdentity",
     "GetMetricStatistics": "cloudwatch:GetMetricStatistics",
     "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
     "HeadBucket": "s3:ListBucket",
@@ -76,6 +77,9 @@ _ACTIONS = {
     "PutBucketNotificationConfiguration": "s3:PutBucketNotification",
     "PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
 }
+
+# Where the person who runs the service finds what it must be granted.
+SERVICE_POLICY = "`python -m infra_scripts policy` prints what the service needs"
 
 
 class EndpointError(RuntimeError):
@@ -204,7 +208,7 @@ def is_unreachable(error: Exception) -> bool:
 
 
 def action_of(operation: str) -> str:
-    """The IAM action that allows ``operation`` of S3, SQS, CloudWatch or CloudWatch Logs."""
+    """The IAM action that allows ``operation`` of S3, SQS, STS, CloudWatch or CloudWatch Logs."""
     if "Queue" in operation or "Message" in operation:
         return f"sqs:{operation}"
     if "Log" in operation or "Retention" in operation:
@@ -212,14 +216,15 @@ def action_of(operation: str) -> str:
     return _ACTIONS.get(operation, f"s3:{operation}")
 
 
-def explain(error: Exception, what: str = "") -> str:
+def explain(error: Exception, what: str = "", *, hint: str = SERVICE_POLICY) -> str:
     """An error of boto3 in one line: what was asked for, what was answered, and the fix.
 
     ``what`` names the thing that the caller wanted, for instance ``bucket 'fruits-photos'``.
+    ``hint`` follows a missing permission; the default suits the service, which needs that policy.
     """
     subject = f"{what}: " if what else ""
     if isinstance(error, boto.ClientError):
-        return subject + _explain_answer(error)
+        return subject + _explain_answer(error, hint)
     said = " ".join(str(error).split())
     if isinstance(error, _NO_CREDENTIALS):
         return (
@@ -233,14 +238,14 @@ def explain(error: Exception, what: str = "") -> str:
     return subject + said
 
 
-def _explain_answer(error: boto.ClientError) -> str:
+def _explain_answer(error: boto.ClientError, hint: str) -> str:
     code, operation, said = code_of(error), error.operation_name, message_of(error)
     if code in BAD_CREDENTIALS:
         return f"AWS does not accept the credentials ({code}: {said}): renew or correct them"
     if code in DENIED or status_of(error) == 403:
         return (
-            f"no permission: {operation} was denied ({said}); allow {action_of(operation)} to these "
-            "credentials (`python -m infra_scripts policy` prints what the service needs)"
+            f"no permission: {operation} was denied ({said}); grant {action_of(operation)} to these "
+            f"credentials{f' ({hint})' if hint else ''}"
         )
     if code.rpartition(".")[2] in BUSY:
         return f"{operation}: AWS is busy with an earlier change: retry in a minute"

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from common.layout import BucketLayout
+
 DEFAULT_FILE = Path(__file__).resolve().parents[1] / "config.toml"
 ENVIRONMENT_PREFIX = "FRUITS_"
 
@@ -34,17 +36,14 @@ class Storage(_Section):
     photos_prefix: Prefix = "photos/"
     store_prefix: Prefix = ""
 
+    @property
+    def layout(self) -> BucketLayout:
+        """Where photos and store lie in the bucket."""
+        return BucketLayout(self.bucket, self.photos_prefix, self.store_prefix)
+
     @model_validator(mode="after")
     def _apart(self) -> "Storage":
-        stored = [
-            f"{self.store_prefix}{name}" for name in ("features/", "rejects/", "reduced", "models/")
-        ]
-        if any(path.startswith(self.photos_prefix) for path in stored):
-            raise ValueError(
-                f"photos_prefix {self.photos_prefix!r} contains the store's folders, so the "
-                "service would take its own files for photos; use a folder of its own "
-                "such as 'photos/'"
-            )
+        _ = self.layout  # raises ValueError where the photos' prefix contains the store
         return self
 
 

@@ -4,8 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from common.config import load
 from infra_scripts import deployment
-from infra_scripts.__main__ import read_stack
+from infra_scripts.assembly import stack_of
 from infra_scripts.clients import Clients
 from infra_scripts.embedded import EmbeddedAws
 
@@ -22,7 +23,7 @@ def deployed() -> Iterator[EmbeddedAws]:
         try:
             _set(aws.over(before))
             clients = Clients.connect()
-            deployment.deploy(clients, read_stack(), clients.place(), say=lambda _: None)
+            deployment.deploy(clients, stack_of(load()), clients.place(), say=lambda _: None)
             clients.close()
             yield aws
         finally:

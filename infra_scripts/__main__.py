@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.config import ConfigError, load
 from infra_scripts import deployment, policies
+from infra_scripts.assembly import stack_of
 from infra_scripts.clients import Clients
 from infra_scripts.errors import StackError
 from infra_scripts.parts import Action, Change
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what was asked; 0 only when all of it was done."""
     asked = _parser().parse_args(arguments)
     try:
-        stack = read_stack(asked.config)
+        stack = stack_of(load(asked.config))
         clients = Clients.connect()
         match asked.command:
             case "plan":
@@ -45,23 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted: the same command again goes on from here", file=sys.stderr)
         return 130
     return 0
-
-
-def read_stack(file: Path | None = None) -> Stack:
-    """The stack that ``config.toml`` (or ``file``) and the environment describe."""
-    config = load(file)
-    return Stack(
-        bucket=config.storage.bucket,
-        photos_prefix=config.storage.photos_prefix,
-        store_prefix=config.storage.store_prefix,
-        queue=config.queue.name,
-        dead_letter_queue=config.queue.dead_letter_name,
-        max_receives=config.queue.max_receives,
-        visibility_timeout_seconds=config.queue.visibility_timeout_seconds,
-        log_group=config.logs.group,
-        log_retention_days=config.logs.retention_days,
-        weights=config.model.weights,
-    )
 
 
 def _plan(clients: Clients, stack: Stack) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from common import aws
 from infra_scripts import notifications, policies
-from infra_scripts.errors import DENIED, Conflict, StackError, code_of
+from infra_scripts.errors import Conflict, StackError
 from infra_scripts.parts import Part
 from infra_scripts.stack import ABORT_UPLOADS_DAYS, Place, Stack
 
@@ -105,7 +106,7 @@ def exists(s3: Any, name: str, region: str) -> dict[str, str] | None:
     try:
         answer = _present(s3.head_bucket, Bucket=name)
     except ClientError as error:
-        if code_of(error) not in DENIED:
+        if aws.code_of(error) not in aws.DENIED:
             raise
         raise Conflict(
             f"bucket {name!r} belongs to somebody else, or this caller lacks s3:ListBucket on it: "
@@ -185,7 +186,7 @@ def _present(read: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return read(*args, **kwargs)
     except ClientError as error:
-        if code_of(error) in ABSENT:
+        if aws.code_of(error) in ABSENT:
             return None
         raise
 

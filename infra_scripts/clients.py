@@ -1,45 +1,48 @@
-"""The AWS clients: plain boto3; credentials, region and endpoint come from the environment."""
+"""The AWS clients that the stack is read and changed through, and where they lead."""
 
-import os
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
-import boto3
-from botocore.config import Config
-
-from infra_scripts.errors import StackError, one_line
+from common import aws
+from infra_scripts.errors import as_stack_errors
 from infra_scripts.stack import Place
 
-_CONFIG = Config(
-    connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4}
-)
+if TYPE_CHECKING:
+    from types_boto3_logs import CloudWatchLogsClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sts import STSClient
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """One client for each service the stack touches, all in one region."""
+    """One client for each service that the stack uses, all in one region."""
 
-    s3: Any
-    sqs: Any
-    logs: Any
-    sts: Any
+    s3: "S3Client"
+    sqs: "SQSClient"
+    logs: "CloudWatchLogsClient"
+    sts: "STSClient"
 
     @classmethod
-    @one_line()
+    @as_stack_errors()
     def connect(cls) -> Self:
-        """From the standard chain. Raises :class:`StackError` where that names no region."""
-        # boto3 itself reads only AWS_DEFAULT_REGION; every other AWS tool reads AWS_REGION.
-        session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
-        try:
-            return cls(
-                **{name: session.client(name, config=_CONFIG) for name in cls.__dataclass_fields__}
-            )
-        except ValueError as error:
-            raise StackError(f"{error}: correct AWS_ENDPOINT_URL, e.g. http://host:port") from error
+        """Clients from the standard chain; AWS is not called yet.
 
-    @one_line()
+        Raises :class:`StackError` where the chain has no region, or an endpoint that is not a URL.
+        """
+        return cls(
+            s3=aws.client("s3"),
+            sqs=aws.client("sqs"),
+            logs=aws.client("logs"),
+            sts=aws.client("sts"),
+        )
+
+    @as_stack_errors()
     def place(self) -> Place:
-        """Ask AWS who and where we are; needs no permission."""
+        """Ask AWS for the caller's account, which needs no permission.
+
+        Raises :class:`Refused` without usable credentials, :class:`Unreachable` without an answer.
+        """
         identity = self.sts.get_caller_identity()
         partition = identity["Arn"].split(":")[1]
         endpoints = [client.meta.endpoint_url for client in (self.s3, self.sqs)]
@@ -47,6 +50,6 @@ class Clients:
         return Place(partition, self.sqs.meta.region_name, identity["Account"], encrypted)
 
     def close(self) -> None:
-        """Close the connections; the clients are of no use afterwards."""
+        """Close the connections; the clients cannot be used afterwards."""
         for client in (self.s3, self.sqs, self.logs, self.sts):
             client.close()

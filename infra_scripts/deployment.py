@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from infra_scripts import bucket, log_group, notifications, queues
 from infra_scripts.clients import Clients
-from infra_scripts.errors import one_line
+from infra_scripts.errors import as_stack_errors
 from infra_scripts.parts import Change, Part
 from infra_scripts.stack import Place, Stack
 
@@ -24,13 +24,13 @@ def parts(clients: Clients, stack: Stack, place: Place) -> list[Part]:
     ]
 
 
-@one_line()
+@as_stack_errors()
 def plan(clients: Clients, stack: Stack, place: Place) -> list[Change]:
     """What :func:`deploy` would do; changes nothing. Raises :class:`StackError`."""
     return [part.compare() for part in parts(clients, stack, place)]
 
 
-@one_line()
+@as_stack_errors()
 def deploy(clients: Clients, stack: Stack, place: Place, say: Say = print) -> list[Change]:
     """Put up what is missing and put right what differs, part by part, telling of each.
 
@@ -47,7 +47,7 @@ def deploy(clients: Clients, stack: Stack, place: Place, say: Say = print) -> li
     return changes
 
 
-@one_line()
+@as_stack_errors()
 def destroy(clients: Clients, stack: Stack, say: Say = print, *, delete_data: bool = False) -> None:
     """Take down the notifications, the queues and the log group; with ``delete_data`` the bucket.
 

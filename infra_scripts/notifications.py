@@ -21,14 +21,13 @@ RETRY_SECONDS = 2
 
 def want(before: Configuration | None, stack: Stack, place: Place) -> Configuration:
     """``before`` with our entry in it; raises :class:`Conflict` where S3 would refuse that."""
+    prefix = {"Name": "prefix", "Value": stack.layout.photos_prefix}
     ours: Configuration = {
         "Id": stack.notification_id,
         "QueueArn": place.queue_arn(stack.queue),
         "Events": list(EVENTS),
+        "Filter": {"Key": {"FilterRules": [prefix]}},
     }
-    if stack.photos_prefix:
-        rule = {"Name": "prefix", "Value": stack.photos_prefix}
-        ours["Filter"] = {"Key": {"FilterRules": [rule]}}
     known = before or {}
     for kind, destination in DESTINATIONS.items():
         for entry in known.get(kind, []):

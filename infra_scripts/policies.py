@@ -84,13 +84,13 @@ def _tls_only(place: Place, action: str, resource: str | list[str]) -> list[Docu
 def service_role(stack: Stack, place: Place) -> Document:
     """What the service on its instance may do, and no more."""
     bucket = place.bucket_arn(stack.bucket)
-    stored = [f"{bucket}/{path}" for path in stack.stored_paths]
-    listed = [f"{stack.photos_prefix}*", *stack.stored_paths]
+    stored = [f"{bucket}/{key}" for key in stack.layout.stored_keys]
+    listed = [f"{stack.layout.photos_prefix}*", *stack.layout.stored_keys]
     statements = [
         _allow(
             "ReadPhotos",
             ["s3:GetObject", "s3:GetObjectVersion"],
-            f"{bucket}/{stack.photos_prefix}*",
+            f"{bucket}/{stack.layout.photos_prefix}*",
         ),
         _allow("KeepStore", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], stored),
         _allow("AbortUploads", ["s3:AbortMultipartUpload"], stored),

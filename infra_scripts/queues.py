@@ -3,16 +3,13 @@
 import json
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from common import aws
 from infra_scripts import policies
-from infra_scripts.errors import code_of
 from infra_scripts.parts import Part
 from infra_scripts.stack import LONG_POLL_SECONDS, MESSAGE_RETENTION_SECONDS, Place, Stack
 
 Attributes = dict[str, Any]
 
-MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 # Attributes that hold a document as a string; compared as documents.
 DOCUMENTS = ("Policy", "RedrivePolicy", "RedriveAllowPolicy")
 
@@ -53,7 +50,7 @@ def _part(
     sqs: Any, kind: str, queue: str, fixed: Attributes, statements: list[policies.Document]
 ) -> Part:
     def read() -> Attributes | None:
-        url = find(sqs, queue)
+        url = aws.queue_url(sqs, queue)
         if url is None:
             return None
         answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
@@ -70,24 +67,15 @@ def _part(
         if before is None:
             sqs.create_queue(QueueName=queue, Attributes=ours)
         else:
-            sqs.set_queue_attributes(QueueUrl=find(sqs, queue), Attributes=ours)
+            url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+            sqs.set_queue_attributes(QueueUrl=url, Attributes=ours)
 
     return Part(f"{kind} {queue}", read, want, write)
 
 
-def find(sqs: Any, name: str) -> str | None:
-    """The queue's URL, or None where there is no such queue."""
-    try:
-        return sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    except ClientError as error:
-        if code_of(error) in MISSING:
-            return None
-        raise
-
-
 def delete(sqs: Any, name: str) -> int | None:
     """Delete the queue with its messages; say how many those were, None where there is none."""
-    url = find(sqs, name)
+    url = aws.queue_url(sqs, name)
     if url is None:
         return None
     counts = sqs.get_queue_attributes(

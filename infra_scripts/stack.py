@@ -7,14 +7,13 @@ log group. What is not in the configuration is fixed here with its reason.
 import string
 from dataclasses import dataclass
 
+from common.layout import BucketLayout
 from infra_scripts.errors import StackError
 
 MESSAGE_RETENTION_SECONDS = 14 * 86_400  # the longest SQS offers: an outage may last that long
 LONG_POLL_SECONDS = 20  # the longest SQS offers: fewest empty answers to pay for
 ABORT_UPLOADS_DAYS = 1  # unfinished multipart uploads are invisible and cost like objects
 EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
-STORE_FOLDERS = ("features/", "rejects/", "reduced/", "models/")
-STORE_FILES = ("reduced.csv",)
 
 # S3 compares a filter with the URL-encoded key, so other characters would never match.
 _PLAIN = frozenset(string.ascii_letters + string.digits + "/-_.!*'()=")
@@ -24,9 +23,7 @@ _PLAIN = frozenset(string.ascii_letters + string.digits + "/-_.!*'()=")
 class Stack:
     """What should exist; raises :class:`StackError` for names that cannot work together."""
 
-    bucket: str
-    photos_prefix: str  # empty, or a folder that ends in "/"
-    store_prefix: str  # put before the store's folders
+    layout: BucketLayout
     queue: str
     dead_letter_queue: str
     max_receives: int
@@ -41,22 +38,21 @@ class Stack:
                 f"queue.name and queue.dead_letter_name are both {self.queue!r}: "
                 "give the dead letters a queue of their own"
             )
-        if odd := sorted(set(self.photos_prefix) - _PLAIN):
+        if odd := sorted(set(self.layout.photos_prefix) - _PLAIN):
             raise StackError(
-                f"storage.photos_prefix {self.photos_prefix!r} has {''.join(odd)!r}, which S3's "
+                f"storage.photos_prefix {self.layout.photos_prefix!r} has {''.join(odd)!r}, which S3's "
                 "notification filter does not match: use letters, digits, '-', '_', '.' and '/'"
             )
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self.layout.bucket
 
     @property
     def notification_id(self) -> str:
         """By this Id our entry in the bucket's notification configuration is recognised."""
         return f"photos-to-{self.queue}"
-
-    @property
-    def stored_paths(self) -> tuple[str, ...]:
-        """Where the service writes, as patterns of keys."""
-        folders = tuple(f"{self.store_prefix}{folder}*" for folder in STORE_FOLDERS)
-        return folders + tuple(f"{self.store_prefix}{file}" for file in STORE_FILES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ RESERVED = {
     },
     "common.config": {
         "infra_scripts/__main__.py",
+        "infra_scripts/assembly.py",
         "processor/__main__.py",
         "processor/service/status.py",
         "processor/service/runner.py",

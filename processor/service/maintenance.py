@@ -1,4 +1,4 @@
-"""Maintenance: keeps the matrix in step, compacts small files, deletes unneeded ones, beside ingestion."""
+"""Maintenance: keeps the matrix in step, compacts small files and deletes unneeded ones."""
 
 import logging
 import threading

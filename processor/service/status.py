@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common import aws
 from common.layout import StoreLayout
-from ingest import queue
+from ingest.queue import Queue
 from processor.matrix import models
 from processor.matrix.mirror import mirrored_version, model_name
 from processor.service.preflight import find_queue
@@ -90,8 +90,8 @@ def status(layout: StoreLayout, queue_name: str, dead_letter_name: str) -> Statu
 
 def _queue(name: str, dead_letter_name: str) -> QueueState:
     sqs = aws.client("sqs")
-    waiting = queue.depth(sqs, find_queue(name, "queue.name"))
-    dead = queue.depth(sqs, find_queue(dead_letter_name, "queue.dead_letter_name"))
+    waiting = Queue(sqs, find_queue(name, "queue.name")).depth()
+    dead = Queue(sqs, find_queue(dead_letter_name, "queue.dead_letter_name")).depth()
     visible = waiting.visible + waiting.delayed
     return {
         "visible": visible,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.config import Config, ConfigError, load
+from common.layout import BucketLayout
 
 
 def test_the_file_states_the_defaults() -> None:
@@ -41,6 +42,11 @@ def test_the_environment_overrides(variable: str, value: str, expected: object) 
     assert type(found) is type(expected)
 
 
+def test_the_storage_section_is_a_layout() -> None:
+    storage = load(environment={"FRUITS_STORAGE__STORE_PREFIX": "store/"}).storage
+    assert storage.layout == BucketLayout("fruits-photos", "photos/", "store/")
+
+
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
@@ -54,6 +60,7 @@ def test_the_environment_overrides(variable: str, value: str, expected: object) 
         ("[model]\nlayer = 'fc3'", ["model.layer", "'fc3'", "avg_pool"]),
         ("[model]\nlayer = 'fc2'\ninput_size = 100", ["fc2", "224", "100"]),
         ("[storage]\nphotos_prefix = ''", ["photos_prefix", "store's folders", "photos/"]),
+        ("[storage]\nphotos_prefix = 'reduced/'", ["photos_prefix", "store's folders", "photos/"]),
         ("[storage]\nphotos_prefix = 'photos'", ["storage.photos_prefix", "'photos'"]),
         ("[storage]\nbucket = 'Not A Bucket'", ["storage.bucket", "Not A Bucket"]),
         ("storage = 3", ["storage", "3"]),

@@ -3,12 +3,22 @@
 import io
 import json
 import os
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
 
-from infra_scripts.__main__ import main, read_stack
 from tests.support.aws import DeployedStack
+
+
+def command(*arguments: str) -> str | int | None:
+    """Run ``python -m infra_scripts`` in this process; its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["infra_scripts", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module("infra_scripts", run_name="__main__")
+    return ended.value.code
 
 
 @pytest.fixture
@@ -30,24 +40,16 @@ def no_aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_the_settings_describe_the_stack(configured: DeployedStack) -> None:
-    described = read_stack()
-    assert described.weights
-    assert described.queue == configured.stack.queue
-    assert described.bucket == configured.bucket
-    assert described.visibility_timeout_seconds == configured.stack.visibility_timeout_seconds
-
-
 def test_plan_deploy_destroy(configured: DeployedStack, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan"]) == 0
+    assert command("plan") == 0
     said = capsys.readouterr().out
     assert said.startswith("account 123456789012, region eu-west-1\n")
     assert said.endswith("0 to create, 0 to update, 10 unchanged\n")
-    assert main(["destroy"]) == 0
+    assert command("destroy") == 0
     assert "kept      bucket" in capsys.readouterr().out
-    assert main(["plan"]) == 0
+    assert command("plan") == 0
     assert capsys.readouterr().out.endswith("4 to create, 0 to update, 6 unchanged\n")
-    assert main(["deploy"]) == 0
+    assert command("deploy") == 0
     assert f"created   queue {configured.stack.queue}" in capsys.readouterr().out
 
 
@@ -56,17 +58,17 @@ def test_deleting_data_is_confirmed(
 ) -> None:
     for typed in ("", "something else\n"):
         monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-        assert main(["destroy", "--delete-data"]) == 1
+        assert command("destroy", "--delete-data") == 1
         assert "nothing was deleted" in capsys.readouterr().err
     assert configured.s3.head_bucket(Bucket=configured.bucket)
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{configured.bucket}\n"))
-    assert main(["destroy", "--delete-data"]) == 0
+    assert command("destroy", "--delete-data") == 0
     assert "deleted   bucket" in capsys.readouterr().out
-    assert main(["destroy", "--delete-data", "--yes"]) == 0
+    assert command("destroy", "--delete-data", "--yes") == 0
 
 
 def test_policy_is_json(configured: DeployedStack, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["policy"]) == 0
+    assert command("policy") == 0
     document = json.loads(capsys.readouterr().out)
     assert f"arn:aws:sqs:eu-west-1:123456789012:{configured.stack.queue}" in json.dumps(document)
 
@@ -98,7 +100,7 @@ def test_what_is_missing_is_told_in_one_line(
 ) -> None:
     for name, value in environment.items():
         no_aws.setenv(name, value)
-    assert main(["plan"]) == 1
+    assert command("plan") == 1
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert told in said
@@ -108,13 +110,11 @@ def test_what_is_missing_is_told_in_one_line(
 def test_a_missing_configuration_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["plan", "--config", str(tmp_path / "none.toml")]) == 1
+    assert command("plan", "--config", str(tmp_path / "none.toml")) == 1
     assert "none.toml" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["plan"], ["deploy"], ["destroy"], ["policy"]])
-def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([*command, "--help"])
-    assert ended.value.code == 0
+@pytest.mark.parametrize("words", [[], ["plan"], ["deploy"], ["destroy"], ["policy"]])
+def test_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(*words, "--help") == 0
     assert "usage: python -m infra_scripts" in capsys.readouterr().out

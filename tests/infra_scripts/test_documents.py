@@ -130,9 +130,13 @@ def test_a_suffix_or_another_kind_of_destination_overlaps_too(kind: str) -> None
         notifications.want({kind: [theirs]}, STACK, PLACE)
 
 
-def test_no_prefix_means_no_filter() -> None:
-    [ours] = notifications.want(None, unique_stack(photos_prefix=""), PLACE)["QueueConfigurations"]
-    assert "Filter" not in ours
+def test_the_filter_is_the_photos_prefix() -> None:
+    """It is never empty: a notification for every key would announce the store's own files."""
+    pears = unique_stack(photos_prefix="pears/")
+    [ours] = notifications.want(None, pears, PLACE)["QueueConfigurations"]
+    assert ours["Filter"] == {"Key": {"FilterRules": [{"Name": "prefix", "Value": "pears/"}]}}
+    with pytest.raises(ValueError, match="store's folders"):
+        unique_stack(photos_prefix="")
 
 
 def test_a_queue_policy_that_s3_does_not_see_yet_is_waited_for(

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from common.aws import queue_url
 from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy, destroy, plan
 from infra_scripts.embedded import EmbeddedAws
-from infra_scripts.queues import find
 from infra_scripts.stack import Place, Stack
 from tests.support.aws import DeployedStack, unique_stack
 from tests.support.watched import actions, create_bucket, quiet, recorded
@@ -218,8 +218,8 @@ def test_destroy_keeps_the_data(clients: Clients, stack: DeployedStack) -> None:
     destroy(clients, stack.stack, say=told.append)
     kept = stack.s3.list_objects_v2(Bucket=stack.bucket)["Contents"]
     assert [entry["Key"] for entry in kept] == ["photos/a.jpg", "reduced.csv"]
-    assert find(stack.sqs, stack.stack.queue) is None
-    assert find(stack.sqs, stack.stack.dead_letter_queue) is None
+    assert queue_url(stack.sqs, stack.stack.queue) is None
+    assert queue_url(stack.sqs, stack.stack.dead_letter_queue) is None
     assert f"deleted   queue {stack.stack.queue}, with 1 messages in it" in told
     destroy(clients, stack.stack, say=told.append)
     assert f"absent    queue {stack.stack.queue}" in told

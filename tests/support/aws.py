@@ -13,20 +13,19 @@ from urllib.parse import unquote_plus
 
 import pytest
 
+from common.aws import queue_url
+from common.layout import BucketLayout
 from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy, destroy
 from infra_scripts.embedded import EmbeddedAws
-from infra_scripts.queues import find
 from infra_scripts.stack import Stack
 
 
-def unique_stack(**overrides: Any) -> Stack:
+def unique_stack(bucket: str = "", photos_prefix: str = "photos/", **overrides: Any) -> Stack:
     """A stack with names of its own, so that no test sees another's."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     values: dict[str, Any] = {
-        "bucket": name,
-        "photos_prefix": "photos/",
-        "store_prefix": "",
+        "layout": BucketLayout(bucket or name, photos_prefix),
         "queue": name,
         "dead_letter_queue": f"{name}-dead",
         "max_receives": 5,
@@ -63,8 +62,8 @@ class DeployedStack:
         """Environment variables that make ``config.toml`` describe this stack."""
         return {
             "FRUITS_STORAGE__BUCKET": self.stack.bucket,
-            "FRUITS_STORAGE__PHOTOS_PREFIX": self.stack.photos_prefix,
-            "FRUITS_STORAGE__STORE_PREFIX": self.stack.store_prefix,
+            "FRUITS_STORAGE__PHOTOS_PREFIX": self.stack.layout.photos_prefix,
+            "FRUITS_STORAGE__STORE_PREFIX": self.stack.layout.store_prefix,
             "FRUITS_QUEUE__NAME": self.stack.queue,
             "FRUITS_QUEUE__DEAD_LETTER_NAME": self.stack.dead_letter_queue,
             "FRUITS_QUEUE__MAX_RECEIVES": str(self.stack.max_receives),
@@ -125,7 +124,7 @@ def stack(clients: Clients) -> Iterator[DeployedStack]:
     """A stack with names of its own, put up by the real deployment and taken down afterwards."""
     wanted = unique_stack()
     deploy(clients, wanted, clients.place(), say=lambda line: None)
-    queues = [find(clients.sqs, name) for name in (wanted.queue, wanted.dead_letter_queue)]
+    queues = [queue_url(clients.sqs, name) for name in (wanted.queue, wanted.dead_letter_queue)]
     deployed = DeployedStack(wanted, clients, str(queues[0]), str(queues[1]))
     deployed.drain()  # S3's test event
     yield deployed

@@ -7,16 +7,19 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import boto3
 import psutil
-import pytest
 
 from common.aws import s3
-from infra_scripts.__main__ import main as infra
+from common.config import load
+from infra_scripts.assembly import stack_of
+from infra_scripts.clients import Clients
+from infra_scripts.deployment import deploy
 from processor.store import delta
+from tests.support.watched import quiet
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 180  # seconds for what takes ten on a quiet machine
@@ -121,10 +124,8 @@ def deployed(folder: Path, cache_dir: Path) -> Iterator[Site]:
     """A new site; afterwards nothing of it runs any more."""
     s3.cache_clear()
     site = Site(folder, cache_dir)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in site.settings.items():
-            patch.setenv(name, value)
-        assert infra(["deploy"]) == 0
+    with closing(Clients.connect()) as clients:
+        deploy(clients, stack_of(load(environment=site.settings)), clients.place(), say=quiet)
     yield site
     for process in site.processes:
         if process.poll() is None:
