@@ -1,78 +1,174 @@
-"""Who may import whom; see docs/architecture.md."""
+"""The walls of the house: who may import whom, by what is loaded; see docs/architecture.md."""
 
 import ast
+import functools
+import json
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("ingest", "processor", "infra_scripts")
+PACKAGES = ("common", "ingest", "processor", "infra_scripts", "demo", "benchmarks")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
-# What only some files may import, and which.
-RESERVED = {
+# Each room, and what of ours may be loaded when it is imported, however deep.
+GROUND = {"common", "processor.errors"}
+EVENTS = {"ingest.errors", "ingest.events", "ingest.records"}
+LOWER = {f"processor.{room}" for room in ("photos", "network", "store", "spark")}
+ROOMS: dict[str, set[str]] = {
+    "common": set(),
+    "ingest": {"common"},
+    "infra_scripts": {"common"},
+    "processor.errors": set(),
+    "processor.photos": GROUND,
+    "processor.store": GROUND,
+    "processor.spark": GROUND,
+    "processor.network": GROUND | {"processor.photos"},
+    "processor.matrix": GROUND | {"processor.store", "processor.spark"},
+    "processor.pipeline": GROUND | EVENTS | LOWER,
+    "processor.service": GROUND | LOWER | {"ingest", "processor.pipeline", "processor.matrix"},
+}
+FACES = {"processor", "ingest"}  # __init__.py with a docstring only
+
+# What is not loaded by importing a module, or all modules of a room.
+TASK = {
+    *("processor.spark.session", "processor.spark.background", "ingest.queue", "ingest.inbox"),
+    *("processor.store.index", "processor.store.keyed", "processor.store.delta"),
+    *("deltalake", "sqlite3", "watchtower", "pydantic", "tensorflow", "ncnn"),
+}
+UNLOADED: dict[str, set[str]] = {
+    "common.logs": {"watchtower", "boto3", "pydantic"},
+    "ingest.source": {"watchtower", "pyarrow", "pydantic"},
+    "processor.photos": {"pyspark", "pyarrow", "deltalake", "tensorflow"},
+    "processor.network": {"pyspark", "pyarrow", "deltalake", "tensorflow", "keras", "ncnn"},
+    "processor.store": {"pyspark", "tensorflow"},
+    "processor.matrix": {"tensorflow", "ncnn"},
+    "processor.service": {"tensorflow", "keras", "ncnn"},
+    "processor.pipeline.tasks": TASK,
+    "processor.matrix.tasks": TASK | {"PIL", "pyspark"},
+}
+
+# What only some files name at all, even inside a function.
+RESERVED: dict[str, set[str]] = {
     "tensorflow": {"processor/network/engine_tensorflow.py"},
     "keras": {"processor/network/engine_tensorflow.py"},
     "ncnn": {"processor/network/engine_ncnn.py"},
-    "deltalake": {
-        "processor/store/delta.py",
-        "processor/matrix/matrix.py",
-        "processor/service/status.py",
-    },
+    "deltalake": {"processor/store/delta.py"},
+    "watchtower": {"processor/service/cloudwatch.py"},
+    "sqlite3": {"processor/store/index.py"},
+    "boto3": {"common/aws.py"},
     "moto": {
         f"infra_scripts/embedded/{name}.py" for name in ("server", "queue", "events", "listing")
     },
     "common.config": {
-        "infra_scripts/__main__.py",
-        "infra_scripts/assembly.py",
-        "processor/__main__.py",
-        "processor/service/status.py",
-        "processor/service/runner.py",
+        *("infra_scripts/assembly.py", "infra_scripts/__main__.py"),
+        *("processor/assembly.py", "processor/__main__.py"),
     },
 }
-PURE = {
-    "ingest/events.py": set(),
+PURE: dict[str, set[str]] = {
+    "common/layout.py": set(),
+    "ingest/events.py": {"ingest"},
+    "processor/errors.py": set(),
+    "processor/photos/containers.py": {"processor"},
     "processor/photos/decode.py": {"numpy", "PIL", "processor"},
-    "processor/photos/containers.py": set(),
-    "processor/matrix/moments.py": {"numpy"},
+    "processor/matrix/npz.py": {"numpy"},
+    "processor/matrix/moments.py": {"numpy", "processor"},
     "processor/matrix/pca.py": {"numpy", "scipy", "processor"},
+    "processor/matrix/refit_policy.py": {"processor"},
     "processor/pipeline/outcomes.py": {"processor"},
 }
 
 
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def modules_of(place: str) -> list[str]:
+    """The modules of a room; a module is its own only one."""
+    folder = ROOT / place.replace(".", "/")
+    if not folder.is_dir():
+        return [place]
+    paths = [path for path in sorted(folder.glob("*.py")) if path.name != "__main__.py"]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+    return [name.removesuffix(".__init__") for name in names]
+
+
+@functools.cache
+def loaded(place: str) -> frozenset[str]:
+    """All modules that a fresh process has loaded once it has imported a room or a module."""
+    script = (
+        "import importlib, json, sys\n"
+        f"for name in {modules_of(place)!r}: importlib.import_module(name)\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return frozenset(json.loads(done.stdout))
+
+
+def in_any(module: str, places: Iterable[str]) -> bool:
+    return any(module == place or module.startswith(f"{place}.") for place in places)
+
+
 def imported(path: Path) -> Iterator[str]:
-    """Top-level names of all modules that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    """All modules that a file imports, wherever in it, by their full names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (name.name.partition(".")[0] for name in node.names)
+            yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield (node.module or "").partition(".")[0]
-            yield from (f"{node.module}.{name.name}" for name in node.names)
-            yield node.module or ""
+            yield from (f"{node.module}.{each.name}" for each in node.names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_keep_to_the_layers(path: Path) -> None:
-    name = str(path.relative_to(ROOT))
-    modules = set(imported(path))
-    package = name.partition("/")[0]
-    forbidden = {
-        "ingest": {"processor", "infra_scripts"},
-        "processor": {"infra_scripts"},
-        "infra_scripts": {"processor", "ingest"},
-    }[package]
-    assert not modules & (forbidden | {"demo", "benchmarks", "tests"})
-    for module, allowed in RESERVED.items():
-        assert module not in modules or name in allowed
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_loads_only_what_is_below_it(room: str) -> None:
+    ours = {each for each in loaded(room) if each.partition(".")[0] in PACKAGES} - FACES
+    allowed = {room} | ROOMS[room]
+    assert not {each for each in ours if not in_any(each, allowed)}
+    assert room == "common" or "common.config" not in ours
+
+
+@pytest.mark.parametrize("place", UNLOADED)
+def test_what_is_costly_or_foreign_is_not_loaded(place: str) -> None:
+    assert not {each for each in loaded(place) if in_any(each, UNLOADED[place])}
+
+
+@pytest.mark.parametrize("package", RESERVED)
+def test_what_only_some_files_may_import(package: str) -> None:
+    users = {name_of(path) for path in FILES if any(in_any(i, {package}) for i in imported(path))}
+    service = ("common/", "ingest/", "processor/", "infra_scripts/")
+    assert {name for name in users if name.startswith(service)} <= RESERVED[package]
 
 
 @pytest.mark.parametrize("name", PURE)
 def test_pure_files_stay_pure(name: str) -> None:
-    outside = {
-        each
-        for each in imported(ROOT / name)
-        if each.partition(".")[0] not in sys.stdlib_module_names and "." not in each
-    }
-    assert outside <= PURE[name]
+    packages = {each.partition(".")[0] for each in imported(ROOT / name)}
+    assert packages - sys.stdlib_module_names <= PURE[name]
+
+
+@pytest.mark.parametrize("package", ["common", "ingest", "processor", "infra_scripts"])
+def test_what_runs_in_production_knows_nothing_of_the_rest(package: str) -> None:
+    for path in FILES:
+        if path.relative_to(ROOT).parts[0] == package:
+            assert not any(in_any(each, {"demo", "benchmarks", "tests"}) for each in imported(path))
+
+
+def test_nobody_imports_a_main() -> None:
+    for path in FILES:
+        assert not [each for each in imported(path) if "__main__" in each.split(".")], path
+
+
+def public_modules() -> Iterator[Path]:
+    """The public modules of the service, each of which has a test file of its name."""
+    for path in FILES:
+        package = path.relative_to(ROOT).parts[0]
+        if package not in ("demo", "benchmarks") and not path.name.startswith("_"):
+            yield path
+
+
+@pytest.mark.parametrize("path", list(public_modules()), ids=name_of)
+def test_each_public_module_has_a_test_file_of_its_name(path: Path) -> None:
+    place = path.relative_to(ROOT)
+    assert (ROOT / "tests" / place.parent / f"test_{place.name}").exists()
