@@ -1,110 +1,47 @@
-"""The bucket: its safety settings, and the notifications to the queue.
+"""The bucket itself: created or adopted, and deleted with everything in it.
 
-An existing bucket is adopted: what is set there beside our settings, its versioning and its
-content stay as they are.
+An existing bucket is adopted with its content; what its settings become says ``bucket_settings``.
 """
 
-import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
 
 from common import aws
-from infra_scripts import notifications, policies
+from infra_scripts.bucket_settings import present
 from infra_scripts.errors import Conflict, StackError
 from infra_scripts.parts import Part
-from infra_scripts.stack import ABORT_UPLOADS_DAYS, Place, Stack
 
-ABSENT = {
-    "404",
-    "NoSuchBucket",
-    "NoSuchBucketPolicy",
-    "NoSuchLifecycleConfiguration",
-    "NoSuchPublicAccessBlockConfiguration",
-    "OwnershipControlsNotFoundError",
-    "ServerSideEncryptionConfigurationNotFoundError",
-}
-NO_PUBLIC_ACCESS = {
-    "BlockPublicAcls": True,
-    "IgnorePublicAcls": True,
-    "BlockPublicPolicy": True,
-    "RestrictPublicBuckets": True,
-}
-OWNER_ONLY = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-ENCRYPTED = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
-ABORT_RULE_ID = "fruits-abort-unfinished-uploads"
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.literals import BucketLocationConstraintType
+    from types_boto3_s3.type_defs import (
+        ListMultipartUploadsOutputTypeDef,
+        ListObjectVersionsOutputTypeDef,
+        ObjectIdentifierTypeDef,
+    )
+
+Existence = dict[str, str]
 
 
-def parts(s3: Any, stack: Stack, place: Place) -> list[Part]:
-    """The bucket itself, its settings, and last the notifications (their queue must exist)."""
-    name = stack.bucket
-
-    def setting(
-        label: str,
-        call: str,
-        field: str,
-        want: Callable[[Any], Any],
-        parse: Callable[[Any], Any] = lambda value: value,
-        text: Callable[[Any], Any] = lambda value: value,
-    ) -> Part:
-        """A setting that S3 reads as ``get_<call>`` and replaces as ``put_<call>``."""
-
-        def read() -> Any:
-            answer = _present(getattr(s3, f"get_{call}"), Bucket=name)
-            return None if answer is None else parse(answer[field])
-
-        def write(before: Any, after: Any) -> None:
-            getattr(s3, f"put_{call}")(**{"Bucket": name, field: text(after)})
-
-        return Part(f"bucket {name}: {label}", read, want, write)
-
-    statements = policies.bucket_statements(stack, place)
-    return [
-        Part(
-            f"bucket {name}",
-            lambda: exists(s3, name, place.region),
-            lambda before: {"region": place.region},
-            lambda before, after: _create(s3, name, place.region),
-        ),
-        setting(
-            "public access",
-            "public_access_block",
-            "PublicAccessBlockConfiguration",
-            lambda before: NO_PUBLIC_ACCESS,
-        ),
-        setting(
-            "ownership", "bucket_ownership_controls", "OwnershipControls", lambda before: OWNER_ONLY
-        ),
-        setting(
-            "encryption",
-            "bucket_encryption",
-            "ServerSideEncryptionConfiguration",
-            # Whatever encryption is there is at least as strong as ours.
-            lambda before: before or ENCRYPTED,
-        ),
-        setting(
-            "policy",
-            "bucket_policy",
-            "Policy",
-            lambda before: policies.merge(before, statements),
-            json.loads,
-            json.dumps,
-        ),
-        lifecycle_part(s3, name),
-        Part(
-            f"bucket {name}: notifications to {stack.queue}",
-            lambda: _present(notifications.read, s3, name) or None,
-            lambda before: notifications.want(before, stack, place),
-            lambda before, after: notifications.write(s3, name, after),
-        ),
-    ]
+def part(s3: "S3Client", name: str, region: str) -> Part[Existence]:
+    """The bucket, without any setting."""
+    return Part(
+        f"bucket {name}",
+        lambda: exists(s3, name, region),
+        lambda before: {"region": region},
+        lambda before, after: _create(s3, name, region),
+    )
 
 
-def exists(s3: Any, name: str, region: str) -> dict[str, str] | None:
-    """The bucket as a value, or None. Raises :class:`Conflict` if it is not ours or elsewhere."""
+def exists(s3: "S3Client", name: str, region: str) -> Existence | None:
+    """Where the bucket is, None where it does not exist.
+
+    Raises :class:`Conflict` for somebody else's bucket, or one in another region.
+    """
     try:
-        answer = _present(s3.head_bucket, Bucket=name)
+        answer = present(lambda: s3.head_bucket(Bucket=name))
     except ClientError as error:
         if aws.code_of(error) not in aws.DENIED:
             raise
@@ -114,20 +51,24 @@ def exists(s3: Any, name: str, region: str) -> dict[str, str] | None:
         ) from error
     if answer is None:
         return None
-    there = answer.get("BucketRegion") or region  # not every implementation tells
-    if there != region:
+    actual = answer.get("BucketRegion") or region  # not every implementation returns one
+    if actual != region:
         raise Conflict(
-            f"bucket {name!r} is in {there}, but AWS_REGION is {region}, and a queue must be in its "
-            f"bucket's region: set AWS_REGION={there} or choose another storage.bucket"
+            f"bucket {name!r} is in {actual}, but AWS_REGION is {region}, and a queue must be in its "
+            f"bucket's region: set AWS_REGION={actual} or choose another storage.bucket"
         )
-    return {"region": there}
+    return {"region": actual}
 
 
-def _create(s3: Any, name: str, region: str) -> None:
-    # us-east-1 is the one region that must not be named.
-    where = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+def _create(s3: "S3Client", name: str, region: str) -> None:
     try:
-        s3.create_bucket(Bucket=name, **({} if region == "us-east-1" else where))
+        if region == "us-east-1":  # the one region that must not be named
+            s3.create_bucket(Bucket=name)
+        else:
+            location = cast("BucketLocationConstraintType", region)
+            s3.create_bucket(
+                Bucket=name, CreateBucketConfiguration={"LocationConstraint": location}
+            )
     except s3.exceptions.BucketAlreadyOwnedByYou:
         pass
     except s3.exceptions.BucketAlreadyExists as error:
@@ -137,80 +78,34 @@ def _create(s3: Any, name: str, region: str) -> None:
     s3.get_waiter("bucket_exists").wait(Bucket=name, WaiterConfig={"Delay": 1})
 
 
-def lifecycle_part(s3: Any, name: str) -> Part:
-    """The rule that aborts unfinished uploads, among whatever other rules there are."""
+def delete(s3: "S3Client", name: str) -> int:
+    """Delete the bucket with every version of every object, and return how many those were.
 
-    def read() -> dict[str, Any] | None:
-        answer = _present(s3.get_bucket_lifecycle_configuration, Bucket=name)
-        return answer and {key: answer[key] for key in answer if key != "ResponseMetadata"}
-
-    def want(before: dict[str, Any] | None) -> dict[str, Any]:
-        known = before or {}
-        rules = known.get("Rules", [])
-        if any(_aborts_uploads(rule) for rule in rules):
-            return known
-        others = [rule for rule in rules if rule.get("ID") != ABORT_RULE_ID]
-        # S3 refuses a mix of rules with the old top-level prefix and rules with a filter.
-        old_style = any("Prefix" in rule for rule in others)
-        ours = {
-            "ID": ABORT_RULE_ID,
-            "Status": "Enabled",
-            **({"Prefix": ""} if old_style else {"Filter": {"Prefix": ""}}),
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ABORT_UPLOADS_DAYS},
-        }
-        return {**known, "Rules": [*others, ours]}
-
-    def write(before: Any, after: dict[str, Any]) -> None:
-        beside = {key: after[key] for key in after if key != "Rules"}
-        s3.put_bucket_lifecycle_configuration(
-            Bucket=name, LifecycleConfiguration={"Rules": after["Rules"]}, **beside
-        )
-
-    return Part(f"bucket {name}: lifecycle", read, want, write)
-
-
-def _aborts_uploads(rule: dict[str, Any]) -> bool:
-    """Whether it is our rule, whole; S3 may give the empty filter back in another form."""
-    scope = rule.get("Filter") or {"Prefix": rule.get("Prefix", "")}
-    return (
-        rule.get("ID") == ABORT_RULE_ID
-        and rule.get("Status") == "Enabled"
-        and scope == {"Prefix": ""}
-        and rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
-        == ABORT_UPLOADS_DAYS
-    )
-
-
-def _present(read: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What ``read`` gives, or None where S3 says that there is none."""
-    try:
-        return read(*args, **kwargs)
-    except ClientError as error:
-        if aws.code_of(error) in ABSENT:
-            return None
-        raise
-
-
-def delete(s3: Any, name: str) -> int:
-    """Delete the bucket with every version of every object; say how many those were.
-
-    Repeat it after a failure. Nothing brings the objects back.
+    The objects cannot be recovered. Raises :class:`StackError` for objects that S3 keeps, and
+    botocore's ``ClientError`` or ``BotoCoreError``; the bucket then exists with the rest of its
+    objects, and another call continues.
     """
     count = 0
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=name):
-        listed = page.get("Versions", []) + page.get("DeleteMarkers", [])
-        if not listed:
+    listed: Iterable[ListObjectVersionsOutputTypeDef]
+    listed = s3.get_paginator("list_object_versions").paginate(Bucket=name)
+    for page in listed:
+        objects: list[ObjectIdentifierTypeDef] = [
+            {"Key": each["Key"], "VersionId": each["VersionId"]}
+            for each in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
+        ]
+        if not objects:
             continue
-        objects = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in listed]
         answer = s3.delete_objects(Bucket=name, Delete={"Objects": objects, "Quiet": True})
         if failed := answer.get("Errors"):
             raise StackError(
                 f"{len(failed)} objects could not be deleted, the first is {failed[0]['Key']!r}: "
                 f"{failed[0].get('Code')}: {failed[0].get('Message')}"
             )
-        count += len(listed)
-    for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=name):
-        for upload in page.get("Uploads", []):
+        count += len(objects)
+    unfinished: Iterable[ListMultipartUploadsOutputTypeDef]
+    unfinished = s3.get_paginator("list_multipart_uploads").paginate(Bucket=name)
+    for uploads in unfinished:
+        for upload in uploads.get("Uploads", []):
             s3.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
     s3.delete_bucket(Bucket=name)
     return count

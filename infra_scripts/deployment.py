@@ -6,20 +6,22 @@ is simply repeated.
 
 from collections.abc import Callable
 
-from infra_scripts import bucket, log_group, notifications, queues
+from infra_scripts import bucket, bucket_settings, log_group, notifications, queues
 from infra_scripts.clients import Clients
 from infra_scripts.errors import as_stack_errors
-from infra_scripts.parts import Change, Part
+from infra_scripts.parts import AnyPart, Change
 from infra_scripts.stack import Place, Stack
 
 Say = Callable[[str], None]
 
 
-def parts(clients: Clients, stack: Stack, place: Place) -> list[Part]:
+def parts(clients: Clients, stack: Stack, place: Place) -> list[AnyPart]:
     """All parts, each after those it needs."""
     return [
         *queues.parts(clients.sqs, stack, place),
-        *bucket.parts(clients.s3, stack, place),
+        bucket.part(clients.s3, stack.bucket, place.region),
+        *bucket_settings.parts(clients.s3, stack, place),
+        notifications.part(clients.s3, stack, place),
         log_group.part(clients.logs, stack.log_group, stack.log_retention_days),
     ]
 

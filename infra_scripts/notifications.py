@@ -1,43 +1,70 @@
 """The bucket's notifications: our entry in a configuration that may hold other people's."""
 
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
 
+from infra_scripts.bucket_settings import present
 from infra_scripts.errors import Conflict
+from infra_scripts.parts import Part
 from infra_scripts.stack import EVENTS, Place, Stack
 
-Configuration = dict[str, Any]
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import (
+        LambdaFunctionConfigurationUnionTypeDef,
+        NotificationConfigurationTypeDef,
+        QueueConfigurationTypeDef,
+        QueueConfigurationUnionTypeDef,
+        TopicConfigurationUnionTypeDef,
+    )
 
-DESTINATIONS = {
-    "QueueConfigurations": "QueueArn",
-    "TopicConfigurations": "TopicArn",
-    "LambdaFunctionConfigurations": "LambdaFunctionArn",
-}
-POLICY_DELAY_SECONDS = 60  # a queue's new policy may take so long to be seen by S3
+    Entry = (
+        QueueConfigurationUnionTypeDef
+        | TopicConfigurationUnionTypeDef
+        | LambdaFunctionConfigurationUnionTypeDef
+    )
+
+POLICY_DELAY_SECONDS = 60  # S3 may take so long to see a queue's new policy
 RETRY_SECONDS = 2
 
 
-def want(before: Configuration | None, stack: Stack, place: Place) -> Configuration:
-    """``before`` with our entry in it; raises :class:`Conflict` where S3 would refuse that."""
-    prefix = {"Name": "prefix", "Value": stack.layout.photos_prefix}
-    ours: Configuration = {
+def part(s3: "S3Client", stack: Stack, place: Place) -> "Part[NotificationConfigurationTypeDef]":
+    """Our entry; the queue and its policy must exist when it is written."""
+    return Part(
+        f"bucket {stack.bucket}: notifications to {stack.queue}",
+        lambda: present(lambda: read(s3, stack.bucket)) or None,
+        lambda before: want(before, stack, place),
+        lambda before, after: write(s3, stack.bucket, after),
+    )
+
+
+def want(
+    before: "NotificationConfigurationTypeDef | None", stack: Stack, place: Place
+) -> "NotificationConfigurationTypeDef":
+    """``before`` with our entry in it, and ``before`` itself where it is there already.
+
+    Raises :class:`Conflict` where another entry overlaps with ours, which S3 would refuse.
+    """
+    known: NotificationConfigurationTypeDef = before or {}
+    ours: QueueConfigurationTypeDef = {
         "Id": stack.notification_id,
         "QueueArn": place.queue_arn(stack.queue),
         "Events": list(EVENTS),
-        "Filter": {"Key": {"FilterRules": [prefix]}},
+        "Filter": {
+            "Key": {"FilterRules": [{"Name": "prefix", "Value": stack.layout.photos_prefix}]}
+        },
     }
-    known = before or {}
-    for kind, destination in DESTINATIONS.items():
-        for entry in known.get(kind, []):
-            if entry.get("Id") != stack.notification_id and _overlap(entry, ours):
-                raise Conflict(
-                    f"bucket {stack.bucket!r} already sends events under "
-                    f"{_prefix(entry) or 'every prefix'!r} to {entry.get(destination)} (configuration "
-                    f"{entry.get('Id')!r}), and S3 allows one destination: remove that configuration "
-                    "or choose another storage.photos_prefix"
-                )
+    for destination, entry in _entries(known):
+        if entry.get("Id") != stack.notification_id and _overlap(entry, ours):
+            raise Conflict(
+                f"bucket {stack.bucket!r} already sends events under "
+                f"{_prefix(entry) or 'every prefix'!r} to {destination} (configuration "
+                f"{entry.get('Id')!r}), and S3 allows one destination: remove that configuration "
+                "or choose another storage.photos_prefix"
+            )
     entries = known.get("QueueConfigurations", [])
     if any(_same(entry, ours) for entry in entries):
         return known
@@ -45,23 +72,34 @@ def want(before: Configuration | None, stack: Stack, place: Place) -> Configurat
     return {**known, "QueueConfigurations": [*others, ours]}
 
 
-def without(before: Configuration, stack: Stack) -> Configuration:
-    """``before`` less our entry."""
-    after = dict(before)
+def without(
+    before: "NotificationConfigurationTypeDef", stack: Stack
+) -> "NotificationConfigurationTypeDef":
+    """``before`` without our entry."""
+    after = before.copy()
     entries = after.pop("QueueConfigurations", [])
     if others := [entry for entry in entries if entry.get("Id") != stack.notification_id]:
         after["QueueConfigurations"] = others
     return after
 
 
-def read(s3: Any, bucket: str) -> Configuration:
-    """The whole configuration; empty where nothing is notified."""
+def read(s3: "S3Client", bucket: str) -> "NotificationConfigurationTypeDef":
+    """The whole configuration; empty where the bucket notifies nobody.
+
+    Raises botocore's ``ClientError`` or ``BotoCoreError``.
+    """
     answer = s3.get_bucket_notification_configuration(Bucket=bucket)
-    return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+    members = {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+    return cast("NotificationConfigurationTypeDef", members)
 
 
-def write(s3: Any, bucket: str, configuration: Configuration) -> None:
-    """Replace the whole configuration, waiting for a new queue policy to be seen by S3."""
+def write(s3: "S3Client", bucket: str, configuration: "NotificationConfigurationTypeDef") -> None:
+    """Replace the whole configuration.
+
+    S3 refuses it until it sees the queue's policy, so a refusal is retried for
+    ``POLICY_DELAY_SECONDS``. Raises botocore's ``ClientError`` or ``BotoCoreError``; the old
+    configuration then stands, unless the answer was lost.
+    """
     deadline = time.monotonic() + POLICY_DELAY_SECONDS
     while True:
         try:
@@ -77,8 +115,18 @@ def write(s3: Any, bucket: str, configuration: Configuration) -> None:
             return
 
 
-def _same(entry: Configuration, ours: Configuration) -> bool:
-    """Equal but for order and spelling: S3 gives a filter rule's name back in capitals."""
+def _entries(configuration: "NotificationConfigurationTypeDef") -> "Iterator[tuple[str, Entry]]":
+    """Every entry with the ARN that it sends to."""
+    for queue in configuration.get("QueueConfigurations", []):
+        yield queue["QueueArn"], queue
+    for topic in configuration.get("TopicConfigurations", []):
+        yield topic["TopicArn"], topic
+    for function in configuration.get("LambdaFunctionConfigurations", []):
+        yield function["LambdaFunctionArn"], function
+
+
+def _same(entry: "QueueConfigurationUnionTypeDef", ours: "QueueConfigurationTypeDef") -> bool:
+    """Equal but for order and spelling: S3 returns a filter rule's name capitalised."""
     return (
         entry.get("Id") == ours["Id"]
         and entry.get("QueueArn") == ours["QueueArn"]
@@ -87,8 +135,8 @@ def _same(entry: Configuration, ours: Configuration) -> bool:
     )
 
 
-def _overlap(entry: Configuration, ours: Configuration) -> bool:
-    """Whether some event would match both, whatever suffix ``entry`` asks for."""
+def _overlap(entry: "Entry", ours: "QueueConfigurationTypeDef") -> bool:
+    """Whether some event would match both, whatever suffix ``entry`` filters by."""
     prefix, other = _prefix(ours), _prefix(entry)
     kinds = tuple(event.removesuffix("*") for event in ours["Events"])
     return (prefix.startswith(other) or other.startswith(prefix)) and any(
@@ -96,10 +144,12 @@ def _overlap(entry: Configuration, ours: Configuration) -> bool:
     )
 
 
-def _rules(entry: Configuration) -> dict[str, str]:
-    rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", [])
+def _rules(entry: "Entry") -> dict[str, str]:
+    if "Filter" not in entry or "Key" not in entry["Filter"]:
+        return {}
+    rules = entry["Filter"]["Key"].get("FilterRules", [])
     return {rule["Name"].lower(): rule["Value"] for rule in rules if rule["Value"]}
 
 
-def _prefix(entry: Configuration) -> str:
+def _prefix(entry: "Entry") -> str:
     return _rules(entry).get("prefix", "")

@@ -3,19 +3,20 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 Action = Literal["create", "update", "unchanged"]
+State = TypeVar("State")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be done, or was done, about one part."""
+    """What deploy would do, or did, about one part."""
 
     part: str
     action: Action
-    before: Any  # None: it is not there
-    after: Any
+    before: object  # None: the part does not exist
+    after: object
 
     def describe(self, *, done: bool = False) -> str:
         """One line, and for an update one more for each member that differs."""
@@ -30,20 +31,21 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """``read`` gives None for what is not there; it may be called any number of times.
+class Part(Generic[State]):
+    """One setting, and the three functions that handle it; all three may be called repeatedly.
 
-    ``want`` gives what should be there for what is: it keeps all that is not ours, and gives the
-    same value back when nothing is amiss. ``write(before, after)`` may be repeated.
+    ``read()`` returns None where the setting does not exist. ``want(before)`` returns what should
+    be there: it keeps everything that is not ours, and returns ``before`` itself where nothing has
+    to change. ``write(before, after)`` makes it so.
     """
 
     name: str
-    read: Callable[[], Any]
-    want: Callable[[Any], Any]
-    write: Callable[[Any, Any], None]
+    read: Callable[[], State | None]
+    want: Callable[[State | None], State | None]
+    write: Callable[[State | None, State], None]
 
     def compare(self) -> Change:
-        """What :meth:`write` would have to do."""
+        """What :meth:`write` would have to do; changes nothing."""
         before = self.read()
         after = self.want(before)
         action: Action = "create" if before is None else "update"
@@ -52,7 +54,10 @@ class Part:
         return Change(self.name, action, before, after)
 
 
-def _differences(before: Any, after: Any) -> list[tuple[str, Any, Any]]:
+AnyPart = Part[Any]  # in a list of parts, each has a State of its own
+
+
+def _differences(before: object, after: object) -> list[tuple[str, object, object]]:
     """The members that differ, each with its path, old and new value."""
     if isinstance(before, dict) and isinstance(after, dict):
         return [
@@ -64,5 +69,5 @@ def _differences(before: Any, after: Any) -> list[tuple[str, Any, Any]]:
     return [("", before, after)]
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return "none" if value is None else json.dumps(value, default=str, sort_keys=True)

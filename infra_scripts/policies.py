@@ -1,10 +1,8 @@
 """Policy documents: who may do what with the bucket and the queues, and the service's own role."""
 
-from typing import Any
-
 from infra_scripts.stack import Place, Stack
 
-Document = dict[str, Any]
+Document = dict[str, object]  # a policy or a statement, its members spelt as IAM spells them
 
 VERSION = "2012-10-17"
 TLS_SID = "FruitsTlsOnly"
@@ -12,13 +10,12 @@ SEND_SID = "FruitsEventsFromBucket"
 
 
 def merge(document: Document | None, ours: list[Document]) -> Document | None:
-    """``document`` with our statements put in place of those of the same Sid; others untouched.
+    """``document`` with our statements in place of those with the same Sid, the others untouched.
 
-    A statement that says the same as ours in another form stays as it is, and so does a document
-    that has all of ours. None stays None where we have nothing to say.
+    A statement that says the same as ours in another form stays as it is. A document that has all
+    of ours is returned itself, and so is None where ``ours`` is empty.
     """
-    known = document.get("Statement", []) if document else []
-    known = [known] if isinstance(known, dict) else known  # one may stand without a list
+    known = _statements_in(document or {})
     merged = list(known)
     for statement in ours:
         sids = [each.get("Sid") for each in merged]
@@ -31,8 +28,15 @@ def merge(document: Document | None, ours: list[Document]) -> Document | None:
     return {"Version": VERSION, **(document or {}), "Statement": merged}
 
 
-def _normal(value: Any) -> Any:
-    """A statement without the freedom of form that AWS takes: one value or a list, any order."""
+def _statements_in(document: Document) -> list[Document]:
+    known = document.get("Statement", [])
+    if isinstance(known, dict):
+        return [known]  # IAM takes a single statement without a list
+    return known if isinstance(known, list) else []
+
+
+def _normal(value: object) -> object:
+    """A statement without the variations that IAM allows: one value or a list, in any order."""
     if isinstance(value, dict):
         return {name: _normal(member) for name, member in value.items()}
     return sorted(map(str, value)) if isinstance(value, list) else [str(value)]
@@ -50,12 +54,12 @@ def dead_letter_statements(stack: Stack, place: Place) -> list[Document]:
 
 
 def queue_statements(stack: Stack, place: Place) -> list[Document]:
-    """S3 may send, for this bucket of this account; TLS only.
+    """S3 may send on behalf of this bucket of this account; TLS only.
 
     Callers of our own account need no statement here: their own policies decide.
     """
     arn = place.queue_arn(stack.queue)
-    send = {
+    send: Document = {
         "Sid": SEND_SID,
         "Effect": "Allow",
         "Principal": {"Service": "s3.amazonaws.com"},
@@ -70,7 +74,7 @@ def queue_statements(stack: Stack, place: Place) -> list[Document]:
 
 
 def _tls_only(place: Place, action: str, resource: str | list[str]) -> list[Document]:
-    statement = {
+    statement: Document = {
         "Sid": TLS_SID,
         "Effect": "Deny",
         "Principal": "*",
@@ -84,18 +88,15 @@ def _tls_only(place: Place, action: str, resource: str | list[str]) -> list[Docu
 def service_role(stack: Stack, place: Place) -> Document:
     """What the service on its instance may do, and no more."""
     bucket = place.bucket_arn(stack.bucket)
+    photos = f"{stack.layout.photos_prefix}*"
     stored = [f"{bucket}/{key}" for key in stack.layout.stored_keys]
-    listed = [f"{stack.layout.photos_prefix}*", *stack.layout.stored_keys]
+    listed = [photos, *stack.layout.stored_keys]
     statements = [
-        _allow(
-            "ReadPhotos",
-            ["s3:GetObject", "s3:GetObjectVersion"],
-            f"{bucket}/{stack.layout.photos_prefix}*",
-        ),
+        _allow("ReadPhotos", ["s3:GetObject", "s3:GetObjectVersion"], f"{bucket}/{photos}"),
         _allow("KeepStore", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], stored),
         _allow("AbortUploads", ["s3:AbortMultipartUpload"], stored),
-        # "IfExists": for a missing object S3 answers 404 only to callers who may list, and asks
-        # that without a prefix; anybody else gets 403, which is no proof of absence.
+        # "IfExists": S3 answers 404 for a missing object only to callers who may list, and checks
+        # that without a prefix. Everybody else gets 403, which does not prove absence.
         _allow("List", ["s3:ListBucket"], bucket)
         | {"Condition": {"StringLikeIfExists": {"s3:prefix": listed}}},
         _allow(
@@ -126,7 +127,7 @@ def service_role(stack: Stack, place: Place) -> Document:
             ["logs:CreateLogStream", "logs:PutLogEvents"],
             f"{place.log_group_arn(stack.log_group)}:*",
         ),
-        # The age of the oldest message; CloudWatch knows no resources to name.
+        # The age of the oldest message; CloudWatch's metrics have no ARNs to restrict it to.
         _allow("QueueAge", ["cloudwatch:GetMetricStatistics"], "*"),
     ]
     if stack.weights.startswith("s3://"):

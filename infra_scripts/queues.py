@@ -1,22 +1,26 @@
-"""The queues: one for the bucket's events, one for messages that nobody could settle."""
+"""The queues: one for the bucket's events, one for messages that were received too often."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from common import aws
 from infra_scripts import policies
 from infra_scripts.parts import Part
 from infra_scripts.stack import LONG_POLL_SECONDS, MESSAGE_RETENTION_SECONDS, Place, Stack
 
-Attributes = dict[str, Any]
+if TYPE_CHECKING:
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.literals import QueueAttributeNameType
 
-# Attributes that hold a document as a string; compared as documents.
-DOCUMENTS = ("Policy", "RedrivePolicy", "RedriveAllowPolicy")
+Attributes: TypeAlias = dict["QueueAttributeNameType", str | policies.Document]
+
+# SQS takes and returns these as strings; they are compared as documents.
+DOCUMENTS: "tuple[QueueAttributeNameType, ...]" = ("Policy", "RedrivePolicy", "RedriveAllowPolicy")
 
 
-def parts(sqs: Any, stack: Stack, place: Place) -> list[Part]:
+def parts(sqs: "SQSClient", stack: Stack, place: Place) -> list[Part[Attributes]]:
     """The dead-letter queue before the queue that points at it."""
-    dead_letters = {
+    dead_letters: Attributes = {
         "SqsManagedSseEnabled": "true",
         "MessageRetentionPeriod": str(MESSAGE_RETENTION_SECONDS),
         "RedriveAllowPolicy": {
@@ -24,7 +28,7 @@ def parts(sqs: Any, stack: Stack, place: Place) -> list[Part]:
             "sourceQueueArns": [place.queue_arn(stack.queue)],
         },
     }
-    queue = {
+    queue: Attributes = {
         "SqsManagedSseEnabled": "true",
         "MessageRetentionPeriod": str(MESSAGE_RETENTION_SECONDS),
         "ReceiveMessageWaitTimeSeconds": str(LONG_POLL_SECONDS),
@@ -47,8 +51,12 @@ def parts(sqs: Any, stack: Stack, place: Place) -> list[Part]:
 
 
 def _part(
-    sqs: Any, kind: str, queue: str, fixed: Attributes, statements: list[policies.Document]
-) -> Part:
+    sqs: "SQSClient",
+    kind: str,
+    queue: str,
+    fixed: Attributes,
+    statements: list[policies.Document],
+) -> Part[Attributes]:
     def read() -> Attributes | None:
         url = aws.queue_url(sqs, queue)
         if url is None:
@@ -58,7 +66,7 @@ def _part(
 
     def want(before: Attributes | None) -> Attributes:
         known = before or {}
-        policy = policies.merge(known.get("Policy"), statements)
+        policy = policies.merge(_document(known, "Policy") or None, statements)
         return {**known, **fixed, **({"Policy": policy} if policy else {})}
 
     def write(before: Attributes | None, after: Attributes) -> None:
@@ -73,8 +81,12 @@ def _part(
     return Part(f"{kind} {queue}", read, want, write)
 
 
-def delete(sqs: Any, name: str) -> int | None:
-    """Delete the queue with its messages; say how many those were, None where there is none."""
+def delete(sqs: "SQSClient", name: str) -> int | None:
+    """Delete the queue and return how many messages it held; None where it does not exist.
+
+    The messages cannot be recovered. Raises botocore's ``ClientError`` or ``BotoCoreError``; the
+    queue then exists as before, or is gone and the next call returns None.
+    """
     url = aws.queue_url(sqs, name)
     if url is None:
         return None
@@ -86,15 +98,22 @@ def delete(sqs: Any, name: str) -> int | None:
     return sum(int(count) for count in counts.values())
 
 
-def _text(value: Any) -> str:
+def _text(value: str | policies.Document) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _parsed(attributes: dict[str, str]) -> Attributes:
-    parsed: Attributes = dict(attributes)
+def _parsed(attributes: "dict[QueueAttributeNameType, str]") -> Attributes:
+    parsed: Attributes = {**attributes}
     for name in DOCUMENTS:
-        if name in parsed:
-            parsed[name] = json.loads(parsed[name])
-    if "maxReceiveCount" in (redrive := parsed.get("RedrivePolicy", {})):
-        redrive["maxReceiveCount"] = int(redrive["maxReceiveCount"])  # it may come as a string
+        if name in attributes:
+            parsed[name] = json.loads(attributes[name])
+    redrive = _document(parsed, "RedrivePolicy")
+    if "maxReceiveCount" in redrive:
+        redrive["maxReceiveCount"] = int(str(redrive["maxReceiveCount"]))  # may be a string
     return parsed
+
+
+def _document(attributes: Attributes, name: "QueueAttributeNameType") -> policies.Document:
+    """The attribute as a document; empty where it is missing."""
+    value = attributes.get(name)
+    return value if isinstance(value, dict) else {}

@@ -6,14 +6,18 @@ log group. What is not in the configuration is fixed here with its reason.
 
 import string
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from common.layout import BucketLayout
 from infra_scripts.errors import StackError
 
+if TYPE_CHECKING:
+    from types_boto3_s3.literals import EventType
+
 MESSAGE_RETENTION_SECONDS = 14 * 86_400  # the longest SQS offers: an outage may last that long
 LONG_POLL_SECONDS = 20  # the longest SQS offers: fewest empty answers to pay for
 ABORT_UPLOADS_DAYS = 1  # unfinished multipart uploads are invisible and cost like objects
-EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
+EVENTS: "Final[tuple[EventType, ...]]" = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
 
 # S3 compares a filter with the URL-encoded key, so other characters would never match.
 _PLAIN = frozenset(string.ascii_letters + string.digits + "/-_.!*'()=")

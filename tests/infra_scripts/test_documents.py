@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as some
 
-from infra_scripts import bucket, notifications, policies
+from infra_scripts import bucket_settings, notifications, policies
 from infra_scripts.errors import Conflict, StackError
 from infra_scripts.parts import Change
 from infra_scripts.stack import Place
@@ -163,7 +163,7 @@ def test_a_queue_policy_that_s3_does_not_see_yet_is_waited_for(
 
 
 def test_old_style_lifecycle_rules_are_not_mixed_with_new() -> None:
-    want = bucket.lifecycle_part(None, "b").want
+    want = bucket_settings.lifecycle(None, "b").want
     old = {"ID": "theirs", "Prefix": "tmp/", "Status": "Enabled", "Expiration": {"Days": 1}}
     before = {"Rules": [old], "TransitionDefaultMinimumObjectSize": "varies_by_storage_class"}
     after = want(before)

@@ -1,0 +1,189 @@
+"""The bucket's settings: public access, ownership, encryption, policy and lifecycle.
+
+What an adopted bucket has beyond ours stays: its versioning, an encryption of its own, other
+statements in its policy, other lifecycle rules.
+"""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, TypeVar
+
+from botocore.exceptions import ClientError
+
+from common import aws
+from infra_scripts import policies
+from infra_scripts.parts import AnyPart, Part
+from infra_scripts.stack import ABORT_UPLOADS_DAYS, Place, Stack
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.literals import TransitionDefaultMinimumObjectSizeType
+    from types_boto3_s3.type_defs import (
+        LifecycleRuleOutputTypeDef,
+        OwnershipControlsOutputTypeDef,
+        PublicAccessBlockConfigurationTypeDef,
+        PutBucketLifecycleConfigurationRequestTypeDef,
+        ServerSideEncryptionConfigurationOutputTypeDef,
+    )
+
+Answer = TypeVar("Answer")
+
+ABSENT = {
+    "404",
+    "NoSuchBucket",
+    "NoSuchBucketPolicy",
+    "NoSuchLifecycleConfiguration",
+    "NoSuchPublicAccessBlockConfiguration",
+    "OwnershipControlsNotFoundError",
+    "ServerSideEncryptionConfigurationNotFoundError",
+}
+NO_PUBLIC_ACCESS: "Final[PublicAccessBlockConfigurationTypeDef]" = {
+    "BlockPublicAcls": True,
+    "IgnorePublicAcls": True,
+    "BlockPublicPolicy": True,
+    "RestrictPublicBuckets": True,
+}
+OWNER_ONLY: "Final[OwnershipControlsOutputTypeDef]" = {
+    "Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]
+}
+ENCRYPTED: "Final[ServerSideEncryptionConfigurationOutputTypeDef]" = {
+    "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+}
+ABORT_RULE_ID = "fruits-abort-unfinished-uploads"
+
+
+class Lifecycle(TypedDict):
+    """The lifecycle rules, and what S3 stores beside them."""
+
+    Rules: "list[LifecycleRuleOutputTypeDef]"
+    TransitionDefaultMinimumObjectSize: "NotRequired[TransitionDefaultMinimumObjectSizeType]"
+
+
+def parts(s3: "S3Client", stack: Stack, place: Place) -> list[AnyPart]:
+    """All settings; the bucket must exist when they are written."""
+    return [
+        public_access(s3, stack.bucket),
+        ownership(s3, stack.bucket),
+        encryption(s3, stack.bucket),
+        policy(s3, stack.bucket, policies.bucket_statements(stack, place)),
+        lifecycle(s3, stack.bucket),
+    ]
+
+
+def present(read: Callable[[], Answer]) -> Answer | None:
+    """What ``read`` returns, None where S3 answers that the bucket or its setting does not exist."""
+    try:
+        return read()
+    except ClientError as error:
+        if aws.code_of(error) in ABSENT:
+            return None
+        raise
+
+
+def public_access(s3: "S3Client", name: str) -> "Part[PublicAccessBlockConfigurationTypeDef]":
+    """No public access, whatever ACLs and policies allow."""
+
+    def read() -> "PublicAccessBlockConfigurationTypeDef | None":
+        answer = present(lambda: s3.get_public_access_block(Bucket=name))
+        return answer and answer["PublicAccessBlockConfiguration"]
+
+    def write(before: object, after: "PublicAccessBlockConfigurationTypeDef") -> None:
+        s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=after)
+
+    return Part(f"bucket {name}: public access", read, lambda before: NO_PUBLIC_ACCESS, write)
+
+
+def ownership(s3: "S3Client", name: str) -> "Part[OwnershipControlsOutputTypeDef]":
+    """The bucket's owner owns every object, and ACLs have no effect."""
+
+    def read() -> "OwnershipControlsOutputTypeDef | None":
+        answer = present(lambda: s3.get_bucket_ownership_controls(Bucket=name))
+        return answer and answer["OwnershipControls"]
+
+    def write(before: object, after: "OwnershipControlsOutputTypeDef") -> None:
+        s3.put_bucket_ownership_controls(Bucket=name, OwnershipControls=after)
+
+    return Part(f"bucket {name}: ownership", read, lambda before: OWNER_ONLY, write)
+
+
+def encryption(s3: "S3Client", name: str) -> "Part[ServerSideEncryptionConfigurationOutputTypeDef]":
+    """Objects are encrypted; whatever encryption is set already is at least as strong as ours."""
+
+    def read() -> "ServerSideEncryptionConfigurationOutputTypeDef | None":
+        answer = present(lambda: s3.get_bucket_encryption(Bucket=name))
+        return answer and answer["ServerSideEncryptionConfiguration"]
+
+    def write(before: object, after: "ServerSideEncryptionConfigurationOutputTypeDef") -> None:
+        s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=after)
+
+    return Part(f"bucket {name}: encryption", read, lambda before: before or ENCRYPTED, write)
+
+
+def policy(
+    s3: "S3Client", name: str, statements: list[policies.Document]
+) -> Part[policies.Document]:
+    """Our statements, among whatever other statements there are."""
+
+    def read() -> policies.Document | None:
+        answer = present(lambda: s3.get_bucket_policy(Bucket=name))
+        return answer and json.loads(answer["Policy"])
+
+    def write(before: object, after: policies.Document) -> None:
+        s3.put_bucket_policy(Bucket=name, Policy=json.dumps(after))
+
+    return Part(
+        f"bucket {name}: policy", read, lambda before: policies.merge(before, statements), write
+    )
+
+
+def lifecycle(s3: "S3Client", name: str) -> Part[Lifecycle]:
+    """The rule that aborts unfinished uploads, among whatever other rules there are."""
+
+    def read() -> Lifecycle | None:
+        answer = present(lambda: s3.get_bucket_lifecycle_configuration(Bucket=name))
+        if answer is None:
+            return None
+        found: Lifecycle = {"Rules": answer["Rules"]}
+        if size := answer.get("TransitionDefaultMinimumObjectSize"):
+            found["TransitionDefaultMinimumObjectSize"] = size
+        return found
+
+    def want(before: Lifecycle | None) -> Lifecycle:
+        known = before or Lifecycle(Rules=[])
+        if any(_aborts_uploads(rule) for rule in known["Rules"]):
+            return known
+        others = [rule for rule in known["Rules"] if rule.get("ID") != ABORT_RULE_ID]
+        ours: LifecycleRuleOutputTypeDef = {
+            "ID": ABORT_RULE_ID,
+            "Status": "Enabled",
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ABORT_UPLOADS_DAYS},
+        }
+        # S3 refuses a mix of rules with the old top-level prefix and rules with a filter.
+        if any("Prefix" in rule for rule in others):
+            ours["Prefix"] = ""
+        else:
+            ours["Filter"] = {"Prefix": ""}
+        return {**known, "Rules": [*others, ours]}
+
+    def write(before: object, after: Lifecycle) -> None:
+        request: PutBucketLifecycleConfigurationRequestTypeDef = {
+            "Bucket": name,
+            "LifecycleConfiguration": {"Rules": after["Rules"]},
+        }
+        if size := after.get("TransitionDefaultMinimumObjectSize"):
+            request["TransitionDefaultMinimumObjectSize"] = size
+        s3.put_bucket_lifecycle_configuration(**request)
+
+    return Part(f"bucket {name}: lifecycle", read, want, write)
+
+
+def _aborts_uploads(rule: "LifecycleRuleOutputTypeDef") -> bool:
+    """Whether it is our rule, complete; S3 may return the empty filter in another form."""
+    scope = rule.get("Filter") or {"Prefix": rule.get("Prefix", "")}
+    return (
+        rule.get("ID") == ABORT_RULE_ID
+        and rule.get("Status") == "Enabled"
+        and scope == {"Prefix": ""}
+        and rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
+        == ABORT_UPLOADS_DAYS
+    )
