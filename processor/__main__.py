@@ -31,6 +31,7 @@ from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL
 from processor.pipeline.feature_store import FeatureStore, StoreError
 from processor.pipeline.micro_batch import MicroBatches
 from processor.pipeline.tasks import Recipe, extract_all, warm_up
+from processor.service import cloudwatch
 from processor.service import status as report
 from processor.service.preflight import PreflightError, cause_in, check_bucket, explain, find_queue
 from processor.service.runner import Service, ServiceError
@@ -85,7 +86,7 @@ def _run(config: Config, asked: argparse.Namespace) -> int:
     check_bucket(config.storage.bucket)
     queue_url = find_queue(config.queue.name)
     if config.logs.cloudwatch:
-        logs.to_cloudwatch(config.logs.group)
+        cloudwatch.to_cloudwatch(config.logs.group)
     work_dir = Path(config.service.work_dir)
     spec = network_spec(config)
     uri = report.store_uri(config)
