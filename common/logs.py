@@ -1,8 +1,7 @@
-"""The log: JSON lines on stdout, and the same lines in CloudWatch Logs when enabled.
+"""The log: JSON lines on stdout.
 
-One stream tells everything: what Spark's JVM and the Python processes it starts write to stderr is
-read back and becomes log lines too. stdout (the journal, under systemd) always has every line;
-CloudWatch may lose some when it cannot be reached, and never slows or stops the service.
+One stream has everything: what Spark's JVM and the Python processes it starts write to stderr is
+read back and becomes log lines too. stdout (the journal, under systemd) always has every line.
 """
 
 import json
@@ -12,12 +11,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 
-import boto3
-import watchtower
-from botocore.config import Config
-
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-CLOUDWATCH_GOODBYE_SECONDS = 5
 MAX_LINE = 100_000  # characters; CloudWatch cuts at 256 KiB
 
 
@@ -57,24 +51,6 @@ def to_stderr() -> None:
         root.addHandler(handler)
         root.setLevel(logging.INFO)
         logging.getLogger("botocore").setLevel(logging.WARNING)
-
-
-def to_cloudwatch(group: str) -> None:
-    """Send every line to the CloudWatch log group as well, stream ``machine/process id``."""
-    client = boto3.client(
-        "logs", config=Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
-    )
-    handler = watchtower.CloudWatchLogHandler(
-        log_group_name=group,
-        log_stream_name="{machine_name}/{process_id}",
-        boto3_client=client,
-        send_interval=5,
-        create_log_group=False,  # made by `python -m infra_scripts deploy`, with its retention
-    )
-    handler.FLUSH_TIMEOUT = CLOUDWATCH_GOODBYE_SECONDS
-    handler.setFormatter(JsonFormatter())
-    handler.addFilter(lambda record: not record.name.startswith(("botocore", "urllib3")))
-    logging.getLogger().addHandler(handler)
 
 
 def adopt_stderr() -> None:

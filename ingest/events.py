@@ -2,14 +2,12 @@
 
 The only place that decodes keys: outside, `ObjectEvent.key` is what GetObject takes. In S3's
 notification they are form-encoded (a space is `+` or `%20`, a plus `%2B`); EventBridge's are taken
-verbatim, for its reference speaks of no encoding and consumers report raw keys:
+verbatim, because its reference does not mention an encoding and consumers report raw keys:
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 
 An event is a hint: it may come twice, late or out of order, and whoever acts on it reads the
 object's present state from S3. So a needless event costs a request, and a dropped one a photo.
-
-Errors: ValueError <- MalformedMessage (poison: retrying cannot help).
 """
 
 import json
@@ -19,7 +17,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 # Ceph's own are ObjectSynced (:Create, :Delete, :DeletionMarkerCreated) and ObjectLifecycle.
@@ -38,15 +35,18 @@ _shown = _short.repr  # one short line of any value, its unprintable characters 
 
 
 class MalformedMessage(ValueError):
-    """The body is no message of a known kind; one line says what is wrong where."""
+    """The body is not a message of a known kind: poison, because no retry mends it.
+
+    The message of this error is one printable line that says what is wrong where.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectEvent:
-    """One creation or removal of an object, as S3 told it."""
+    """One creation or removal of an object, as S3 reported it."""
 
     bucket: str
-    key: str  # decoded, and not normalised: S3 tells NFC from NFD
+    key: str  # decoded, and not normalised: to S3, NFC and NFD are different keys
     version_id: str | None  # None in a bucket without versions
     etag: str | None  # without quotes; removals often have none
     size: int | None  # bytes
@@ -56,7 +56,7 @@ class ObjectEvent:
 
     @property
     def removed(self) -> bool:
-        """Whether the object went away; in a versioned bucket, perhaps a version or marker of it."""
+        """Whether the object was removed; in a versioned bucket, perhaps only a version or marker."""
         return self.event_name.startswith(_REMOVALS)
 
 
@@ -64,21 +64,22 @@ def parse(body: str) -> tuple[ObjectEvent, ...]:
     """The object events of one SQS message, in its order.
 
     Reads S3's notification, EventBridge's event (as matched, not transformed), and SNS's envelope
-    around either; SNS's signatures are not checked, the queue's policy says who may send. None
-    come of S3's test event, of other kinds of record (restore, tagging, ACL, replication, ...) or
-    of an empty list of records: deleting such a message loses nothing.
+    around either; SNS's signatures are not checked, the queue's policy says who may send. S3's
+    test event, other kinds of record (restore, tagging, ACL, replication, ...) and an empty list of
+    records contain no object events: deleting such a message loses nothing.
 
-    All else raises MalformedMessage, and nothing else is ever raised. One malformed record makes
-    the whole message malformed, lest it be deleted for its neighbours' sake. SNS's request
-    to confirm a subscription is malformed, too: somebody must see it.
+    Anything else raises MalformedMessage, and nothing else is ever raised. One malformed record
+    makes the whole message malformed; otherwise it would be deleted with its well-formed neighbours.
+    SNS's request to confirm a subscription is malformed, too: somebody must see it.
     """
     return _events(_decoded(body, "body"), inside_sns=False)
 
 
 def message(events: Sequence[ObjectEvent]) -> str:
-    """An S3 notification that `parse` reads back equal, under 5 kB an event; to send it again.
+    """An S3 notification from which `parse` reads equal events, to send them again.
 
-    Raises ValueError for events that would not: an empty key, a time without zone, another kind.
+    Takes less than 5 kB for each. Raises ValueError for events that `parse` does not return: with an
+    empty key, a time without a zone, a name of another kind.
     """
     body = json.dumps({"Records": [_record(event) for event in events]}, separators=(",", ":"))
     if parse(body) != tuple(events):
@@ -112,7 +113,7 @@ def _rank(event: ObjectEvent) -> tuple[str, datetime, bool]:
     return order, event.event_time, not event.removed
 
 
-def _record(event: ObjectEvent) -> dict[str, Any]:
+def _record(event: ObjectEvent) -> dict[str, object]:
     item = {"key": quote_plus(event.key, safe="/"), "size": event.size, "eTag": event.etag}
     item |= {"versionId": event.version_id, "sequencer": event.sequencer}
     present = {name: value for name, value in item.items() if value is not None}
@@ -129,16 +130,17 @@ def _record(event: ObjectEvent) -> dict[str, Any]:
 class _Part:
     """A JSON object and its place in the message, which every error names."""
 
-    members: dict[str, Any]
+    members: dict[str, object]
     where: str
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.members, dict):
-            raise MalformedMessage(f"{self.where} is not a JSON object: {_shown(self.members)}")
+    @classmethod
+    def of(cls, value: object, where: str) -> "_Part":
+        if not isinstance(value, dict):
+            raise MalformedMessage(f"{where} is not a JSON object: {_shown(value)}")
+        return cls(value, where)
 
     def part(self, name: str) -> "_Part":
-        value: Any = self.members.get(name)
-        return _Part(value, f"{self.where}.{name}")
+        return _Part.of(self.members.get(name), f"{self.where}.{name}")
 
     def need(self, name: str) -> str:
         if value := self.text(name):
@@ -160,12 +162,12 @@ class _Part:
 
 def _decoded(text: str, where: str) -> _Part:
     with _malformed_if_refused(f"{where} is not JSON", text):
-        # As constants Python's decoder takes NaN and Infinity, which are not JSON; int does not.
+        # Python's decoder accepts NaN and Infinity, which are not JSON; int() refuses them.
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=int)
-    return _Part(value, where)
+    return _Part.of(value, where)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) < len(pairs):
         raise ValueError("an object has a member twice")
@@ -185,13 +187,13 @@ def _events(document: _Part, *, inside_sns: bool) -> tuple[ObjectEvent, ...]:
     raise MalformedMessage(f"{where} is not a known kind of message: {_shown(members)}")
 
 
-def _notification_events(records: Any, where: str) -> tuple[ObjectEvent, ...]:
+def _notification_events(records: object, where: str) -> tuple[ObjectEvent, ...]:
     if not isinstance(records, list):
         raise MalformedMessage(f"{where} is not a list: {_shown(records)}")
     events = []
     for index, value in enumerate(records):
-        record = _Part(value, f"{where}[{index}]")
-        s3 = record.part("s3")  # asked of all: other services' Records have none
+        record = _Part.of(value, f"{where}[{index}]")
+        s3 = record.part("s3")  # needed of every kind: other services' Records lack it
         name = record.need("eventName").removeprefix("s3:")
         if name.startswith(_CREATIONS + _REMOVALS):
             key = s3.part("object").need("key")
@@ -223,12 +225,12 @@ def _event(name: str, time: str, key: str, place: _Part) -> ObjectEvent:
     item = place.part("object")
     version = item.text("versionId", "version-id")
     size = item.members.get("size")
-    # type(), for a bool is an int to isinstance; 2**63, for Spark's long ends there.
+    # type(), because a bool passes isinstance(…, int); 2**63, because Spark's long ends there.
     if size is not None and (type(size) is not int or not 0 <= size < 2**63):
         raise MalformedMessage(f"{item.where}.size is not a number of bytes: {_shown(size)}")
     with _malformed_if_refused(f"the time of {place.where} is unreadable", time):
         moment = datetime.fromisoformat(time)
-        # All of S3's times are UTC, so one without a zone is, too.
+        # All of S3's times are UTC, hence one without a zone, too.
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     return ObjectEvent(
         bucket=place.part("bucket").need("name"),

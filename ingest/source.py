@@ -1,11 +1,11 @@
 """The ``s3-sqs`` Structured Streaming source: one row per object event that reached an SQS queue.
 
-Use it alone, in any Spark 4.3 job::
+It can be used alone, in any Spark 4.3 job (the README shows a whole one)::
 
     spark.dataSource.register(S3SqsDataSource)
     events = spark.readStream.format("s3-sqs").option("queueUrl", url).load()
 
-Options (Spark's option names are case-insensitive):
+Its columns are :data:`ingest.records.SCHEMA`. Its options (Spark ignores the case of their names):
 
 =========================== ========= ==============================================================
 ``queueUrl``                required  the queue; region, endpoint, credentials: the AWS chain
@@ -16,13 +16,17 @@ Options (Spark's option names are case-insensitive):
 ``receivers``               4         receiving threads under load, at most 64
 =========================== ========= ==============================================================
 
-Delivery guarantee: at least once. A message is deleted after the micro-batch that contained it has
-ended, that is: when Spark asks for the next one (``commit`` would come a batch later). An offset is
-the number of messages handed to Spark so far; it means something only to the process that handed them
-out. A range that this process does not know (Spark replays its last batch after a restart) is empty:
-those messages were not acknowledged, so SQS delivers them again.
+The unit of limits is the message: one that carries several events is never split.
 
-The unit of limits is the message: one that carries several records is never split.
+Delivery guarantee: at least once. A message is deleted after the micro-batch that contained it has
+ended, that is: when Spark plans the next one (``commit`` would come a batch later). An offset is the
+number of messages handed to Spark so far; it means something only to the process that handed them
+out. A range that this process does not know (Spark replays its last batch after a restart) is empty:
+those messages were not acknowledged, so SQS redelivers them.
+
+Errors: ValueError for a wrong option, when the stream is started; :class:`ingest.queue.QueueError`
+where the queue cannot be used as configured. Both end the query. Malformed messages are left for the
+dead-letter queue, and outages are waited out: neither ends it.
 """
 
 import _thread
@@ -33,9 +37,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, MutableMapping, Sequence
-from datetime import UTC, datetime
 from types import FrameType
-from typing import Any
 
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming.datasource import (
@@ -49,57 +51,54 @@ from pyspark.sql.streaming.datasource import (
 from pyspark.sql.types import StructType
 
 from common import logs
-from ingest.queue import Delivery, Inbox
+from ingest import records
+from ingest.inbox import Inbox
+from ingest.queue import Delivery
 
 log = logging.getLogger(__name__)
 
-SCHEMA = (
-    "bucket string not null, key string not null, version_id string, etag string, size bigint, "
-    "event_name string not null, event_time timestamp not null, sequencer string, "
-    "message_id string not null, sent_at timestamp not null, receive_count int not null"
-)
-FIRST_FILES = 128  # a micro-batch that is cut by time may have as many, whatever the rate
-IDLE_WAIT_SECONDS = 1.0  # how long a plan waits for a first message: idle, one call a second
+FIRST_EVENTS = 128  # a micro-batch that is cut by time may have so many, whatever the rate
+IDLE_WAIT_SECONDS = 1.0  # of waiting for a first message; an idle query plans once a second
 GOODBYE_SECONDS = 30  # for releasing messages once Spark has ended the process
 
 
 class S3SqsDataSource(DataSource):
-    """Object events from S3, through an SQS queue; see the module's text for options."""
+    """Object events from S3, through an SQS queue; options and guarantee: see the module."""
 
     @classmethod
     def name(cls) -> str:
         return "s3-sqs"
 
     def schema(self) -> str:
-        return SCHEMA
+        return records.SCHEMA
 
     def streamReader(self, schema: StructType) -> "S3SqsStreamReader":
         return S3SqsStreamReader(self.options)
 
 
 class _Rows(InputPartition):
-    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+    def __init__(self, rows: list[records.Record]) -> None:
         super().__init__(rows)
         self.rows = rows
 
 
 class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
-    """Plans micro-batches from an :class:`~ingest.queue.Inbox` that lives in Spark's planning process.
+    """Plans micro-batches from an :class:`~ingest.inbox.Inbox` that lives in Spark's planning process.
 
     Spark pickles a reader for ``read``, so the inbox (threads, sockets) is opened on the first plan and
-    never by construction.
+    never by construction. Construction raises ValueError for a wrong option.
     """
 
     def __init__(self, options: MutableMapping[str, str]) -> None:
         if not options.get("queueUrl"):
             raise ValueError('s3-sqs needs .option("queueUrl", …): the URL of the SQS queue')
         self._queue_url = options["queueUrl"]
-        self._max_files = _whole(options, "maxFilesPerTrigger", 1000, most=100_000)
+        self._max_events = _whole(options, "maxFilesPerTrigger", 1000, most=100_000)
         self._max_bytes = _whole(options, "maxBytesPerTrigger", sys.maxsize, most=sys.maxsize)
         self._max_seconds = _whole(options, "maxSecondsPerTrigger", sys.maxsize, most=sys.maxsize)
-        self._paced_files = self._max_files
+        self._paced_events = self._max_events
         if self._max_seconds < sys.maxsize:  # there is no rate to judge by yet
-            self._paced_files = min(self._max_files, FIRST_FILES)
+            self._paced_events = min(self._max_events, FIRST_EVENTS)
         self._visibility = _whole(options, "visibilityTimeoutSeconds", 60, most=12 * 3600)
         self._receivers = _whole(options, "receivers", 4, most=64)
         self._inbox: Inbox | None = None
@@ -108,25 +107,29 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._until_drained = False
         self._parent = os.getppid()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "_inbox": None, "_handed_out": {}}
 
     def initialOffset(self) -> dict[str, int]:
         return {"messages": 0}
 
     def getDefaultReadLimit(self) -> ReadLimit:
-        return ReadMaxFiles(self._max_files)
+        return ReadMaxFiles(self._max_events)
 
     def prepareForTriggerAvailableNow(self) -> None:
-        """Read until the queue is empty, counting what other consumers hold as still to come."""
+        """Read until the queue is drained; what other consumers hold may come back and is waited for."""
         self._until_drained = True
 
     def latestOffset(self, start: dict[str, int], limit: ReadLimit) -> dict[str, int]:
-        """Acknowledge everything up to ``start``, then hand out what is there, within ``limit``."""
+        """Acknowledge everything up to ``start``, then hand out what is there, within ``limit``.
+
+        A plan that is repeated hands out further messages and forgets none. Raises
+        :class:`ingest.queue.QueueError`.
+        """
         inbox = self._open()
         offsets = [offset for offset in self._handed_out if offset <= start["messages"]]
         done = [self._handed_out.pop(offset) for offset in offsets]
-        self._pace(inbox, sum(each.files for each in done))
+        self._pace(inbox, sum(len(each.events) for each in done))
         inbox.acknowledge(done)
         taken = self._take(inbox, limit)
         self._handed_out_at = time.monotonic()
@@ -135,52 +138,60 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         return {"messages": last + len(taken)}
 
     def partitions(self, start: dict[str, int], end: dict[str, int]) -> Sequence[InputPartition]:
-        """The rows between two offsets in one partition: they are small, their objects are not."""
+        """The rows between two offsets, in one partition: they are small, whatever their objects are.
+
+        May be repeated until ``end`` is acknowledged; afterwards, and in another process, none.
+        """
         offsets = range(start["messages"] + 1, end["messages"] + 1)
         rows = [
             row
             for offset in offsets
             if offset in self._handed_out
-            for row in _rows(self._handed_out[offset])
+            for row in records.rows(self._handed_out[offset])
         ]
         return [_Rows(rows)] if rows else []
 
-    def read(self, partition: InputPartition) -> Iterator[tuple[Any, ...]]:
-        assert isinstance(partition, _Rows)  # noqa: S101  (partitions() makes no other)
+    def read(self, partition: InputPartition) -> Iterator[records.Record]:
+        if not isinstance(partition, _Rows):
+            raise TypeError(f"not a partition of this source: {partition!r}")
         return iter(partition.rows)
 
     def stop(self) -> None:
-        """Release what is not acknowledged. Called when Spark closes the connection."""
-        inbox = self._inbox  # kept until it has stopped: another thread may call this meanwhile
+        """Release what is not acknowledged; within a long poll. May be repeated.
+
+        Spark calls this when its connection to the process closes, but ends a query's process without
+        it: see ``_terminated``.
+        """
+        inbox = self._inbox  # kept until it has stopped, because another thread may call this too
         if inbox:
             inbox.stop()
         self._inbox = None
 
-    def _pace(self, inbox: Inbox, files: int) -> None:
-        """Set the next micro-batch's size by the time that the last, of ``files``, took."""
-        if files:
+    def _pace(self, inbox: Inbox, events: int) -> None:
+        """Set the next micro-batch's size by the time that the last one, of ``events``, took."""
+        if events:
             seconds = time.monotonic() - self._handed_out_at
-            fitting = int(files / seconds * self._max_seconds) if seconds > 0 else self._max_files
-            self._paced_files = min(self._max_files, max(FIRST_FILES, fitting))
-        inbox.capacity = 2 * self._paced_files
+            fitting = int(events / seconds * self._max_seconds) if seconds > 0 else self._max_events
+            self._paced_events = min(self._max_events, max(FIRST_EVENTS, fitting))
+        inbox.capacity = 2 * self._paced_events
 
     def _take(self, inbox: Inbox, limit: ReadLimit) -> list[Delivery]:
-        max_files: int | None = self._max_files
+        max_events: int | None = self._max_events
         max_bytes: int | None = self._max_bytes
         match limit:
             case ReadAllAvailable():
-                max_files = max_bytes = None
+                max_events = max_bytes = None
             case ReadMaxFiles():
-                max_files = limit.max_files
+                max_events = limit.max_files
             case ReadMaxRows():
-                max_files = limit.max_rows
+                max_events = limit.max_rows
             case ReadMaxBytes():
                 max_bytes = limit.max_bytes
-        if max_files is not None:
-            max_files = min(max_files, self._paced_files)
+        if max_events is not None:
+            max_events = min(max_events, self._paced_events)
         while True:
             taken = inbox.take(
-                max_files=max_files, max_bytes=max_bytes, wait_seconds=IDLE_WAIT_SECONDS
+                max_events=max_events, max_bytes=max_bytes, wait_seconds=IDLE_WAIT_SECONDS
             )
             orphaned = os.getppid() != self._parent  # the JVM was killed
             if taken or orphaned or not self._until_drained or inbox.drained():
@@ -194,7 +205,7 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 signal.signal(signal.SIGTERM, self._terminated)
             self._inbox = Inbox(
                 self._queue_url,
-                capacity=2 * self._max_files,
+                capacity=2 * self._max_events,
                 visibility_timeout_seconds=self._visibility,
                 receivers=self._receivers,
             )
@@ -209,24 +220,6 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def _end(self) -> None:
         self.stop()
         os._exit(0)
-
-
-def _rows(delivery: Delivery) -> Iterator[tuple[Any, ...]]:
-    sent_at = datetime.fromtimestamp(delivery.sent_at_ms / 1000, UTC)
-    for event in delivery.events:
-        yield (
-            event.bucket,
-            event.key,
-            event.version_id,
-            event.etag,
-            event.size,
-            event.event_name,
-            event.event_time,
-            event.sequencer,
-            delivery.message_id,
-            sent_at,
-            delivery.receive_count,
-        )
 
 
 def _whole(options: MutableMapping[str, str], name: str, default: int, *, most: int) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ingest import queue
-from ingest.queue import Inbox
+from ingest.inbox import SPARE_CONNECTIONS, Inbox
+from ingest.queue import connect
 from tests.support.aws import DeployedStack
 from tests.support.traffic import Client, OpenInbox, stop_soon
 
@@ -15,10 +15,9 @@ from tests.support.traffic import Client, OpenInbox, stop_soon
 @pytest.fixture
 def open_inbox(stack: DeployedStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenInbox]:
     """Opens inboxes on the stack's queue; ``replaced`` names calls of its client to replace."""
-    monkeypatch.setattr(queue, "LONG_POLL_SECONDS", 1)
-    monkeypatch.setattr(queue, "LOADED_POLL_SECONDS", 0)
-    monkeypatch.setattr(queue, "OUTAGE_PAUSE_SECONDS", 0.2)
-    connect = queue.connect
+    monkeypatch.setattr("ingest.inbox.LONG_POLL_SECONDS", 1)
+    monkeypatch.setattr("ingest.inbox.LOADED_POLL_SECONDS", 0)
+    monkeypatch.setattr("ingest.inbox.OUTAGE_PAUSE_SECONDS", 0.2)
     with ExitStack() as ending:
 
         def make(
@@ -28,12 +27,12 @@ def open_inbox(stack: DeployedStack, monkeypatch: pytest.MonkeyPatch) -> Iterato
             url: str = "",
             **replaced: Callable[..., Any],
         ) -> Inbox:
-            monkeypatch.setattr(queue, "connect", lambda n: Client(connect(n), replaced))
             inbox = Inbox(
                 url or stack.queue_url,
                 capacity=capacity,
                 visibility_timeout_seconds=visibility,
                 receivers=receivers,
+                client=Client(connect(receivers + SPARE_CONNECTIONS), replaced),
             )
             ending.callback(stop_soon, stack, inbox)
             return inbox

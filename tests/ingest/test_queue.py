@@ -1,130 +1,39 @@
-"""The inbox: what it receives, within which limits, and when the queue is drained."""
+"""The queue: its calls and their partial failures, its depth, and which errors no retry mends."""
 
-import threading
-import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
+from common import aws as common_aws
 from infra_scripts.embedded import EmbeddedAws
 from ingest import queue
-from ingest.queue import Delivery
+from ingest.events import parse
+from ingest.queue import BATCH, Delivery, Depth, Queue, connect, unusable
 from tests.support.aws import DeployedStack
-from tests.support.traffic import (
-    TEST_EVENT,
-    OpenInbox,
-    counts,
-    keys,
-    receive,
-    send,
-    spied,
-    take,
-    take_all,
-    until,
-)
+from tests.support.object_events import event
+from tests.support.traffic import TEST_EVENT, Client, counts, refusal, send
 
-# Receiving
+FATAL = sorted(common_aws.MISSING_QUEUE | common_aws.DENIED | common_aws.BAD_CREDENTIALS)
 
 
-def test_takes_within_the_limit_of_files(stack: DeployedStack, open_inbox: OpenInbox) -> None:
-    send(stack, *(f"k{n}" for n in range(7)))
-    inbox = open_inbox()
-    until(lambda: len(inbox._ready) == 7)
-    sizes = [len(take(inbox, files=3)) for _ in range(3)]
-    assert sizes == [3, 3, 1]
+@pytest.fixture
+def sqs_queue(stack: DeployedStack) -> Queue:
+    return Queue(stack.sqs, stack.queue_url)
 
 
-def test_takes_within_the_limit_of_bytes(stack: DeployedStack, open_inbox: OpenInbox) -> None:
-    send(stack, *(f"k{n}" for n in range(5)), size=100)
-    inbox = open_inbox()
-    until(lambda: len(inbox._ready) == 5)
-    sizes = [len(take(inbox, files=100, size=250)) for _ in range(3)]
-    assert sizes == [2, 2, 1]
+def receive(sqs_queue: Queue, messages: int) -> list[Delivery]:
+    """Receive as many messages as were sent."""
+    received: list[Delivery] = []
+    while len(received) < messages:
+        got = sqs_queue.receive(wait_seconds=5, visibility_timeout_seconds=60)
+        assert got, "no more arrived"
+        received += [Delivery.of(each, parse(each["Body"])) for each in got]
+    return received
 
 
-def test_never_splits_a_message_and_takes_at_least_one(
-    stack: DeployedStack, open_inbox: OpenInbox
-) -> None:
-    send(stack, *(f"a{n},b{n},c{n}" for n in range(4)))
-    inbox = open_inbox()
-    until(lambda: len(inbox._ready) == 4)
-    assert [each.files for each in take(inbox, files=1)] == [3]
-    assert [each.files for each in take(inbox, files=5)] == [3]
-    assert [each.files for each in take(inbox, files=6, size=1)] == [3]
-    assert take(inbox)[0].bytes == 300
-
-
-def test_unknown_sizes_count_as_none(stack: DeployedStack, open_inbox: OpenInbox) -> None:
-    send(stack, "a", "b", size=None)
-    inbox = open_inbox()
-    until(lambda: len(inbox._ready) == 2)
-    assert keys(take(inbox, size=1)) == ["a", "b"]
-
-
-def test_takes_nothing_from_an_empty_queue(open_inbox: OpenInbox) -> None:
-    started = time.monotonic()
-    assert open_inbox().take(max_files=None, max_bytes=None, wait_seconds=0.5) == []
-    assert time.monotonic() - started >= 0.5
-
-
-def test_holds_little_more_than_its_capacity(stack: DeployedStack, open_inbox: OpenInbox) -> None:
-    names = [f"k{n:03}" for n in range(150)]
-    send(stack, *names)
-    inbox = open_inbox(capacity=20, receivers=4)
-    until(lambda: counts(stack)[1] >= 20)
-    deadline = time.monotonic() + 2
-    while time.monotonic() < deadline:
-        assert counts(stack)[1] <= 20 + 4 * queue.BATCH
-    got: list[Delivery] = []
-    while len(got) < len(names):
-        got += (taken := take(inbox, files=15))
-        inbox.acknowledge(taken)
-        until(lambda: counts(stack)[1] <= 20 + 4 * queue.BATCH)
-    assert keys(got) == names
-    assert until(lambda: counts(stack) == (0, 0))
-
-
-def test_one_poll_is_open_at_rest_and_several_under_load(
-    stack: DeployedStack, open_inbox: OpenInbox
-) -> None:
-    polling: dict[str, int] = {}
-
-    def note(request: dict[str, Any]) -> None:
-        name = threading.current_thread().name
-        polling[name] = polling.get(name, 0) + 1
-
-    inbox = open_inbox(receivers=3, **spied(stack, "receive_message", note))
-    until(lambda: polling.get("sqs-receive-0", 0) >= 2)
-    assert set(polling) == {"sqs-receive-0"}
-    names = [f"k{n:03}" for n in range(100)]
-    send(stack, *names)
-    assert keys(take_all(inbox, len(names))) == names
-    assert len(polling) > 1
-
-
-def test_tells_what_sqs_told(stack: DeployedStack, open_inbox: OpenInbox) -> None:
-    before = time.time() * 1000
-    send(stack, "a")
-    first = receive(stack, 5, hidden=0)[0]
-    (delivery,) = take_all(open_inbox(), 1)
-    assert delivery.message_id == first["MessageId"]
-    assert delivery.receive_count == 2
-    assert before - 2000 < delivery.sent_at_ms < time.time() * 1000 + 2000
-
-
-def test_does_without_what_an_implementation_leaves_out(
-    stack: DeployedStack, open_inbox: OpenInbox
-) -> None:
-    def bare(**request: Any) -> Any:
-        answer = stack.sqs.receive_message(**request)
-        for each in answer.get("Messages", []):
-            del each["Attributes"]
-        return answer
-
-    send(stack, "a")
-    (delivery,) = take_all(open_inbox(receive_message=bare), 1)
-    assert delivery.receive_count == 1
-    assert abs(delivery.sent_at_ms / 1000 - time.time()) < 60
+# The client
 
 
 def test_region_as_the_other_tools_of_aws_read_it(
@@ -132,42 +41,122 @@ def test_region_as_the_other_tools_of_aws_read_it(
 ) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
-    client = queue.connect(1)
+    client = connect(1)
     client.close()
     assert client.meta.region_name == "eu-west-3"
 
 
-# Drained
+def test_the_client_outwaits_a_long_poll(aws: EmbeddedAws) -> None:
+    client = connect(7)
+    client.close()
+    assert client.meta.config.max_pool_connections == 7
+    assert client.meta.config.read_timeout > queue.LONG_POLL_SECONDS
 
 
-def test_drained(stack: DeployedStack, open_inbox: OpenInbox) -> None:
-    send(stack, "a")
-    inbox = open_inbox()
-    assert not inbox.drained()  # no poll has found nothing yet
-    until(lambda: inbox._ready)
-    assert not inbox.drained()
-    taken = take_all(inbox, 1)
-    until(inbox.drained)  # what the consumer has in hand is no longer to come
-    inbox.acknowledge(taken)
-    assert inbox.drained()
+# Deliveries
 
 
-def test_not_drained_while_another_consumer_holds_a_message(
-    stack: DeployedStack, open_inbox: OpenInbox
-) -> None:
-    send(stack, "a")
-    (theirs,) = receive(stack, 5)
-    inbox = open_inbox()
-    until(lambda: inbox._empty_polls)
-    assert not inbox.drained()
-    stack.sqs.delete_message(QueueUrl=stack.queue_url, ReceiptHandle=theirs["ReceiptHandle"])
-    until(inbox.drained)
+def test_a_delivery_is_what_sqs_returned() -> None:
+    attributes = {"ApproximateReceiveCount": "3", "SentTimestamp": "1773489600123"}
+    message: Any = {"MessageId": "m", "ReceiptHandle": "h", "Attributes": attributes}
+    delivery = Delivery.of(message, (event(size=3), event(size=None), event(size=4)))
+    assert (delivery.message_id, delivery.receipt_handle) == ("m", "h")
+    assert delivery.receive_count == 3
+    assert delivery.sent_at == datetime(2026, 3, 14, 12, 0, 0, 123_000, tzinfo=UTC)
+    assert delivery.bytes == 7
 
 
-def test_not_drained_while_a_message_is_delayed(
-    stack: DeployedStack, open_inbox: OpenInbox
-) -> None:
-    stack.sqs.send_message(QueueUrl=stack.queue_url, MessageBody=TEST_EVENT, DelaySeconds=900)
-    inbox = open_inbox()
-    until(lambda: inbox._empty_polls)
-    assert not inbox.drained()
+def test_a_delivery_without_attributes_was_sent_just_now() -> None:
+    before = datetime.now(UTC)
+    delivery = Delivery.of({"MessageId": "m", "ReceiptHandle": "h"}, ())
+    assert delivery.receive_count == 1
+    assert abs(before - delivery.sent_at).total_seconds() < 1
+
+
+# Calls
+
+
+def test_receives_hides_and_deletes(stack: DeployedStack, sqs_queue: Queue) -> None:
+    assert sqs_queue.receive(wait_seconds=0, visibility_timeout_seconds=60) == []
+    send(stack, *(f"k{n}" for n in range(BATCH)))
+    deliveries = receive(sqs_queue, BATCH)
+    assert counts(stack) == (0, BATCH)
+    assert sqs_queue.hide(deliveries[:4], 0) == []
+    assert counts(stack) == (4, BATCH - 4)
+    assert sqs_queue.delete(deliveries[4:]) == []
+    assert counts(stack) == (4, 0)
+
+
+def test_a_call_for_several_names_those_that_failed(stack: DeployedStack, sqs_queue: Queue) -> None:
+    send(stack, "a", "b", "c")
+    deliveries = receive(sqs_queue, 3)
+    sqs_queue.delete(deliveries[1:2])
+    (failure,) = sqs_queue.hide(deliveries, 30)
+    assert (failure.delivery, failure.lost) == (deliveries[1], True)
+
+
+def test_a_failure_of_sqs_does_not_lose_the_message(stack: DeployedStack) -> None:
+    def busy(**request: Any) -> Any:
+        last = request["Entries"][-1]["Id"]
+        return {"Failed": [{"Id": last, "SenderFault": False, "Code": "InternalError"}]}
+
+    deliveries = [Delivery.of({"MessageId": each, "ReceiptHandle": each}, ()) for each in "ab"]
+    failing = Queue(Client(stack.sqs, {"delete_message_batch": busy}), stack.queue_url)
+    (failure,) = failing.delete(deliveries)
+    assert (failure.delivery, failure.lost) == (deliveries[1], False)
+
+
+# Depth
+
+
+def test_depth(stack: DeployedStack, sqs_queue: Queue) -> None:
+    assert sqs_queue.depth() == Depth(visible=0, in_flight=0, delayed=0)
+    send(stack, "a", "b", "c")
+    sqs_queue.hide(receive(sqs_queue, 3)[:2], 0)
+    for _ in range(3):
+        stack.sqs.send_message(QueueUrl=stack.queue_url, MessageBody=TEST_EVENT, DelaySeconds=900)
+    assert sqs_queue.depth() == Depth(visible=2, in_flight=1, delayed=3)
+    assert sqs_queue.depth().total == 6
+
+
+def test_depth_where_an_implementation_counts_only_what_is_visible(stack: DeployedStack) -> None:
+    def bare(**request: Any) -> Any:
+        return {"Attributes": {"ApproximateNumberOfMessages": "2"}}
+
+    depth = Queue(Client(stack.sqs, {"get_queue_attributes": bare}), stack.queue_url).depth()
+    assert depth == Depth(visible=2, in_flight=0, delayed=0)
+
+
+def test_an_unknown_depth_is_not_zero(stack: DeployedStack) -> None:
+    def bare(**request: Any) -> Any:
+        return {"Attributes": {}}
+
+    with pytest.raises(KeyError):
+        Queue(Client(stack.sqs, {"get_queue_attributes": bare}), stack.queue_url).depth()
+    with pytest.raises(ClientError):
+        Queue(stack.sqs, f"{stack.queue_url}-missing").depth()
+
+
+# Errors
+
+
+@pytest.mark.parametrize("code", FATAL)
+def test_what_no_retry_mends_names_queue_and_code(code: str) -> None:
+    fault = unusable(refusal(code), "https://queue")
+    assert str(fault).startswith("queue https://queue: ")
+    assert str(fault).endswith(f"({code})")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal("ThrottlingException"),
+        refusal("ServiceUnavailable"),
+        refusal("OverLimit"),
+        EndpointConnectionError(endpoint_url="http://down"),
+        KeyError("Messages"),
+    ],
+    ids=lambda error: str(error)[:50],
+)
+def test_what_may_pass_is_not_an_error_of_the_queue(error: Exception) -> None:
+    assert unusable(error, "https://queue") is None

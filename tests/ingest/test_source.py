@@ -19,7 +19,6 @@ from pyspark.sql.streaming.datasource import (
     ReadMaxRows,
 )
 
-from ingest import queue, source
 from ingest.events import message
 from ingest.queue import QueueError
 from ingest.source import S3SqsStreamReader
@@ -35,8 +34,8 @@ OpenReader = Callable[..., S3SqsStreamReader]
 @pytest.fixture
 def open_reader(stack: DeployedStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenReader]:
     """Makes readers of the stack's queue, to be driven as Spark drives them."""
-    monkeypatch.setattr(queue, "LONG_POLL_SECONDS", 1)
-    monkeypatch.setattr(queue, "LOADED_POLL_SECONDS", 0)
+    monkeypatch.setattr("ingest.inbox.LONG_POLL_SECONDS", 1)
+    monkeypatch.setattr("ingest.inbox.LOADED_POLL_SECONDS", 0)
     handler = signal.getsignal(signal.SIGTERM)
     with ExitStack() as ending:
 
@@ -70,7 +69,7 @@ def rows_between(
 
 
 def plan_all(reader: S3SqsStreamReader, messages: int) -> list[tuple[Any, ...]]:
-    """The rows of so many messages that nobody has acknowledged."""
+    """The rows of as many messages, none of them acknowledged yet."""
     until(lambda: reader.latestOffset(START, ALL)["messages"] == messages)
     return rows_between(reader, START, {"messages": messages})
 
@@ -80,7 +79,7 @@ def keys(rows: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "problem"),
     [
         ({}, 'needs .option("queueUrl", …)'),
         ({"queueUrl": ""}, 'needs .option("queueUrl", …)'),
@@ -94,14 +93,14 @@ def keys(rows: Any) -> list[str]:
         ({"receivers": ""}, "receivers = '': should be a whole number"),
     ],
 )
-def test_wrong_options_are_refused(options: dict[str, str], said: str) -> None:
-    given = options if "queueUrl" in said else {"queueUrl": "u", **options}
+def test_wrong_options_are_refused(options: dict[str, str], problem: str) -> None:
+    given = options if "queueUrl" in problem else {"queueUrl": "u", **options}
     with pytest.raises(ValueError, match="s3-sqs") as caught:
         S3SqsStreamReader(given)
-    assert said in str(caught.value)
+    assert problem in str(caught.value)
 
 
-def test_limit_and_start_that_spark_is_told(open_reader: OpenReader) -> None:
+def test_default_limit_and_initial_offset(open_reader: OpenReader) -> None:
     assert open_reader().getDefaultReadLimit() == ReadMaxFiles(1000)
     assert open_reader(maxFilesPerTrigger=7).getDefaultReadLimit() == ReadMaxFiles(7)
     assert open_reader().initialOffset() == START
@@ -140,7 +139,7 @@ def test_acknowledges_up_to_the_start_of_the_next_plan(
 
 
 @pytest.mark.parametrize(
-    ("limit", "files"),
+    ("limit", "messages"),
     [
         (ReadMaxFiles(3), 3),
         (ReadMaxRows(4), 4),
@@ -150,13 +149,13 @@ def test_acknowledges_up_to_the_start_of_the_next_plan(
     ids=lambda value: type(value).__name__,
 )
 def test_keeps_to_the_limit(
-    stack: DeployedStack, open_reader: OpenReader, limit: ReadLimit, files: int
+    stack: DeployedStack, open_reader: OpenReader, limit: ReadLimit, messages: int
 ) -> None:
     send(stack, *(f"k{n}" for n in range(9)), size=100)
     reader = open_reader(maxFilesPerTrigger=5, maxBytesPerTrigger=600, receivers=1)
     inbox = reader._open()
     until(lambda: len(inbox._ready) == 9)
-    assert reader.latestOffset(START, limit) == {"messages": files}
+    assert reader.latestOffset(START, limit) == {"messages": messages}
 
 
 def test_bytes_limit_every_batch(stack: DeployedStack, open_reader: OpenReader) -> None:
@@ -172,9 +171,9 @@ def test_a_batch_is_cut_to_the_time_it_may_take(
 ) -> None:
     passed = [0.0]
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0])
-    monkeypatch.setattr(source, "time", clock)
-    monkeypatch.setattr(source, "FIRST_FILES", 4)
-    monkeypatch.setattr(queue, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr("ingest.source.time", clock)
+    monkeypatch.setattr("ingest.source.FIRST_EVENTS", 4)
+    monkeypatch.setattr("ingest.inbox.LINGER_SECONDS", 0.0)
     send(stack, *(f"k{n}" for n in range(40)))
     reader = open_reader(maxSecondsPerTrigger=1)
     inbox = reader._open()
@@ -183,7 +182,7 @@ def test_a_batch_is_cut_to_the_time_it_may_take(
     first = reader.latestOffset(START, limit)
     assert first == {"messages": 4}  # no rate to judge by
     assert inbox.capacity == 8
-    passed[0] += 0.4  # 4 files in 0.4 s: at most 10 in a second
+    passed[0] += 0.4  # 4 events in 0.4 s: at most 10 in a second
     second = reader.latestOffset(first, limit)
     assert 4 <= second["messages"] - first["messages"] <= 10
     passed[0] += 4  # slower than the least

@@ -1,10 +1,9 @@
-"""The source as Spark drives it, stops it and has it killed."""
+"""The source as Spark drives it, stops it and kills it."""
 
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
+from ingest import records
 from ingest.events import message
-from ingest.source import SCHEMA, S3SqsDataSource
+from ingest.source import S3SqsDataSource
 from tests.support.aws import DeployedStack
 from tests.support.traffic import EVENTS, counts, receive, send, send_bodies, until
 
@@ -40,7 +40,7 @@ ODD_KEYS = [
 
 
 class Batches:
-    """What a query's micro-batches held; ``meet`` is called before one ends."""
+    """The rows of a query's micro-batches; ``meet`` is called before each of them ends."""
 
     def __init__(self, meet: Callable[[], None] = lambda: None) -> None:
         self.rows: list[list[Row]] = []
@@ -95,14 +95,14 @@ def source_processes() -> set[psutil.Process]:
 def test_schema(spark: SparkSession, stack: DeployedStack) -> None:
     spark.dataSource.register(S3SqsDataSource)
     events = spark.readStream.format("s3-sqs").option("queueUrl", stack.queue_url).load()
-    assert events.schema == StructType.fromDDL(SCHEMA)
+    assert events.schema == StructType.fromDDL(records.SCHEMA)
     assert events.isStreaming
 
 
 def test_spark_gets_every_event_and_drains_the_queue(
     stack: DeployedStack, started: Started
 ) -> None:
-    """Those of a killed consumer, too; in small batches, of which the last is acknowledged, too."""
+    """In small batches, with those that a killed consumer had received; acknowledges the last one."""
     etags = {key: stack.put(key, b"x" * n).strip('"') for n, key in enumerate(ODD_KEYS)}
     killed = receive(stack, 5, hidden=5)
     stack.s3.delete_object(Bucket=stack.bucket, Key=ODD_KEYS[1])
@@ -124,12 +124,11 @@ def test_spark_gets_every_event_and_drains_the_queue(
     assert {row["key"]: row["size"] for row in ours} == {key: n for n, key in enumerate(ODD_KEYS)}
     again = {row["message_id"] for row in ours if row["receive_count"] == 2}
     assert again == {each["MessageId"] for each in killed}
-    sent = {row["key"]: row.asDict() for row in rows}
+    sent = {row["key"]: row for row in rows}
     for event in EVENTS:
-        expected = asdict(event)
-        passed = expected.pop("event_time") - datetime.fromtimestamp(0, UTC)
+        passed = event.event_time - datetime.fromtimestamp(0, UTC)
         assert sent[event.key]["micros"] == passed // timedelta(microseconds=1)
-        assert {name: sent[event.key][name] for name in expected} == expected
+        assert records.event(sent[event.key]) == event
 
 
 def test_a_failed_batch_is_not_acknowledged_and_the_checkpoint_is_good_for_a_restart(
@@ -170,7 +169,7 @@ def test_stop_in_the_middle_of_a_batch_gives_all_back(
     stop = threading.Thread(target=query.stop)
     stop.start()
     until(lambda: not query.isActive)
-    go_on.set()  # Spark waits for the function; what it is in the middle of, is not acknowledged
+    go_on.set()  # Spark waits for the function, whose batch is not acknowledged
     stop.join()
     until(lambda: counts(stack) == (25, 0), seconds=30)  # though 60 s have not passed
     psutil.wait_procs([process], timeout=20)
@@ -192,7 +191,7 @@ def test_what_a_killed_source_held_comes_back(stack: DeployedStack, started: Sta
     query = started(first, once=False, **options)
     assert inside.wait(60)
     (process,) = source_processes() - before
-    assert process.parent().name() == "java"  # whose death it would notice
+    assert process.parent().name() == "java"  # the source would notice the death of this
     process.kill()
     go_on.set()
     with pytest.raises(StreamingQueryException):
@@ -204,7 +203,7 @@ def test_what_a_killed_source_held_comes_back(stack: DeployedStack, started: Sta
     assert counts(stack) == (0, 0)
 
 
-def test_spark_tells_what_is_wrong(stack: DeployedStack, started: Started) -> None:
+def test_spark_reports_what_is_wrong(stack: DeployedStack, started: Started) -> None:
     with pytest.raises(Exception, match=r"receivers = '0': should be a whole number"):
         wait_for(started(Batches(), receivers=0))
     url = f"{stack.queue_url}-missing"

@@ -25,7 +25,7 @@ class Relay:
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def close(self) -> None:
-        while self._open:  # a connection accepted meanwhile is closed now, or by the next call
+        while self._open:  # one that is accepted now is closed here, or by the next call
             each = self._open.pop()
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

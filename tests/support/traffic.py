@@ -1,23 +1,24 @@
-"""What passes through a queue under test: messages sent, an inbox's takings, another consumer's.
+"""Traffic of a queue under test: messages sent, taken from an inbox, received by another consumer.
 
-Other consumers are plain SQS clients. Where an error cannot be had from the embedded AWS, the real
-client is wrapped and one of its calls replaced.
+Other consumers are plain SQS clients. For errors that the embedded AWS does not make, the real client
+is wrapped and one of its calls replaced.
 """
 
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ingest.events import ObjectEvent, message
-from ingest.queue import Delivery, Inbox
+from ingest.inbox import Inbox
+from ingest.queue import Delivery
 from tests.support.aws import DeployedStack
+from tests.support.object_events import NOON, event
 
-NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 TEST_EVENT = '{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"}'
 EVENTS = [
     ObjectEvent("b", "a b+c%.jpg", None, None, None, "ObjectRemoved:Delete", NOON, None),
@@ -33,25 +34,20 @@ OpenInbox = Callable[..., Inbox]
 
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Wait for something to become true; what it then is."""
+    """Wait until the condition is true, and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "the condition stayed false"
         time.sleep(0.02)
     return value
 
 
 def send(stack: DeployedStack, *names: str, size: int | None = 100) -> None:
-    """A message for each of the names; one that has commas carries several records."""
-    event = ObjectEvent("b", "k", None, "e", size, "ObjectCreated:Put", NOON, None)
-    bodies = [
-        message([ObjectEvent("b", key, *_rest(event)) for key in name.split(",")]) for name in names
-    ]
-    send_bodies(stack, *bodies)
-
-
-def _rest(event: ObjectEvent) -> tuple[Any, ...]:
-    return event.version_id, event.etag, event.size, event.event_name, event.event_time, None
+    """Send a message for each name; a name with commas makes one of several records."""
+    send_bodies(
+        stack,
+        *(message([event(key, etag="e", size=size) for key in name.split(",")]) for name in names),
+    )
 
 
 def send_bodies(stack: DeployedStack, *bodies: str) -> None:
@@ -65,12 +61,11 @@ def send_bodies(stack: DeployedStack, *bodies: str) -> None:
 
 def counts(stack: DeployedStack, url: str = "") -> tuple[int, int]:
     """How many messages are visible, and how many in flight."""
-    told = stack.sqs.get_queue_attributes(QueueUrl=url or stack.queue_url, AttributeNames=["All"])[
-        "Attributes"
-    ]
+    answer = stack.sqs.get_queue_attributes(QueueUrl=url or stack.queue_url, AttributeNames=["All"])
+    attributes = answer["Attributes"]
     return (
-        int(told["ApproximateNumberOfMessages"]),
-        int(told["ApproximateNumberOfMessagesNotVisible"]),
+        int(attributes["ApproximateNumberOfMessages"]),
+        int(attributes["ApproximateNumberOfMessagesNotVisible"]),
     )
 
 
@@ -85,16 +80,16 @@ def receive(stack: DeployedStack, seconds: int, hidden: int = 60) -> list[dict[s
     ).get("Messages", [])
 
 
-def take(inbox: Inbox, files: int | None = None, size: int | None = None) -> list[Delivery]:
-    return inbox.take(max_files=files, max_bytes=size, wait_seconds=60)
+def take(inbox: Inbox, events: int | None = None, size: int | None = None) -> list[Delivery]:
+    return inbox.take(max_events=events, max_bytes=size, wait_seconds=60)
 
 
 def take_all(inbox: Inbox, messages: int) -> list[Delivery]:
-    """So many deliveries, however they arrive."""
+    """As many deliveries as ``messages``, however they arrive."""
     taken: list[Delivery] = []
     while len(taken) < messages:
         taken += (some := take(inbox))
-        assert some, "no more came"
+        assert some, "no more arrived"
     return taken
 
 
@@ -107,7 +102,7 @@ def refusal(code: str) -> ClientError:
 
 
 class Client:
-    """The real client, but for some of its calls."""
+    """The real client with some of its calls replaced."""
 
     def __init__(self, real: Any, replaced: dict[str, Callable[..., Any]]) -> None:
         self.real = real
@@ -118,7 +113,7 @@ class Client:
 
 
 def stop_soon(stack: DeployedStack, inbox: Inbox) -> None:
-    """Stop it, and cut its last polls short."""
+    """Stop it, and end its last polls early by sending messages."""
     stop = threading.Thread(target=inbox.stop)
     stop.start()
     with suppress(ClientError):  # the queue is gone
@@ -131,7 +126,7 @@ def stop_soon(stack: DeployedStack, inbox: Inbox) -> None:
 def spied(
     stack: DeployedStack, name: str, before: Callable[[dict[str, Any]], None]
 ) -> dict[str, Callable[..., Any]]:
-    """A call of the client that does something before it is made."""
+    """A call of the client that calls ``before`` with the request first."""
 
     def call(**request: Any) -> Any:
         before(request)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from ingest import queue
 from tests.support.aws import DeployedStack
 from tests.support.traffic import (
     OpenInbox,
@@ -33,8 +32,8 @@ def test_what_is_held_stays_invisible(stack: DeployedStack, open_inbox: OpenInbo
     send(stack, *(f"k{n:02}" for n in range(25)))
     inbox = open_inbox(visibility=3, capacity=13)
     until(lambda: len(inbox._ready) >= 12)
-    taken = take(inbox, files=12)
-    until(lambda: len(inbox._ready) == 13)  # which is all it wants, so that only we receive
+    taken = take(inbox, events=12)
+    until(lambda: len(inbox._ready) == 13)  # its capacity: from here on only this test receives
     assert receive(stack, 6) == []
     inbox.acknowledge(taken)
     assert until(lambda: counts(stack) == (0, 13))
@@ -65,13 +64,13 @@ def test_held_for_12_hours_at_most(
 ) -> None:
     passed = [0]
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0], time=time.time)
-    monkeypatch.setattr(queue, "time", clock)
+    monkeypatch.setattr("ingest.inbox.time", clock)
     renewals: list[Any] = []
     send(stack, "a", "b")
     renewing = spied(stack, "change_message_visibility_batch", renewals.append)
     inbox = open_inbox(visibility=2, capacity=1, receivers=1, **renewing)
-    (delivery,) = take(inbox, files=1)
-    until(lambda: len(inbox._ready) == 1)  # which is all it wants, so that only we receive
+    (delivery,) = take(inbox, events=1)
+    until(lambda: len(inbox._ready) == 1)  # its capacity: from here on only this test receives
     passed[0] = 11 * HOUR + 55 * 60
     until(lambda: len(renewals) >= 2)
     assert "12 h" not in caplog.text
@@ -194,7 +193,7 @@ def test_stop_gives_everything_back(stack: DeployedStack, open_inbox: OpenInbox)
     send(stack, *names)
     inbox = open_inbox()
     until(lambda: len(inbox._ready) == 30)
-    take(inbox, files=12)
+    take(inbox, events=12)
     inbox.stop()
     assert counts(stack) == (30, 0)
     inbox.stop()  # may be repeated
@@ -204,7 +203,7 @@ def test_stop_gives_everything_back(stack: DeployedStack, open_inbox: OpenInbox)
 def test_stop_gives_back_what_a_poll_brings_late(
     stack: DeployedStack, open_inbox: OpenInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "LONG_POLL_SECONDS", 5)
+    monkeypatch.setattr("ingest.inbox.LONG_POLL_SECONDS", 5)
     polls: list[Any] = []
     inbox = open_inbox(**spied(stack, "receive_message", polls.append))
     until(lambda: len(polls) == 2)  # the second is a long one

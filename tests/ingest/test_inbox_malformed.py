@@ -1,4 +1,4 @@
-"""Messages that announce no photo: malformed ones, and the test event of S3."""
+"""Messages without object events: malformed ones, and the test event of S3."""
 
 import logging
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from ingest import queue
 from tests.support.aws import DeployedStack
 from tests.support.traffic import (
     TEST_EVENT,
@@ -20,7 +19,7 @@ from tests.support.traffic import (
     until,
 )
 
-GARBAGE = "no message at all"
+GARBAGE = "not a message"
 
 
 def test_malformed_ends_as_a_dead_letter(
@@ -43,20 +42,20 @@ def test_malformed_ends_as_a_dead_letter(
     assert "body is not JSON" in lines[0]
 
 
-def test_malformed_is_put_off_where_no_queue_takes_dead_letters(
+def test_malformed_is_hidden_for_long_where_there_is_no_dead_letter_queue(
     stack: DeployedStack, open_inbox: OpenInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "PROMPT_RETRIES", 2)
+    monkeypatch.setattr("ingest.inbox.PROMPT_RETRIES", 2)
     policy = {"RedrivePolicy": ""}
     stack.sqs.set_queue_attributes(QueueUrl=stack.queue_url, Attributes=policy)
     send_bodies(stack, GARBAGE)
     inbox = open_inbox()
     until(lambda: inbox._parked)
-    until(inbox.drained)  # though it is still there
+    until(inbox.drained)  # although it is still there
     assert counts(stack) == (0, 1)
 
 
-def test_malformed_hurts_no_neighbour_in_an_outage(
+def test_malformed_does_not_affect_its_neighbours_in_an_outage(
     stack: DeployedStack, open_inbox: OpenInbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(request: dict[str, Any]) -> None:
@@ -70,7 +69,7 @@ def test_malformed_hurts_no_neighbour_in_an_outage(
     assert delivery.receive_count == 1
 
 
-def test_the_test_event_is_acknowledged(
+def test_the_test_event_is_deleted(
     stack: DeployedStack, open_inbox: OpenInbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -78,4 +77,4 @@ def test_the_test_event_is_acknowledged(
     inbox = open_inbox()
     until(inbox.drained)
     assert counts(stack) == (0, 0)
-    assert "announces no photo; acknowledged" in caplog.text
+    assert "has no object events; deleted" in caplog.text

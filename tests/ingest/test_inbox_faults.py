@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.parsers import ResponseParserError
 
+import ingest.inbox
 from infra_scripts.embedded import EmbeddedAws
-from ingest import queue
 from ingest.queue import QueueError
 from tests.support.aws import DeployedStack
 from tests.support.relay import Relay
@@ -34,9 +34,9 @@ def test_a_missing_queue_is_named_with_the_fix(stack: DeployedStack, open_inbox:
         inbox.drained()
 
 
-def test_a_queue_deleted_meanwhile(stack: DeployedStack, open_inbox: OpenInbox) -> None:
+def test_a_queue_that_is_deleted(stack: DeployedStack, open_inbox: OpenInbox) -> None:
     inbox = open_inbox()
-    assert inbox.take(max_files=None, max_bytes=None, wait_seconds=0.1) == []
+    assert inbox.take(max_events=None, max_bytes=None, wait_seconds=0.1) == []
     stack.sqs.delete_queue(QueueUrl=stack.queue_url)
     with pytest.raises(QueueError, match="does not exist"):
         take(inbox)
@@ -112,10 +112,10 @@ def test_an_outage_is_survived(
         relay.close()
         until(lambda: "cannot receive from" in caplog.text)
         assert not inbox.drained()
-        time.sleep(queue.LONG_POLL_SECONDS + 4)  # cut-off polls end by then, and take no message
-        send(stack, "meanwhile")
+        time.sleep(ingest.inbox.LONG_POLL_SECONDS + 4)  # cut-off polls end, and take no message
+        send(stack, "during")
         relay.open()
-        assert keys(take_all(inbox, 1)) == ["meanwhile"]
+        assert keys(take_all(inbox, 1)) == ["during"]
         inbox.acknowledge(before)
         assert until(lambda: counts(stack) == (0, 1))
         inbox.stop()
