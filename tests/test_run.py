@@ -1,4 +1,4 @@
-"""The command ``run``: what it shows of its attempts to set up the machine.
+"""The command ``run``: what it installs when, and what of its attempts it shows.
 
 The script itself runs, in a folder of its own, on a PATH that has stand-ins for whatever it
 installs with or looks for. Nothing is installed.
@@ -74,10 +74,61 @@ class Machine:
             check=False,
         )
 
+    def installs(self, *arguments: str) -> list[str]:
+        """The requirements files that pip is given by ``./run ARGUMENTS``, which succeeds."""
+        self._calls.write_text("")
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stdout
+        calls = self._calls.read_text().splitlines()
+        return [call.rpartition(" -r ")[2] for call in calls if call.startswith("-m pip install ")]
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
+
+
+def test_setup_installs_what_the_service_runs_on_and_the_others_the_rest(machine: Machine) -> None:
+    assert machine.installs("setup") == [PRODUCTION]
+    assert machine.installs("setup") == []
+    assert machine.installs("test") == [DEVELOPMENT]
+    for command in ("setup", "test", "lint", "demo", "setup"):
+        assert machine.installs(command) == []
+
+
+@pytest.mark.parametrize("command", ["demo", "lint", "test", "bench engine"])
+def test_commands_that_need_development_packages(machine: Machine, command: str) -> None:
+    machine.write("benchmarks/engine.py", "")
+    assert machine.installs(*command.split()) == [DEVELOPMENT]
+    assert machine.installs("setup") == []
+
+
+def test_changed_requirements_are_installed(machine: Machine) -> None:
+    machine.installs("test")
+    machine.write(DEVELOPMENT, "second")
+    assert machine.installs("setup") == []
+    assert machine.installs("test") == [DEVELOPMENT]
+    machine.write(PRODUCTION, "second")
+    assert machine.installs("setup") == [PRODUCTION]
+    assert machine.installs("test") == [
+        DEVELOPMENT
+    ]  # the new versions may bring others of the rest
+    machine.write(PRODUCTION, "first")
+    assert machine.installs("lint") == [DEVELOPMENT]
+
+
+def test_an_installation_that_failed_is_repeated(machine: Machine) -> None:
+    machine.installs("test")
+    machine.write(DEVELOPMENT, "second")
+    machine.program("venv-python", 'case "$*" in *pip*) echo no such package >&2; exit 1 ;; esac')
+    done = machine.run("test")
+    assert done.returncode == 1
+    assert done.stdout.endswith(
+        "no such package\nerror: pip could not install requirements-dev.txt; its message is above\n"
+    )
+    machine.write(DEVELOPMENT, "first")  # it may have got halfway
+    machine.program("venv-python", 'echo "$*" >>"$CALLS"')
+    assert machine.installs("test") == [DEVELOPMENT]
 
 
 def test_a_fallback_that_helps_shows_no_complaint(machine: Machine) -> None:
@@ -96,7 +147,7 @@ def test_a_fallback_that_helps_shows_no_complaint(machine: Machine) -> None:
     assert done.stdout.splitlines() == [
         "making a virtual environment with Python 3.12.0",
         "installing python3-venv with apt-get",
-        "installing packages into .venv (a few minutes, once)",
+        "installing requirements.txt into .venv (a few minutes, once)",
     ]
 
 
