@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TextIO
 
 RECENT = 5  # micro-batches that the present rate is taken from
-PLAIN_SECONDS = 10.0  # between lines where none can be redrawn
+PLAIN_SECONDS = 10.0  # at least, from any line to one of progress, where none can be redrawn
 REDRAW_SECONDS = 0.1  # between two looks of the bar
 BAR, SHORT_BAR, BROAD = 24, 8, 100  # characters; the short bar up to so many columns
 
@@ -79,35 +79,57 @@ class Tally:
 
 
 class Display:
-    """One line that is redrawn on a terminal; elsewhere a plain line now and then."""
+    """One line that is redrawn on a terminal; elsewhere, as in a CI log, lines about changes only.
+
+    There a step is announced once, when it begins, and its progress is printed when the counts are
+    not those of the last line. Passing time is not a change: no line repeats another.
+    """
 
     def __init__(self, stream: TextIO = sys.stderr) -> None:
         self._stream = stream
         self._live = stream.isatty()
-        self._told_at = float("-inf")
+        self._last_text = ""
+        self._last_at = float("-inf")
 
     def say(self, text: str) -> None:
         """A line that stays."""
         self.clear()
-        print(text, file=self._stream, flush=True)
+        self._print(text)
 
-    def show(self, text: str, share: float | None = None) -> None:
-        """How it stands; ``share`` of the step that is done, for a bar."""
-        now = time.monotonic()
+    def step(
+        self, text: str, *, share: float | None = None, elapsed_seconds: float | None = None
+    ) -> None:
+        """What goes on; a terminal shows ``share`` as a bar and the seconds since it began."""
         if self._live:
-            width = shutil.get_terminal_size().columns - 1
-            if share is not None:
-                if now - self._told_at < REDRAW_SECONDS:
-                    return
-                self._told_at = now
-                bar = BAR if width > BROAD else SHORT_BAR
-                full = round(bar * min(1.0, share))
-                text = f"{'━' * full}{'╌' * (bar - full)}  {text}"
-            self._stream.write(f"\r\x1b[K{text[:width]}")
-            self._stream.flush()
-        elif now - self._told_at >= PLAIN_SECONDS:
-            self._told_at = now
-            print(text, file=self._stream, flush=True)
+            since = "" if elapsed_seconds is None else f", {duration(elapsed_seconds)}"
+            self._redraw(text + since, share)
+        elif text != self._last_text:
+            self._print(text)
+
+    def progress(self, text: str, share: float) -> None:
+        """How far the step is: the counts, and the share of it that is done."""
+        if self._live:
+            self._redraw(text, share)
+        elif text != self._last_text and time.monotonic() - self._last_at >= PLAIN_SECONDS:
+            self._print(text)
+
+    def _redraw(self, text: str, share: float | None) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        if share is not None:
+            now = time.monotonic()
+            if now - self._last_at < REDRAW_SECONDS:
+                return
+            self._last_at = now
+            bar = BAR if width > BROAD else SHORT_BAR
+            full = round(bar * min(1.0, share))
+            text = f"{'━' * full}{'╌' * (bar - full)}  {text}"
+        self._stream.write(f"\r\x1b[K{text[:width]}")
+        self._stream.flush()
+
+    def _print(self, text: str) -> None:
+        if not self._live:
+            self._last_text, self._last_at = text, time.monotonic()
+        print(text, file=self._stream, flush=True)
 
     def clear(self) -> None:
         if self._live:
