@@ -3,15 +3,24 @@
 import shutil
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TextIO
+from typing import TextIO, TypedDict
 
 RECENT = 5  # micro-batches that the present rate is taken from
 PLAIN_SECONDS = 10.0  # at least, from any line to one of progress, where none can be redrawn
 REDRAW_SECONDS = 0.1  # between two looks of the bar
 BAR, SHORT_BAR, BROAD = 24, 8, 100  # characters; the short bar up to so many columns
+
+
+class LogLine(TypedDict, total=False):
+    """A line of the service's log: what is read of it here, as far as it is there."""
+
+    message: str
+    at: str  # ISO 8601, with the time zone
+    photos: int
+    stored: int
+    rejected: int
 
 
 @dataclass(slots=True)
@@ -24,7 +33,7 @@ class Tally:
     started_at: datetime | None = None
     batches: list[tuple[datetime, int]] = field(default_factory=list)  # end, photos
 
-    def read(self, line: Mapping[str, Any]) -> None:
+    def read(self, line: LogLine) -> None:
         match line.get("message"):
             case "service started":
                 self.started_at = datetime.fromisoformat(line["at"])
@@ -61,8 +70,7 @@ class Tally:
         """Seconds until the service had started, then to its last micro-batch, then to its end."""
         started = self.started_at or ended
         last = self.batches[-1][0] if self.batches else started
-        spans = (started - began, last - started, ended - last)
-        return tuple(max(0.0, span.total_seconds()) for span in spans)  # type: ignore[return-value]
+        return _seconds(began, started), _seconds(started, last), _seconds(last, ended)
 
     def seconds_left(self) -> float | None:
         rate = self.rate()
@@ -135,6 +143,10 @@ class Display:
         if self._live:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+
+def _seconds(since: datetime, until: datetime) -> float:
+    return max(0.0, (until - since).total_seconds())
 
 
 def duration(seconds: float) -> str:
