@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,7 +19,7 @@ from common.config import Config, ConfigError, load
 from demo import aws, photos, picture, results, sample, summary, weights
 from demo.errors import DemoError
 from demo.photos import Photo
-from demo.progress import Display, Tally, duration
+from demo.progress import Display, Tally
 from demo.results import FEATURES_FILE, MATRIX_FILE
 from demo.service import Backlog, ServiceProcess
 from infra_scripts.errors import InfraError
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0 only when every photo has its row or its reject, and every file is written."""
     asked = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     for number in STOPPING:
         signal.signal(number, _interrupt)
     display = Display()
@@ -71,7 +73,7 @@ def _run(asked: argparse.Namespace, display: Display) -> None:
         config = load()
         prefix = config.storage.photos_prefix
         found = photos.find(asked.photos, prefix, out) if asked.photos else []
-        display.show("looking for the weights")
+        display.step("looking for the weights")
         choice = weights.choose(
             asked.weights,
             include_top=config.model.layer == "fc2",
@@ -84,7 +86,7 @@ def _run(asked: argparse.Namespace, display: Display) -> None:
         )
         _configure(work, choice.setting, len(dropped))
         config = load()
-        display.show("starting the embedded AWS")
+        display.step("starting the embedded AWS")
         embedded = stack.enter_context(aws.deployed())
         seconds["set-up"] = time.monotonic() - began
 
@@ -95,10 +97,10 @@ def _run(asked: argparse.Namespace, display: Display) -> None:
         tally = _serve(config, len(dropped), out / LOG_FILE, work / "tmp", seconds, display)
 
         before = time.monotonic()
-        display.show("fetching and checking the results")
+        display.step("fetching and checking the results")
         keys = {photo.key: photo.path for photo in dropped}
         got = results.fetch(status.store_uri(config), status.status(config), keys, out)
-        display.show("drawing the map")
+        display.step("drawing the map")
         picture.draw(got, keys, out / PICTURE_FILE, trained=choice.trained)
         seconds["results"] = time.monotonic() - before
         cpu_seconds = embedded.cpu_seconds
@@ -140,7 +142,7 @@ def batch_size(count: int) -> int:
 
 
 def _sample(folder: Path, prefix: str, out: Path, display: Display) -> list[Photo]:
-    display.show("drawing photos of fruit; --photos DIR takes your own")
+    display.step("drawing photos of fruit; --photos DIR takes your own")
     sample.write(folder)
     return photos.find(folder, prefix, out)
 
@@ -149,7 +151,7 @@ def _upload(dropped: Sequence[Photo], bucket: str, display: Display) -> None:
     total = len(dropped)
 
     def told(done: int) -> None:
-        display.show(f"{done:,}/{total:,} photos uploaded", done / total)
+        display.progress(f"{done:,}/{total:,} photos uploaded", done / total)
 
     photos.upload(dropped, bucket, told)
     display.say(f"uploaded {total:,} photos to s3://{bucket}")
@@ -175,12 +177,12 @@ def _serve(
                 tally.read(line)
             if tally.started_at is None:
                 since = (datetime.now(UTC) - began).total_seconds()
-                display.show(f"starting the service, {duration(since)}")
+                display.step("starting the service", elapsed_seconds=since)
             elif tally.settled < count:
                 queued = min(count, backlog.messages())  # S3's test message is no photo
-                display.show(f"{queued:,} queued · {tally}", tally.share)
+                display.progress(f"{queued:,} queued · {tally}", tally.share)
             else:
-                display.show(f"{tally} · fitting the PCA", 1.0)
+                display.step(f"{tally} · fitting the PCA", share=1.0)
     marks = tally.marks(began, datetime.now(UTC))
     seconds |= dict(zip(("service start", "features", "matrix"), marks, strict=True))
     return tally

@@ -6,13 +6,12 @@ how high the fruit is at each (0 outside of it) and what colour it has.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Field = NDArray[np.floating[Any]]
+Field = NDArray[np.floating]
 Paint = tuple[Field, Field]  # height (h, w) and colour (h, w, 3), RGB in 0..1
 
 
@@ -29,19 +28,22 @@ class Species:
 def noise(like: Field, cells: int, generator: np.random.Generator) -> Field:
     """Smooth noise around 0, of ``cells`` bumps across, in the shape of ``like``."""
     small = Image.fromarray(generator.standard_normal((cells, cells), np.float32))
-    return np.asarray(small.resize(like.shape[::-1], Image.Resampling.BICUBIC))
+    bumps: Field = np.asarray(small.resize(like.shape[::-1], Image.Resampling.BICUBIC))
+    return bumps
 
 
 def smooth(value: Field, low: float, high: float) -> Field:
     """0 below ``low``, 1 above ``high``, an S between."""
     step = ((value - low) / (high - low)).clip(0, 1)
-    return step * step * (3 - 2 * step)
+    curve: Field = step * step * (3 - 2 * step)
+    return curve
 
 
 def _dome(inside: Field, radius: float) -> Field:
     """A round height over a flat shape; ``inside`` is the depth below its edge."""
     part = (inside / radius).clip(0, 1)
-    return radius * np.sqrt(1 - (1 - part) ** 2)
+    height: Field = radius * np.sqrt(1 - (1 - part) ** 2)
+    return height
 
 
 def _mix(part: Field, first: Field, second: Field) -> Field:

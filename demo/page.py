@@ -1,7 +1,7 @@
 """The page: a matplotlib figure of 1600 x 1000 pixels, addressed in pixels from its upper left."""
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -23,14 +23,43 @@ class Page:
         FigureCanvasAgg(self._figure)
 
     def text(
-        self, x: float, y: float, text: str, size: float, colour: str = INK, **how: Any
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float,
+        colour: str = INK,
+        *,
+        weight: Literal["normal", "bold"] = "normal",
+        ha: Literal["left", "center", "right"] = "left",
+        va: Literal["top", "center", "center_baseline"] = "top",
+        rotation: float = 0,
     ) -> None:
-        """``y`` is the top of the text unless ``va`` says otherwise; ``$`` is a dollar."""
-        how = {"va": "top", "parse_math": False, **how}
-        self._figure.text(x / WIDTH, 1 - y / HEIGHT, text, size=size, color=colour, **how)
+        """``x`` and ``y`` are the text's upper left unless ``ha`` and ``va`` say otherwise.
+
+        A ``$`` is printed as it is.
+        """
+        self._figure.text(
+            x / WIDTH,
+            1 - y / HEIGHT,
+            text,
+            size=size,
+            color=colour,
+            weight=weight,
+            ha=ha,
+            va=va,
+            rotation=rotation,
+            parse_math=False,
+        )
 
     def box(
-        self, x: float, y: float, width: float, height: float, fill: Any, line: str = "none"
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        fill: str | tuple[float, float, float],
+        line: str = "none",
     ) -> None:
         lower_left = (x / WIDTH, 1 - (y + height) / HEIGHT)
         size = width / WIDTH, height / HEIGHT

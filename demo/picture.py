@@ -32,7 +32,7 @@ def draw(results: Results, photos: Mapping[str, Path], target: Path, *, trained:
     page.box(LEFT, TOP, ACROSS, DOWN, WHITE, LINE)
     canvas, shown = _map(results, names, colours, photos)
     page.image(LEFT, TOP, np.asarray(canvas))
-    _words(page, results, shown, trained)
+    _words(page, results, shown, trained=trained)
     right = LEFT + ACROSS + 26
     sidebar.draw(page, names, colours, results.variance, (right, TOP, WIDTH - 44 - right, DOWN))
     with warnings.catch_warnings():
@@ -94,7 +94,7 @@ def _rounded(side: int, radius: int) -> Image.Image:
     return large.resize((side, side), Image.Resampling.LANCZOS)
 
 
-def _words(page: Page, results: Results, shown: int, trained: bool) -> None:
+def _words(page: Page, results: Results, shown: int, *, trained: bool) -> None:
     rows = len(results.keys)
     page.text(LEFT, 22, f"{rows:,} photo{'s' * (rows != 1)} as VGG-16 sees them", 21, weight="bold")
     told = (

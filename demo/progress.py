@@ -3,15 +3,24 @@
 import shutil
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TextIO
+from typing import TextIO, TypedDict
 
 RECENT = 5  # micro-batches that the present rate is taken from
-PLAIN_SECONDS = 10.0  # between lines where none can be redrawn
+PLAIN_SECONDS = 10.0  # at least, from any line to one of progress, where none can be redrawn
 REDRAW_SECONDS = 0.1  # between two looks of the bar
 BAR, SHORT_BAR, BROAD = 24, 8, 100  # characters; the short bar up to so many columns
+
+
+class LogLine(TypedDict, total=False):
+    """A line of the service's log: what is read of it here, as far as it is there."""
+
+    message: str
+    at: str  # ISO 8601, with the time zone
+    photos: int
+    stored: int
+    rejected: int
 
 
 @dataclass(slots=True)
@@ -24,7 +33,7 @@ class Tally:
     started_at: datetime | None = None
     batches: list[tuple[datetime, int]] = field(default_factory=list)  # end, photos
 
-    def read(self, line: Mapping[str, Any]) -> None:
+    def read(self, line: LogLine) -> None:
         match line.get("message"):
             case "service started":
                 self.started_at = datetime.fromisoformat(line["at"])
@@ -61,8 +70,7 @@ class Tally:
         """Seconds until the service had started, then to its last micro-batch, then to its end."""
         started = self.started_at or ended
         last = self.batches[-1][0] if self.batches else started
-        spans = (started - began, last - started, ended - last)
-        return tuple(max(0.0, span.total_seconds()) for span in spans)  # type: ignore[return-value]
+        return _seconds(began, started), _seconds(started, last), _seconds(last, ended)
 
     def seconds_left(self) -> float | None:
         rate = self.rate()
@@ -79,40 +87,66 @@ class Tally:
 
 
 class Display:
-    """One line that is redrawn on a terminal; elsewhere a plain line now and then."""
+    """One line that is redrawn on a terminal; elsewhere, as in a CI log, lines about changes only.
+
+    There a step is announced once, when it begins, and its progress is printed when the counts are
+    not those of the last line. Passing time is not a change: no line repeats another.
+    """
 
     def __init__(self, stream: TextIO = sys.stderr) -> None:
         self._stream = stream
         self._live = stream.isatty()
-        self._told_at = float("-inf")
+        self._last_text = ""
+        self._last_at = float("-inf")
 
     def say(self, text: str) -> None:
         """A line that stays."""
         self.clear()
-        print(text, file=self._stream, flush=True)
+        self._print(text)
 
-    def show(self, text: str, share: float | None = None) -> None:
-        """How it stands; ``share`` of the step that is done, for a bar."""
-        now = time.monotonic()
+    def step(
+        self, text: str, *, share: float | None = None, elapsed_seconds: float | None = None
+    ) -> None:
+        """What goes on; a terminal shows ``share`` as a bar and the seconds since it began."""
         if self._live:
-            width = shutil.get_terminal_size().columns - 1
-            if share is not None:
-                if now - self._told_at < REDRAW_SECONDS:
-                    return
-                self._told_at = now
-                bar = BAR if width > BROAD else SHORT_BAR
-                full = round(bar * min(1.0, share))
-                text = f"{'━' * full}{'╌' * (bar - full)}  {text}"
-            self._stream.write(f"\r\x1b[K{text[:width]}")
-            self._stream.flush()
-        elif now - self._told_at >= PLAIN_SECONDS:
-            self._told_at = now
-            print(text, file=self._stream, flush=True)
+            since = "" if elapsed_seconds is None else f", {duration(elapsed_seconds)}"
+            self._redraw(text + since, share)
+        elif text != self._last_text:
+            self._print(text)
+
+    def progress(self, text: str, share: float) -> None:
+        """How far the step is: the counts, and the share of it that is done."""
+        if self._live:
+            self._redraw(text, share)
+        elif text != self._last_text and time.monotonic() - self._last_at >= PLAIN_SECONDS:
+            self._print(text)
+
+    def _redraw(self, text: str, share: float | None) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        if share is not None:
+            now = time.monotonic()
+            if now - self._last_at < REDRAW_SECONDS:
+                return
+            self._last_at = now
+            bar = BAR if width > BROAD else SHORT_BAR
+            full = round(bar * min(1.0, share))
+            text = f"{'━' * full}{'╌' * (bar - full)}  {text}"
+        self._stream.write(f"\r\x1b[K{text[:width]}")
+        self._stream.flush()
+
+    def _print(self, text: str) -> None:
+        if not self._live:
+            self._last_text, self._last_at = text, time.monotonic()
+        print(text, file=self._stream, flush=True)
 
     def clear(self) -> None:
         if self._live:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+
+def _seconds(since: datetime, until: datetime) -> float:
+    return max(0.0, (until - since).total_seconds())
 
 
 def duration(seconds: float) -> str:

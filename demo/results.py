@@ -136,7 +136,9 @@ def _rejects(uri: str) -> list[dict[str, str]]:
     if table is None:
         return []
     columns = ["key", "reason", "detail"]
-    return table.to_pyarrow_dataset().to_table(columns=columns).sort_by("key").to_pylist()
+    found = table.to_pyarrow_dataset().to_table(columns=columns).sort_by("key")
+    rejects: list[dict[str, str]] = found.to_pylist()
+    return rejects
 
 
 def _reasons(rejects: Sequence[Mapping[str, str]]) -> Counter[str]:

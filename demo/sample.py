@@ -117,4 +117,5 @@ def _table(x: Field, y: Field, generator: np.random.Generator) -> Field:
             tone = 0.13 * rough
         case _:  # paper
             tone = 0.12 * along
-    return base * (1 + tone[..., None])
+    surface: Field = base * (1 + tone[..., None])
+    return surface

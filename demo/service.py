@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self, cast
 
 import boto3
 import psutil
 
 from demo.errors import DemoError
+from demo.progress import LogLine
 from processor.service.preflight import find_queue
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,7 +86,7 @@ class ServiceProcess:
             raise DemoError(f"{self._cause(status)} (more: tail {self.log_file})")
         return True
 
-    def lines(self) -> Iterator[dict[str, Any]]:
+    def lines(self) -> Iterator[LogLine]:
         """The log lines since the last call."""
         *whole, self._rest = (self._rest + self._reader.read()).split(b"\n")
         for raw in whole:
@@ -94,7 +95,7 @@ class ServiceProcess:
             except ValueError:  # whatever it is, it is in the file
                 continue
             if isinstance(line, dict):
-                yield line
+                yield cast(LogLine, line)
 
     def _cause(self, status: int) -> str:
         said = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()

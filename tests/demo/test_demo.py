@@ -159,6 +159,18 @@ def test_everything(tmp_path, cache_dir):
     assert "service stopped" in (out / "service.log").read_text(encoding="utf-8")
     assert "1: 1 unsupported" in done.stdout
     assert "8 rows × 512" in done.stdout
+    progress = done.stderr.splitlines()
+    assert len(progress) == len(set(progress))  # not a terminal: a line for each change
+    assert [line.rpartition(" · ")[2] for line in progress if "queued" not in line] == [
+        "looking for the weights",
+        f"photos: 9 from {photos}",
+        "starting the embedded AWS",
+        "uploaded 9 photos to s3://fruits-photos",
+        "starting the service",
+        "fitting the PCA",
+        "fetching and checking the results",
+        "drawing the map",
+    ]
     assert sorted(path.name for path in out.iterdir()) == [
         "features.parquet",
         "map.png",

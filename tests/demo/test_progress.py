@@ -68,25 +68,91 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_gets_one_line_redrawn(monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """The display's clock, in seconds; tests turn it."""
+    now = [0.0]
+    monkeypatch.setattr("demo.progress.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_a_terminal_gets_one_line_redrawn(monkeypatch, clock):
     monkeypatch.setenv("COLUMNS", "30")
     stream = Terminal()
     display = Display(stream)
-    display.show("half of it, told at length and beyond the edge", 0.5)
-    display.show("too soon", 0.6)
+    display.step("starting", elapsed_seconds=1)
+    display.step("starting", elapsed_seconds=1.5)
+    display.progress("half of it, told at length and beyond the edge", 0.5)
+    display.progress("too soon", 0.6)
+    clock[0] = 1.0
+    display.progress("unchanged", 0.6)
+    clock[0] = 2.0
+    display.progress("unchanged", 0.6)
+    clock[0] = 3.0
+    display.step("the last step", share=1.0)
     display.say("done")
-    assert stream.getvalue() == "\r\x1b[K━━━━╌╌╌╌  half of it, told at\r\x1b[Kdone\n"
+    assert stream.getvalue().split("\r\x1b[K") == [
+        "",
+        "starting, 1.0 s",
+        "starting, 1.5 s",
+        "━━━━╌╌╌╌  half of it, told at",
+        *["━━━━━╌╌╌  unchanged"] * 2,
+        "━━━━━━━━  the last step",
+        "done\n",
+    ]
 
 
-def test_a_file_gets_a_plain_line_now_and_then(monkeypatch):
-    clock = iter([0.0, 1.0, 11.0])
-    monkeypatch.setattr("demo.progress.time.monotonic", lambda: next(clock))
+def test_a_file_gets_a_line_for_each_step_at_once(clock):
     stream = io.StringIO()
     display = Display(stream)
-    for text in ("one", "two", "three"):
-        display.show(text, 0.5)
+    for seconds in range(100):
+        clock[0] = float(seconds)
+        display.step("starting", elapsed_seconds=seconds)
+    display.step("all of it · fitting", share=1.0)
+    display.step("all of it · fitting", share=1.0)
+    display.say("done")
     display.clear()
-    assert stream.getvalue() == "one\nthree\n"
+    assert stream.getvalue() == "starting\nall of it · fitting\ndone\n"
+
+
+def test_a_file_gets_progress_now_and_then_and_only_if_there_is_any(clock):
+    stream = io.StringIO()
+    display = Display(stream)
+    display.step("starting")
+    for seconds, count in enumerate([0] * 30 + [1, 2, *[3] * 50, *range(4, 26)]):
+        clock[0] = float(seconds)
+        display.progress(f"{count} of 25", count / 25)
+    display.say("done")
+    assert stream.getvalue().splitlines() == [
+        "starting",
+        "0 of 25",  # at 10 s
+        "1 of 25",  # at 30 s, as soon as it changes
+        "3 of 25",  # at 40 s
+        "4 of 25",  # at 82 s
+        "14 of 25",  # at 92 s
+        "24 of 25",
+        "done",
+    ]
+
+
+def test_a_service_that_starts_slowly_and_stalls_fills_no_log(clock):
+    """The lines of one run, as the demo shows them every half second."""
+    stream = io.StringIO()
+    display, tally = Display(stream), Tally(120)
+    for tick in range(400):
+        clock[0] = tick / 2
+        if tick < 60:
+            display.step("starting the service", elapsed_seconds=tick / 2)
+            continue
+        if tick in (100, 120):
+            tally.read(batch(tick / 2, 40))
+        display.progress(f"{120 - tally.settled} queued · {tally}", tally.share)
+    assert stream.getvalue().splitlines() == [
+        "starting the service",
+        "120 queued · 0/120 featurised · 0 rejected",
+        "80 queued · 40/120 featurised · 0 rejected",
+        "40 queued · 80/120 featurised · 0 rejected · 4.0 photos/s · 10 s left",
+    ]
 
 
 @pytest.mark.parametrize(
