@@ -15,16 +15,17 @@ from tempfile import TemporaryDirectory
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from common import aws
 from common.config import Config, ConfigError, load
-from demo import aws, photos, picture, results, sample, summary, weights
+from demo import embedded, photos, picture, results, sample, summary, weights
 from demo.errors import DemoError
 from demo.photos import Photo
 from demo.progress import Display, Tally
 from demo.results import FEATURES_FILE, MATRIX_FILE
 from demo.service import Backlog, ServiceProcess
 from infra_scripts.errors import InfraError
-from processor.service import status
-from processor.service.preflight import PreflightError, explain
+from processor.errors import PreflightError
+from processor.service.status import status
 
 CACHE_DIR = Path(__file__).resolve().parent.parent / ".cache"  # the network's files, for next time
 PICTURE_FILE, LOG_FILE, TRACE_FILE = "map.png", "service.log", "demo-failure.txt"
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DemoError, ConfigError, InfraError, PreflightError) as error:
         fault = str(error)
     except (ClientError, BotoCoreError) as error:
-        fault = explain(error, "the embedded AWS")
+        fault = aws.explain(error, "the embedded AWS")
     except KeyboardInterrupt:
         fault = "interrupted; nothing is left running"
     except OSError as error:
@@ -87,7 +88,7 @@ def _run(asked: argparse.Namespace, display: Display) -> None:
         _configure(work, choice.setting, len(dropped))
         config = load()
         display.step("starting the embedded AWS")
-        embedded = stack.enter_context(aws.deployed())
+        running = stack.enter_context(embedded.deployed())
         seconds["set-up"] = time.monotonic() - began
 
         before = time.monotonic()
@@ -99,11 +100,13 @@ def _run(asked: argparse.Namespace, display: Display) -> None:
         before = time.monotonic()
         display.step("fetching and checking the results")
         keys = {photo.key: photo.path for photo in dropped}
-        got = results.fetch(status.store_uri(config), status.status(config), keys, out)
+        store, queue = config.storage.layout.store, config.queue
+        state = status(store, queue.name, queue.dead_letter_name)
+        got = results.fetch(store, state, keys, out)
         display.step("drawing the map")
         picture.draw(got, keys, out / PICTURE_FILE, trained=choice.trained)
         seconds["results"] = time.monotonic() - before
-        cpu_seconds = embedded.cpu_seconds
+        cpu_seconds = running.cpu_seconds
     display.clear()
     print(f"\n{summary.table(got, choice, tally, seconds, cpu_seconds)}\n")
     print(summary.made(out, len(got.variance)))

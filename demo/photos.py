@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import aws
 from demo.errors import DemoError
-from processor.store import datafiles
 
 UPLOADERS = 4  # more only wait for each other: the embedded S3 answers one request at a time
 MAX_KEY_BYTES = 1024  # of S3
@@ -66,7 +66,7 @@ def upload(photos: Sequence[Photo], bucket: str, told: Callable[[int], None]) ->
 def _put(photo: Photo, bucket: str) -> None:
     try:
         with photo.path.open("rb") as body:
-            datafiles.s3().put_object(Bucket=bucket, Key=photo.key, Body=body)
+            aws.s3().put_object(Bucket=bucket, Key=photo.key, Body=body)
     except OSError as error:
         raise DemoError(
             f"cannot read {photo.path} ({error.strerror}): make it readable, or move it away"

@@ -12,7 +12,7 @@ from demo import layout, sidebar
 from demo.page import FAINT, LINE, WHITE, WIDTH, Page
 from demo.results import Results
 from demo.sidebar import Colour
-from processor.photos.containers import RejectedImage
+from processor.errors import RejectedImage
 from processor.photos.decode import decode
 
 LEFT, TOP, ACROSS, DOWN = 44, 92, 1190, 846  # pixels of the map

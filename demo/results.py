@@ -6,16 +6,18 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from common import aws
+from common.layout import StoreLayout, split
 from demo.errors import DemoError
 from processor.matrix import models
-from processor.store import datafiles, delta
+from processor.service.status import QueueState, Status
+from processor.store import delta
 from processor.store.schema import FEATURES
 
 FEATURES_FILE = "features.parquet"
@@ -30,7 +32,7 @@ class Results:
     ``variance`` (K,) are the components' shares of it; ``rejects`` have key, reason and detail.
     """
 
-    model: str
+    network: str
     columns: int
     feature_bytes: int
     keys: list[str]
@@ -44,24 +46,24 @@ class Results:
         return Counter(reject["reason"] for reject in self.rejects)
 
 
-def fetch(uri: str, state: Mapping[str, Any], dropped: Collection[str], out: Path) -> Results:
-    """Write features and matrix to ``out``; ``state`` is what ``status`` tells.
+def fetch(store: StoreLayout, state: Status, dropped: Collection[str], out: Path) -> Results:
+    """Write features and matrix to ``out``; ``state`` is what ``status`` reports.
 
     Raises :class:`DemoError` unless every photo dropped has exactly one row in features, matrix and
     CSV, or else one reject, and the queue and its dead-letter queue are empty.
     """
-    rejects = _rejects(uri)
+    rejects = _rejects(store.rejects)
     if not state["photos"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in _reasons(rejects).items())
         raise DemoError(f"none of the photos could be used ({reasons or 'no rows'}): give others")
     _check_empty(state["queue"])
     with _whole(out / FEATURES_FILE) as target:
-        columns = _write_features(f"{uri}features", target)
+        columns = _write_features(store.features, target)
         size = target.stat().st_size
-    bucket, prefix = datafiles.split(uri)
+    bucket, key = split(store.reduced_csv)
     with _whole(out / MATRIX_FILE) as target:
-        datafiles.s3().download_file(bucket, f"{prefix}reduced.csv", str(target))
-    matrix = _matrix(f"{uri}reduced")
+        aws.s3().download_file(bucket, key, str(target))
+    matrix = _matrix(store.reduced)
     keys = matrix["key"].to_pylist()
     check(
         expected=set(dropped) - {reject["key"] for reject in rejects},
@@ -71,18 +73,19 @@ def fetch(uri: str, state: Mapping[str, Any], dropped: Collection[str], out: Pat
             MATRIX_FILE: _csv_keys(out / MATRIX_FILE),
         },
     )
-    model = models.read(uri, state["reduced"]["model"])
+    name = state["reduced"]["model"]
+    model = models.read(store, name) if name else None
     if model is None:
-        raise DemoError(f"the PCA model {state['reduced']['model']} is not in the bucket")
+        raise DemoError(f"the PCA model {name} is not in the bucket")
     axes = [matrix[name].to_numpy() for name in ("pc1", "pc2") if name in matrix.column_names]
     return Results(
-        model=state["features"]["model"],
+        network=state["features"]["model"] or "",
         columns=columns,
         feature_bytes=size,
         keys=keys,
         labels=matrix["label"].to_pylist(),
         points=np.column_stack([*axes, np.zeros_like(axes[0])])[:, :2],
-        variance=np.asarray(model.explained_variance_ratio_, np.float64),
+        variance=np.asarray(model.pca.explained_variance_ratio_, np.float64),
         rejects=rejects,
     )
 
@@ -100,7 +103,7 @@ def check(expected: Collection[str], rows: Mapping[str, Sequence[str]]) -> None:
             raise DemoError(f"{name} has rows that no photo stands for: {_named(foreign)}")
 
 
-def _check_empty(queue: Mapping[str, int]) -> None:
+def _check_empty(queue: QueueState) -> None:
     if waiting := queue["visible"] + queue["in_flight"]:
         raise DemoError(f"the service ended with {waiting} messages still in the queue")
     if queue["dead_letters"]:
@@ -114,7 +117,7 @@ def _write_features(folder: str, target: Path) -> int:
     if table is None:
         raise DemoError(f"{folder} is gone")
     with pq.ParquetWriter(target, FEATURES) as writer:
-        for batch in table.to_pyarrow_dataset().to_batches(batch_size=4096):
+        for batch in table.dataset().to_batches(batch_size=4096):
             writer.write_table(pa.Table.from_batches([batch]).select(FEATURES.names).cast(FEATURES))
             if len(batch):
                 columns = len(batch["features"][0])
@@ -126,17 +129,17 @@ def _matrix(folder: str) -> pa.Table:
     table = delta.open_table(folder)
     if table is None:
         raise DemoError(f"there is no matrix at {folder}, although there are features")
-    dataset = table.to_pyarrow_dataset()
+    dataset = table.dataset()
     wanted = [name for name in ("key", "label", "pc1", "pc2") if name in dataset.schema.names]
     return dataset.to_table(columns=wanted)
 
 
-def _rejects(uri: str) -> list[dict[str, str]]:
-    table = delta.open_table(f"{uri}rejects")
+def _rejects(folder: str) -> list[dict[str, str]]:
+    table = delta.open_table(folder)
     if table is None:
         return []
     columns = ["key", "reason", "detail"]
-    found = table.to_pyarrow_dataset().to_table(columns=columns).sort_by("key")
+    found = table.dataset().to_table(columns=columns).sort_by("key")
     rejects: list[dict[str, str]] = found.to_pylist()
     return rejects
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
 
-import boto3
 import psutil
 
+from common import aws
 from demo.errors import DemoError
 from demo.progress import LogLine
+from ingest.queue import Queue
 from processor.service.preflight import find_queue
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,17 +110,15 @@ class Backlog:
     """Messages that the queue still holds, asked for every ASK_SECONDS at most."""
 
     def __init__(self, queue: str) -> None:
-        self._sqs = boto3.client("sqs")
-        self._url = find_queue(queue)
+        self._queue = Queue(aws.client("sqs"), find_queue(queue))
         self._asked_at = float("-inf")
         self._messages = 0
 
     def messages(self) -> int:
         """Waiting or in the service's hands, unacknowledged; as SQS counts, approximately."""
         if time.monotonic() - self._asked_at >= ASK_SECONDS:
-            names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-            answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)
-            self._messages = sum(int(number) for number in answer["Attributes"].values())
+            depth = self._queue.depth()
+            self._messages = depth.visible + depth.in_flight
             self._asked_at = time.monotonic()
         return self._messages
 

@@ -36,7 +36,7 @@ def table(
             f"{_count(rows, 'row')} × {_count(len(results.variance), 'component')} "
             f"with {results.variance.sum():.1%} of the variance",
         ),
-        ("network", results.model),
+        ("network", results.network),
         (
             "weights",
             choice.weights.source + ("" if choice.trained else " – UNTRAINED, see above"),

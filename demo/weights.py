@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.errors import DemoError
-from processor.network.weights import Weights, WeightsError, obtain
+from processor.errors import WeightsError
+from processor.network.weights import Weights, obtain
 
 IMAGENET_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
 IMAGENET_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels{}.h5"
