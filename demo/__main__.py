@@ -35,7 +35,7 @@ LOOK_SECONDS = 0.5  # between two looks at the service's log
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0 only when every photo has its row or its reject, and every file is written."""
-    asked = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     display = Display()
     try:
-        _run(asked, display)
+        _run(options, display)
     except (DemoError, ConfigError, InfraError, PreflightError) as error:
         fault = str(error)
     except (ClientError, BotoCoreError) as error:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         fault = f"{error.strerror or error}: {error.filename or 'check disk space and memory'}"
     except Exception as error:
-        fault = f"{type(error).__name__}: {error}{_keep_trace(asked.out)}"
+        fault = f"{type(error).__name__}: {error}{_keep_trace(options.out)}"
     else:
         return 0
     display.clear()
@@ -61,29 +61,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _run(asked: argparse.Namespace, display: Display) -> None:
+def _run(options: argparse.Namespace, display: Display) -> None:
     began = time.monotonic()
     seconds: dict[str, float] = {}
-    out: Path = asked.out
-    if asked.photos:
-        photos.check(asked.photos, out)
+    out: Path = options.out
+    if options.photos:
+        photos.check(options.photos, out)
     _make_ready(out)
     with ExitStack() as stack:
         work = Path(stack.enter_context(TemporaryDirectory(prefix="fruits-demo-")))
         _configure(work, "random", 0)
         config = load()
         prefix = config.storage.photos_prefix
-        found = photos.find(asked.photos, prefix, out) if asked.photos else []
+        found = photos.find(options.photos, prefix, out) if options.photos else []
         display.step("looking for the weights")
         choice = weights.choose(
-            asked.weights,
+            options.weights,
             include_top=config.model.layer == "fc2",
             cache_dir=Path(config.service.cache_dir, "weights"),
             say=display.say,
         )
         dropped = found or _sample(work / "photos", prefix, out, display)
         display.say(
-            f"photos: {len(dropped):,} {f'from {asked.photos}' if asked.photos else 'drawn'}"
+            f"photos: {len(dropped):,} {f'from {options.photos}' if options.photos else 'drawn'}"
         )
         _configure(work, choice.setting, len(dropped))
         config = load()
@@ -113,7 +113,7 @@ def _run(asked: argparse.Namespace, display: Display) -> None:
 
 
 def _make_ready(out: Path) -> None:
-    """The folder for the results, without those of an earlier run: none may pass for a new one."""
+    """Create the results folder and remove an earlier run's results: none may pass for a new one."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in (FEATURES_FILE, MATRIX_FILE, PICTURE_FILE, LOG_FILE, TRACE_FILE):
@@ -126,7 +126,7 @@ def _make_ready(out: Path) -> None:
 
 
 def _configure(work: Path, setting: str, count: int) -> None:
-    """Configure the service through the environment; what the user set there otherwise stays."""
+    """Configure the service through the environment; anything else that is set there stays."""
     os.environ.update(
         FRUITS_SERVICE__WORK_DIR=str(work),
         FRUITS_MODEL__WEIGHTS=setting,
@@ -153,10 +153,10 @@ def _sample(folder: Path, prefix: str, out: Path, display: Display) -> list[Phot
 def _upload(dropped: Sequence[Photo], bucket: str, display: Display) -> None:
     total = len(dropped)
 
-    def told(done: int) -> None:
+    def report(done: int) -> None:
         display.progress(f"{done:,}/{total:,} photos uploaded", done / total)
 
-    photos.upload(dropped, bucket, told)
+    photos.upload(dropped, bucket, report)
     display.say(f"uploaded {total:,} photos to s3://{bucket}")
 
 
@@ -182,7 +182,7 @@ def _serve(
                 since = (datetime.now(UTC) - began).total_seconds()
                 display.step("starting the service", elapsed_seconds=since)
             elif tally.settled < count:
-                queued = min(count, backlog.messages())  # S3's test message is no photo
+                queued = min(count, backlog.messages())  # S3's test message is not a photo
                 display.progress(f"{queued:,} queued · {tally}", tally.share)
             else:
                 display.step(f"{tally} · fitting the PCA", share=1.0)
@@ -208,7 +208,7 @@ def _keep_trace(out: Path) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./run demo",
-        description="Photos become VGG-16 features and a reduced matrix: this starts an S3 and an "
+        description="Photos become VGG-16 features and a reduced matrix: this starts S3 and "
         "SQS on this machine, deploys bucket, queue and notifications into them, drops photos in, "
         "runs the real service until the queue is empty, and writes features.parquet, reduced.csv, "
         "map.png and service.log. Nothing leaves the machine.",
@@ -219,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
         "--photos",
         type=Path,
         metavar="DIR",
-        help="a folder of photos, with all folders in it; a photo's folder is its label "
+        help="a folder of photos, searched recursively; a photo's parent folder is its label "
         "(default: 120 drawn photos of fruit)",
     )
     parser.add_argument(
@@ -232,8 +232,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights",
         metavar="imagenet|random|PATH",
-        help="Keras' ImageNet weights (59 MB from the net, once), random ones, or a file that Keras "
-        "saved (default: imagenet, or random with a loud notice where they cannot be had)",
+        help="Keras' ImageNet weights (59 MB, downloaded once), random ones, or a file that Keras "
+        "saved (default: imagenet, or random with a prominent notice if it cannot be downloaded)",
     )
     return parser
 

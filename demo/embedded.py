@@ -15,8 +15,8 @@ from infra_scripts.embedded import EmbeddedAws
 def deployed() -> Iterator[EmbeddedAws]:
     """The embedded AWS with bucket, queue and notifications as the configuration has them.
 
-    Within, the environment of this process and its children leads to it and nowhere else. On leaving
-    everything in it is gone. Raises :class:`infra_scripts.errors.InfraError`.
+    Inside the context the environment of this process and its children points to it and nowhere
+    else; its content is gone when the context is left. Raises :class:`infra_scripts.errors.InfraError`.
     """
     before = dict(os.environ)
     with EmbeddedAws() as aws:

@@ -2,4 +2,4 @@
 
 
 class DemoError(RuntimeError):
-    """The demo did not do what was asked; no result under its name is left half written."""
+    """The demo failed; no result file is left half written."""

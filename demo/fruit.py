@@ -33,7 +33,7 @@ def noise(like: Field, cells: int, generator: np.random.Generator) -> Field:
 
 
 def smooth(value: Field, low: float, high: float) -> Field:
-    """0 below ``low``, 1 above ``high``, an S between."""
+    """0 below ``low``, 1 above ``high``, an S-curve in between."""
     step = ((value - low) / (high - low)).clip(0, 1)
     curve: Field = step * step * (3 - 2 * step)
     return curve
@@ -100,7 +100,7 @@ def _grapes(u: Field, v: Field, generator: np.random.Generator) -> Paint:
 
 def _kiwi(u: Field, v: Field, generator: np.random.Generator) -> Paint:
     radius, angle = np.hypot(u, v * 1.1), np.arctan2(v, u)
-    height = 0.25 * smooth(0.86 - radius, 0.0, 0.05)  # a half, its cut upwards
+    height = 0.25 * smooth(0.86 - radius, 0.0, 0.05)  # a half, cut side up
     rays = 0.5 + 0.5 * np.sin(angle * generator.integers(24, 32) + 2 * noise(u, 6, generator))
     green, pale = rgb(generator, 0.40, 0.62, 0.10), rgb(generator, 0.88, 0.90, 0.66)
     flesh = _mix(0.45 * rays * smooth(radius, 0.2, 0.5), green, pale)

@@ -1,13 +1,13 @@
-"""The layout: where on a picture the photos go, near their points and off each other."""
+"""The layout: where on a picture the photos go, near their points and clear of each other."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]  # (n, 2)
 
-CANDIDATES = 20_000  # of more points a sample is taken before any is compared with another
+CANDIDATES = 20_000  # of more points, a random sample of this size is laid out
 ROUNDS = 300
-GAIN = 0.35  # of an overlap that each of two photos gives way in a round; at 0.5 crowds jam
+GAIN = 0.35  # share of an overlap by which each of two photos moves in a round; at 0.5 crowds jam
 LEASH = 0.006  # share of the way back to its own place that a photo is pulled in each round
 SHARE = 0.42  # of the picture's area that photos may cover
 EDGE = 6  # pixels kept free at the border
@@ -49,11 +49,11 @@ def select(places: Points, limit: int, gap: float) -> NDArray[np.intp]:
 
 
 def spread(places: Points, width: int, height: int, side: float) -> Points:
-    """Push squares of ``side`` off each other, each held near its place and all in the picture.
+    """Push squares of ``side`` apart, each held near its place and all inside the picture.
 
-    Overlaps of a few percent are left where it is crowded. O(n²) time a round.
+    Overlaps of a few percent remain where it is crowded. O(n²) time a round.
     """
-    # Equal places would never part; the offset is the same every time.
+    # Equal places would never separate; the offset is the same every time.
     at = places + np.random.default_rng(0).uniform(-0.5, 0.5, places.shape)
     edge = side / 2 + EDGE
     most = np.array([width, height]) - edge

@@ -9,7 +9,7 @@ from pathlib import Path
 from common import aws
 from demo.errors import DemoError
 
-UPLOADERS = 4  # more only wait for each other: the embedded S3 answers one request at a time
+UPLOADERS = 4  # more would only wait for each other: the embedded S3 answers one request at a time
 MAX_KEY_BYTES = 1024  # of S3
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".avif", ".tif", ".tiff", ".bmp")
 
@@ -23,9 +23,9 @@ class Photo:
 
 
 def check(folder: Path, out: Path) -> None:
-    """Raise :class:`DemoError` unless ``folder`` is one, and not the one to write to."""
+    """Raise :class:`DemoError` unless ``folder`` is a folder and not the one to write to."""
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
+        what = "is not a folder" if folder.exists() else "does not exist"
         raise DemoError(f"--photos {folder} {what}: name a folder with photos in it")
     if folder.resolve() == out.resolve():
         raise DemoError(f"--photos and --out are both {folder}: write the results elsewhere")
@@ -34,14 +34,13 @@ def check(folder: Path, out: Path) -> None:
 def find(folder: Path, prefix: str, out: Path) -> list[Photo]:
     """All photos below ``folder``, in order of their keys ``prefix`` + relative path.
 
-    A photo is a regular file whose name ends as one, whatever is in it (a LICENSE is none). A link
-    counts as what it leads to, if that is a file. What lies in ``out``, the folder that the demo
-    writes to, is left out. Raises :class:`DemoError`.
+    A photo is a regular file with one of SUFFIXES, whatever its content, or a link to such a file.
+    ``out``, the folder that the demo writes to, is skipped. Raises :class:`DemoError`.
     """
-    root, spared = folder.resolve(), out.resolve()
+    root, skipped = folder.resolve(), out.resolve()
     found: list[Photo] = []
     for where, below, names in os.walk(root, onerror=_unreadable):
-        below[:] = [name for name in below if Path(where, name) != spared]
+        below[:] = [name for name in below if Path(where, name) != skipped]
         paths = [Path(where, name) for name in names if name.lower().endswith(SUFFIXES)]
         found += [Photo(_key(prefix, path, root), path) for path in paths if path.is_file()]
     if not found:
@@ -51,14 +50,14 @@ def find(folder: Path, prefix: str, out: Path) -> list[Photo]:
     return sorted(found, key=lambda photo: photo.key)
 
 
-def upload(photos: Sequence[Photo], bucket: str, told: Callable[[int], None]) -> None:
-    """Put all photos into the bucket; ``told`` hears how many are there. Raises DemoError."""
+def upload(photos: Sequence[Photo], bucket: str, report: Callable[[int], None]) -> None:
+    """Put all photos into the bucket; ``report`` gets the number uploaded so far. Raises DemoError."""
     with ThreadPoolExecutor(UPLOADERS) as pool:
         jobs = [pool.submit(_put, photo, bucket) for photo in photos]
         try:
             for done, job in enumerate(as_completed(jobs), 1):
                 job.result()
-                told(done)
+                report(done)
         finally:
             pool.shutdown(cancel_futures=True)
 

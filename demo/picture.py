@@ -16,13 +16,13 @@ from processor.errors import RejectedImage
 from processor.photos.decode import decode
 
 LEFT, TOP, ACROSS, DOWN = 44, 92, 1190, 846  # pixels of the map
-MOST = 400  # photos shown as such; all others are dots
+MOST = 400  # photos shown as such; the others become dots
 WARNING = "#a8480c"
 UNLABELLED = "(no folder)"
 
 
 def draw(results: Results, photos: Mapping[str, Path], target: Path, *, trained: bool) -> int:
-    """Write the PNG ``target`` of 1600 x 1000 pixels; the number of photos that could be shown.
+    """Write the PNG ``target`` of 1600 x 1000 pixels; return the number of photos shown.
 
     ``photos`` has the file of each key. Memory and time are bounded whatever the number of rows.
     """
@@ -73,7 +73,7 @@ def _dots(canvas: Image.Image, places: NDArray[np.float64], colours: Iterable[Co
 
 
 def _tile(path: Path | None, side: int, colour: Colour) -> Image.Image | None:
-    """A photo with a border and round corners; None if there is no picture to be had of it."""
+    """A photo with a border and round corners; None if it cannot be read or decoded."""
     if path is None:
         return None
     border = max(2, side // 20)
@@ -97,13 +97,13 @@ def _rounded(side: int, radius: int) -> Image.Image:
 def _words(page: Page, results: Results, shown: int, *, trained: bool) -> None:
     rows = len(results.keys)
     page.text(LEFT, 22, f"{rows:,} photo{'s' * (rows != 1)} as VGG-16 sees them", 21, weight="bold")
-    told = (
+    caption = (
         f"each photo where the first two principal components of its {results.columns:,} features "
         "put it, nudged off its neighbours; the border's colour is its folder"
     )
     if shown < rows:
-        told += f"; {shown:,} shown, the others are dots"
-    page.text(LEFT, 60, told, 10.5, FAINT)
+        caption += f"; {shown:,} shown, the others are dots"
+    page.text(LEFT, 60, caption, 10.5, FAINT)
     if not trained:
         warning = "random weights: colour and texture more than species"
         page.text(LEFT + ACROSS, 27, warning, 12, WARNING, ha="right", weight="bold")

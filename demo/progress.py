@@ -1,4 +1,4 @@
-"""The progress: what the service's log lines add up to, and one line on the terminal that tells it."""
+"""The progress: what the service's log lines add up to, and one line on the terminal that shows it."""
 
 import shutil
 import sys
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TextIO, TypedDict
 
-RECENT = 5  # micro-batches that the present rate is taken from
+RECENT = 5  # micro-batches over which the current rate is taken
 PLAIN_SECONDS = 10.0  # at least, from any line to one of progress, where none can be redrawn
-REDRAW_SECONDS = 0.1  # between two looks of the bar
-BAR, SHORT_BAR, BROAD = 24, 8, 100  # characters; the short bar up to so many columns
+REDRAW_SECONDS = 0.1  # between two redraws of the bar
+BAR, SHORT_BAR, BROAD = 24, 8, 100  # characters; the short bar up to BROAD columns
 
 
 class LogLine(TypedDict, total=False):
@@ -45,7 +45,7 @@ class Tally:
 
     @property
     def settled(self) -> int:
-        """Photos with an outcome; one that is tried again counts as often, but never beyond all."""
+        """Photos with an outcome, at most all: one that is retried is counted each time."""
         return min(self.photos, self.stored + self.rejected)
 
     def rate(self, batches: int = RECENT) -> float | None:

@@ -55,7 +55,7 @@ def fetch(store: StoreLayout, state: Status, dropped: Collection[str], out: Path
     rejects = _rejects(store.rejects)
     if not state["photos"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in _reasons(rejects).items())
-        raise DemoError(f"none of the photos could be used ({reasons or 'no rows'}): give others")
+        raise DemoError(f"none of the photos could be used ({reasons or 'no rows'}): name others")
     _check_empty(state["queue"])
     with _whole(out / FEATURES_FILE) as target:
         columns = _write_features(store.features, target)
@@ -100,7 +100,7 @@ def check(expected: Collection[str], rows: Mapping[str, Sequence[str]]) -> None:
         if missing := wanted - found:
             raise DemoError(f"{name} lacks {_named(missing)}")
         if foreign := found - wanted:
-            raise DemoError(f"{name} has rows that no photo stands for: {_named(foreign)}")
+            raise DemoError(f"{name} has rows for {_named(foreign)} that were not uploaded")
 
 
 def _check_empty(queue: QueueState) -> None:
@@ -155,7 +155,7 @@ def _csv_keys(path: Path) -> list[str]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A place to write to that becomes ``path`` only when all went well."""
+    """A place to write to that becomes ``path`` only if all goes well."""
     part = path.with_name(f".{path.name}.part")
     try:
         yield part

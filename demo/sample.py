@@ -1,7 +1,7 @@
-"""The sample: drawn photos of fruit, for whoever has none at hand.
+"""The sample: drawn photos of fruit, for those who have none at hand.
 
 Each photo shows some pieces of one fruit as lit reliefs on a table: what the network sees has shape,
-shading, gloss, texture and clutter, as photos have.
+shading, gloss, texture and clutter, as in real photos.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from demo.fruit import SPECIES, Field, Species, noise, rgb, smooth
 SIDE = 320  # pixels
 SEED = 20_240_607
 
-_TABLES = (  # of like brightness: in the sample, fruit shall make the difference
+_TABLES = (  # of similar brightness, so that the fruit makes the difference
     (0.70, 0.59, 0.45),  # oak
     (0.74, 0.66, 0.54),  # beech
     (0.72, 0.71, 0.67),  # linen

@@ -27,11 +27,11 @@ ASK_SECONDS = 2.0
 
 
 class ServiceProcess:
-    """A context manager: the service, until it ends by itself or the context is left.
+    """A context manager: the service, until it ends on its own or the context is left.
 
-    Its log goes to ``log_file``, from which :meth:`lines` tells, its temporary files to ``scratch``;
-    otherwise its environment is ours. It, Spark's JVM and the workers of that are gone when the
-    context is left.
+    Its log goes to ``log_file``, which :meth:`lines` reads, its temporary files to ``scratch``;
+    otherwise it inherits our environment. The service, Spark's JVM and its workers are gone when
+    the context is left.
     """
 
     def __init__(self, log_file: Path, scratch: Path) -> None:
@@ -78,7 +78,7 @@ class ServiceProcess:
         self._errors.unlink(missing_ok=True)
 
     def ended(self, wait_seconds: float) -> bool:
-        """Whether it has ended well, looking so long for it. Raises DemoError if it failed."""
+        """Whether it has ended, waiting so long for it. Raises DemoError if it failed."""
         try:
             status = self._process.wait(wait_seconds)
         except subprocess.TimeoutExpired:
@@ -93,21 +93,21 @@ class ServiceProcess:
         for raw in whole:
             try:
                 line = json.loads(raw)
-            except ValueError:  # whatever it is, it is in the file
+            except ValueError:  # not a log line; whoever reads the file finds it there
                 continue
             if isinstance(line, dict):
                 yield cast(LogLine, line)
 
     def _cause(self, status: int) -> str:
-        said = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        if said and said[-1].startswith("error: "):
-            return f"the service failed: {without_trace(said[-1].removeprefix('error: '))}"
+        errors = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        if errors and errors[-1].startswith("error: "):
+            return f"the service failed: {without_trace(errors[-1].removeprefix('error: '))}"
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        return f"the service ended {how}{': ' + said[-1] if said else ''}"
+        return f"the service ended {how}{': ' + errors[-1] if errors else ''}"
 
 
 class Backlog:
-    """Messages that the queue still holds, asked for every ASK_SECONDS at most."""
+    """Messages that the queue still holds, looked up every ASK_SECONDS at most."""
 
     def __init__(self, queue: str) -> None:
         self._queue = Queue(aws.client("sqs"), find_queue(queue))
@@ -115,7 +115,7 @@ class Backlog:
         self._messages = 0
 
     def messages(self) -> int:
-        """Waiting or in the service's hands, unacknowledged; as SQS counts, approximately."""
+        """Visible and in flight, as SQS counts them: approximately."""
         if time.monotonic() - self._asked_at >= ASK_SECONDS:
             depth = self._queue.depth()
             self._messages = depth.visible + depth.in_flight
@@ -124,7 +124,7 @@ class Backlog:
 
 
 def without_trace(fault: str) -> str:
-    """What went wrong at last, when ``fault`` is a whole stack trace on one line."""
+    """The error at the end of ``fault``, if that is a whole stack trace on one line."""
     if "Traceback (most recent call last)" not in fault:
         return fault
     last = re.search(r".*\b([A-Z]\w*(?:Error|Exception|Exit): .*)", fault, re.DOTALL)
@@ -139,9 +139,9 @@ def _send(process: psutil.Process, number: int) -> None:
 
 
 def _guarded(command: Sequence[str]) -> list[str]:
-    """Where util-linux is there, the kernel ends the service if the demo itself is killed.
+    """The command, wrapped so that the kernel kills it if the demo itself is killed.
 
-    Otherwise it would wait for ever for an AWS that is gone.
+    That takes util-linux; without it the service would wait forever for an AWS that is gone.
     """
     guard = shutil.which("setpriv")
     return [guard, "--pdeathsig", "KILL", *command] if guard else list(command)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from demo.page import FAINT, INK, Page
 
-MOST_LABELS = 20  # in the legend; of more, the largest
+MOST_LABELS = 20  # in the legend; the largest, if there are more
 LONGEST = 26  # characters of a label
 STEP, SWATCH = 25, 14  # pixels
 CHART = 330

@@ -17,7 +17,7 @@ def table(
     seconds: Mapping[str, float],
     aws_cpu_seconds: float,
 ) -> str:
-    """``seconds`` by step; those of the service's steps sum up to its whole life."""
+    """``seconds`` by step; those of the service's steps add up to its whole run."""
     rows = len(results.keys)
     service = sum(seconds[step] for step in ("service start", "features", "matrix"))
     steady = tally.steady_rate

@@ -1,4 +1,4 @@
-"""The weights of the demo: those asked for or none; unasked, ImageNet's or, loudly, random ones."""
+"""The demo's weights: those requested and no others; by default ImageNet's, else random ones, loudly."""
 
 import re
 import textwrap
@@ -17,7 +17,7 @@ NOTICE_WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """``setting`` is what [model] weights gets; untrained weights tell little of species."""
+    """``setting`` is the value for [model] weights; untrained weights say little about species."""
 
     setting: str
     weights: Weights
@@ -28,42 +28,46 @@ class Choice:
 
 
 def choose(
-    asked: str | None, *, include_top: bool, cache_dir: Path, say: Callable[[str], None]
+    requested: str | None, *, include_top: bool, cache_dir: Path, say: Callable[[str], None]
 ) -> Choice:
     """Get the weights into ``cache_dir``, where the service finds them.
 
-    Only when nothing was asked for, random weights stand in for ImageNet's, and ``say`` hears of it
-    at length. Raises :class:`DemoError`.
+    Only if none were requested may random weights stand in for ImageNet's; then ``say`` gets a
+    notice of several lines. Raises :class:`DemoError`.
     """
-    setting = setting_of(asked or "imagenet")
+    setting = setting_of(requested or "imagenet")
     try:
         return Choice(setting, obtain(setting, include_top=include_top, cache_dir=cache_dir))
     except WeightsError as error:
-        if asked is not None:
-            raise DemoError(f"--weights {asked}: {error}; --weights random needs none") from error
+        if requested is not None:
+            raise DemoError(
+                f"--weights {requested}: {error}; --weights random needs no file"
+            ) from error
         say(notice(str(error), include_top=include_top))
     return choose("random", include_top=include_top, cache_dir=cache_dir, say=say)
 
 
-def setting_of(asked: str) -> str:
+def setting_of(requested: str) -> str:
     """The value of [model] weights for a value of --weights; a path becomes absolute."""
-    if asked.startswith("s3:"):
-        raise DemoError(f"--weights {asked}: the demo sees no S3 but its own; fetch the file first")
-    if asked == "imagenet" or re.fullmatch(r"random(:.*)?", asked):
-        return asked
-    return str(Path(asked).expanduser().absolute())
+    if requested.startswith("s3:"):
+        raise DemoError(
+            f"--weights {requested}: the demo sees no S3 but its own; fetch the file first"
+        )
+    if requested == "imagenet" or re.fullmatch(r"random(:.*)?", requested):
+        return requested
+    return str(Path(requested).expanduser().absolute())
 
 
 def notice(cause: str, *, include_top: bool) -> str:
-    """What to know of a run on random weights, and how to get the real ones."""
+    """What to know about a run on random weights, and how to get the real ones."""
     file = IMAGENET_FILE.format("" if include_top else "_notop")
     reason = cause.partition(": allow HTTPS")[0].replace(IMAGENET_FOLDER + file, "the file below")
     paragraphs = [
-        "ATTENTION: RANDOM WEIGHTS, because it was not possible to get the real ones:",
+        "ATTENTION: RANDOM WEIGHTS, because the real ones could not be obtained:",
         f"{reason}.",
         "",
         "VGG-16 now runs with random weights (He-normal, seed 0): the same network at the same "
-        "cost, but it has learnt nothing. The map will tell colours and textures apart more than "
+        "cost, but it has learnt nothing. The map will show colour and texture rather than "
         "species. For the real ones allow HTTPS to storage.googleapis.com (Keras downloads them "
         "once, 59 MB), or fetch this file elsewhere and name it with --weights FILE:",
         f"{IMAGENET_FOLDER}{file}",

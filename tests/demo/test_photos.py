@@ -14,7 +14,7 @@ def test_every_photo_gets_its_key(tmp_path):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"x")
-    (folder / "LICENSE").write_bytes(b"no photo")
+    (folder / "LICENSE").write_bytes(b"not a photo")
     os.mkfifo(folder / "pipe.jpg")
     (folder / "dangling.jpg").symlink_to("nowhere")
     (folder / "loop").symlink_to(folder)
@@ -24,7 +24,7 @@ def test_every_photo_gets_its_key(tmp_path):
     assert all(photo.path.read_bytes() == b"x" for photo in found)
 
 
-def test_what_the_demo_writes_is_no_photo(tmp_path):
+def test_what_the_demo_writes_is_not_a_photo(tmp_path):
     out = tmp_path / "demo_output"
     out.mkdir()
     (out / "map.png").write_bytes(b"x")
@@ -37,7 +37,7 @@ def test_folders_that_cannot_be_used(tmp_path):
     file.touch()
     with pytest.raises(DemoError, match="does not exist: name a folder"):
         check(tmp_path / "missing", tmp_path / "out")
-    with pytest.raises(DemoError, match="is no folder"):
+    with pytest.raises(DemoError, match="is not a folder"):
         check(file, tmp_path / "out")
     with pytest.raises(DemoError, match="both"):
         check(tmp_path, tmp_path / "x" / "..")

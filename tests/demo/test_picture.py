@@ -50,7 +50,7 @@ def test_picture(tmp_path, photo, labels):
 
 def test_photos_that_cannot_be_shown_are_left_out(tmp_path, photo):
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no photo")
+    broken.write_bytes(b"not a photo")
     wanted = results(["a", "b", "c", "d"])
     files = {"k0": photo, "k1": broken, "k2": tmp_path / "gone.jpg"}
     assert picture.draw(wanted, files, tmp_path / "map.png", trained=True) == 1

@@ -4,6 +4,7 @@ With SIGKILL, before or after (WHEN) the CALLth call of the function WHAT. Its t
 instead of Spark's workers, so that a step inside them can be the last one too.
 """
 
+import functools
 import importlib
 import itertools
 import os
@@ -27,9 +28,10 @@ class InThisProcess:
 
 
 def main(store: str, what: str, call: str, when: str) -> None:
-    name, _, attribute = what.rpartition(".")
-    module = importlib.import_module(name)
-    original = getattr(module, attribute)
+    name, _, path = what.partition(":")
+    *owners, attribute = path.split(".")
+    owner = functools.reduce(getattr, owners, importlib.import_module(name))
+    original = getattr(owner, attribute)
     calls = itertools.count(1)
 
     def deadly(*arguments, **named):
@@ -41,7 +43,7 @@ def main(store: str, what: str, call: str, when: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    setattr(module, attribute, deadly)
+    setattr(owner, attribute, deadly)
     Matrix(StoreLayout(store), RefitPolicy(components=3), InThisProcess()).update(force=True)
 
 

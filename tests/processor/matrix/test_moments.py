@@ -166,7 +166,7 @@ def test_damaged_bytes_are_refused_or_harmless():
         except ValueError:
             continue
         assert back.to_bytes() == data
-    with pytest.raises(ValueError, match="no statistics/1: they are pca/1"):
+    with pytest.raises(ValueError, match="not statistics/1: they are pca/1"):
         Statistics.from_bytes(pack("pca/1", mean=np.zeros(3)))
 
 

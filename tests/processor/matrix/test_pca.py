@@ -191,5 +191,5 @@ def test_bytes_hold_everything():
     for name in ("mean_", "components_", "explained_variance_", "total_variance_"):
         np.testing.assert_array_equal(getattr(back, name), getattr(model, name))
     for other in (b"", b"{}", model.to_bytes()[:-9], Statistics.empty(2).to_bytes()):
-        with pytest.raises(ValueError, match="no pca/1"):
+        with pytest.raises(ValueError, match="not pca/1"):
             PCA.from_bytes(other)

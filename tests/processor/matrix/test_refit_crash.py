@@ -20,15 +20,15 @@ from tests.support.world import World
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = [
-    ("processor.matrix.statistics_cache._save", 1, "before"),
-    ("processor.matrix.models.write", 1, "before"),
-    ("processor.matrix.models.write", 1, "after"),
-    ("processor.store.datafiles.write", 1, "before"),  # the first data file of the matrix
-    ("processor.store.datafiles.write", 2, "after"),
-    ("processor.store.delta.Table.commit", 1, "before"),
-    ("processor.store.delta.Table.commit", 1, "after"),
-    ("processor.store.objects.upload", 1, "before"),  # reduced.csv
-    ("processor.store.objects.upload", 1, "after"),
+    ("processor.matrix.statistics_cache:_save", 1, "before"),
+    ("processor.matrix.models:write", 1, "before"),
+    ("processor.matrix.models:write", 1, "after"),
+    ("processor.store.datafiles:write", 1, "before"),  # the first data file of the matrix
+    ("processor.store.datafiles:write", 2, "after"),
+    ("processor.store.delta:Table.commit", 1, "before"),
+    ("processor.store.delta:Table.commit", 1, "after"),
+    ("processor.store.objects:upload", 1, "before"),  # reduced.csv
+    ("processor.store.objects:upload", 1, "after"),
 ]
 
 
