@@ -133,8 +133,8 @@ class Inbox:
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """Delete the messages, in another thread: a thousand take a third of a second.
 
-        Returns at once and raises nothing. What is not deleted, because the inbox stops or SQS fails,
-        is redelivered, and the consumer has to recognise it as already processed. May be repeated.
+        Returns at once; may be repeated. What is not deleted, because the inbox stops or SQS fails, is
+        redelivered, and the consumer has to recognise it as already processed.
         """
         if not self._stopping.is_set():
             self._acknowledger.submit(self._delete, deliveries)
@@ -142,7 +142,7 @@ class Inbox:
     def release(self, deliveries: Sequence[Delivery], delay_seconds: int = 0) -> None:
         """Make the messages visible again after ``delay_seconds``, at most 43,200.
 
-        Raises nothing: where SQS fails they become visible when their timeout ends.
+        Where SQS fails they become visible when their timeout ends.
         """
         with self._renewing:  # a renewal under way could reach SQS later, and undo this
             self._forget(deliveries)
@@ -172,7 +172,7 @@ class Inbox:
 
         A poll under way cannot be called back: what it still brings, perhaps the very messages that
         were just released, is released when it returns. Of several threads that call this, each
-        returns when all is done. Raises nothing.
+        returns when all is done.
         """
         self._stopping.set()
         self._under_load.set()

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pyspark.sql.datasource import InputPartition
 from pyspark.sql.streaming.datasource import (
     ReadAllAvailable,
     ReadLimit,
@@ -253,6 +254,11 @@ def test_a_queue_that_cannot_be_used(stack: DeployedStack, open_reader: OpenRead
     with pytest.raises(QueueError, match="does not exist"):
         plan(reader, START)
     reader.stop()
+
+
+def test_reads_only_its_own_partitions(open_reader: OpenReader) -> None:
+    with pytest.raises(TypeError, match="not a partition of this source"):
+        open_reader().read(InputPartition(0))
 
 
 def test_stop_gives_everything_back(stack: DeployedStack, open_reader: OpenReader) -> None:
