@@ -22,7 +22,7 @@ def test_public_access_ownership_and_encryption(stack: DeployedStack) -> None:
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
 
 
-def test_keeps_an_encryption_that_is_set_already(stack: DeployedStack, here: Place) -> None:
+def test_keeps_an_encryption_that_is_set_already(stack: DeployedStack) -> None:
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
     stack.s3.put_bucket_encryption(
         Bucket=stack.bucket, ServerSideEncryptionConfiguration={"Rules": [rule]}

@@ -35,7 +35,7 @@ def test_any_key_arrives_decoded(stack: DeployedStack) -> None:
         assert stack.events() == [("ObjectCreated:Put", key), ("ObjectRemoved:Delete", key)]
 
 
-def test_sequencers_rise(stack: DeployedStack) -> None:
+def test_sequencers_increase(stack: DeployedStack) -> None:
     for _ in range(3):
         stack.put("photos/a.jpg")
         stack.s3.delete_object(Bucket=stack.bucket, Key="photos/a.jpg")
@@ -45,7 +45,7 @@ def test_sequencers_rise(stack: DeployedStack) -> None:
     assert sequencers == sorted(sequencers)
 
 
-def test_versioned_objects_tell_of_markers_and_versions(stack: DeployedStack) -> None:
+def test_versioned_objects_announce_markers_and_versions(stack: DeployedStack) -> None:
     stack.s3.put_bucket_versioning(
         Bucket=stack.bucket, VersioningConfiguration={"Status": "Enabled"}
     )
@@ -55,8 +55,8 @@ def test_versioned_objects_tell_of_markers_and_versions(stack: DeployedStack) ->
     marker = stack.s3.delete_object(**where)["VersionId"]
     stack.s3.delete_object(**where, VersionId=first)
     records = [body["Records"][0] for body in stack.drain()]
-    told = [(record["eventName"], record["s3"]["object"]["versionId"]) for record in records]
-    assert told == [
+    events = [(record["eventName"], record["s3"]["object"]["versionId"]) for record in records]
+    assert events == [
         ("ObjectCreated:Put", first),
         ("ObjectCreated:Put", second),
         ("ObjectRemoved:DeleteMarkerCreated", marker),

@@ -3,15 +3,15 @@
 from tests.support.aws import DeployedStack
 
 
-def test_listings_are_pages_of_what_is_asked_for(stack: DeployedStack) -> None:
+def test_listings_are_pages_of_what_is_requested(stack: DeployedStack) -> None:
     names = [f"log/{number:02}" for number in range(7)]
     for name in ["lo", *names, "log/sub/x", "logs"]:
         stack.put(name)
-    stack.put("log/gone")
-    stack.s3.delete_object(Bucket=stack.bucket, Key="log/gone")
+    stack.put("log/deleted")
+    stack.s3.delete_object(Bucket=stack.bucket, Key="log/deleted")
 
-    def listed(**asked: str | int) -> list[str]:
-        pages = stack.s3.get_paginator("list_objects_v2").paginate(Bucket=stack.bucket, **asked)
+    def listed(**request: str | int) -> list[str]:
+        pages = stack.s3.get_paginator("list_objects_v2").paginate(Bucket=stack.bucket, **request)
         return [
             found
             for page in pages
