@@ -17,6 +17,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore import exceptions as boto
 from botocore.config import Config
 from botocore.utils import InstanceMetadataRegionFetcher
@@ -32,6 +33,9 @@ CONNECT_SECONDS = 5
 READ_SECONDS = 30
 ATTEMPTS = 4  # at one request, the first included; botocore waits between them, longer each time
 S3_CONNECTIONS = 32
+
+# Everything that a client raises, for `except`.
+ERRORS = (boto.ClientError, boto.BotoCoreError, Boto3Error)
 
 # Codes that mean the same to everybody who asks, whatever the service that answers.
 MISSING_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
@@ -185,8 +189,10 @@ def code_of(error: Exception) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def status_of(error: boto.ClientError) -> int:
+def status_of(error: Exception) -> int:
     """The HTTP status of the answer, 0 where none is known."""
+    if not isinstance(error, boto.ClientError):
+        return 0
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 

@@ -58,8 +58,8 @@ class StoreLayout:
 class BucketLayout:
     """A bucket with photos under one prefix and a store beside them.
 
-    Both prefixes are empty or end in ``/``. ValueError where the photos' prefix contains a place of
-    the store, because the service would take its own files for photos.
+    Prefixes end in ``/``; ``store_prefix`` may be empty. ValueError where the photos' prefix contains a
+    place of the store, because the service would take its own files for photos.
     """
 
     bucket: str

@@ -13,8 +13,6 @@ from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from common import aws
 from common.config import Config, ConfigError, load
 from demo import embedded, photos, picture, results, sample, summary, weights
@@ -46,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(options, display)
     except (DemoError, ConfigError, InfraError, PreflightError) as error:
         fault = str(error)
-    except (ClientError, BotoCoreError) as error:
+    except aws.ERRORS as error:
         fault = aws.explain(error, "the embedded AWS")
     except KeyboardInterrupt:
         fault = "interrupted; nothing is left running"

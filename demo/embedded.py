@@ -1,8 +1,8 @@
-"""The AWS of the demo: embedded, with the stack deployed into it by the code that deploys to AWS."""
+"""The AWS of the demo: embedded, with the stack deployed into it as it would be into AWS."""
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from common.config import load
 from infra_scripts import deployment
@@ -13,21 +13,25 @@ from infra_scripts.embedded import EmbeddedAws
 
 @contextmanager
 def deployed() -> Iterator[EmbeddedAws]:
-    """The embedded AWS with bucket, queue and notifications as the configuration has them.
+    """The embedded AWS with bucket, queue and notifications as the configuration describes them.
 
-    Inside the context the environment of this process and its children points to it and nowhere
-    else; its content is gone when the context is left. Raises :class:`infra_scripts.errors.InfraError`.
+    Inside, the environment of this process and its children points at it and nowhere else. On exit
+    the environment is as before and everything in the embedded AWS is lost. Raises
+    :class:`common.config.ConfigError` and :class:`infra_scripts.errors.InfraError`.
     """
     before = dict(os.environ)
     with EmbeddedAws() as aws:
         try:
             _set(aws.over(before))
-            clients = Clients.connect()
-            deployment.deploy(clients, stack_of(load()), clients.place(), say=lambda _: None)
-            clients.close()
+            with closing(Clients.connect()) as clients:
+                deployment.deploy(clients, stack_of(load()), clients.place(), say=_quiet)
             yield aws
         finally:
             _set(before)
+
+
+def _quiet(_line: str) -> None:
+    """The demo shows its own progress."""
 
 
 def _set(environment: dict[str, str]) -> None:

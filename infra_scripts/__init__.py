@@ -1,0 +1,1 @@
+"""The AWS stack: planned, deployed and destroyed; and an embedded AWS to run it on."""

@@ -12,7 +12,7 @@ from infra_scripts import deployment, policies
 from infra_scripts.assembly import stack_of
 from infra_scripts.clients import Clients
 from infra_scripts.errors import StackError
-from infra_scripts.parts import Action, Change
+from infra_scripts.parts import Action
 from infra_scripts.stack import Place, Stack
 
 SUMMARY: dict[Action, str] = {
@@ -23,33 +23,33 @@ SUMMARY: dict[Action, str] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what was asked; 0 only when all of it was done."""
-    asked = _parser().parse_args(arguments)
+    """Run one command and return the exit status: 0 only when all of it was done."""
+    options = _parser().parse_args(arguments)
     try:
-        stack = stack_of(load(asked.config))
+        stack = stack_of(load(options.config))
         clients = Clients.connect()
-        match asked.command:
+        match options.command:
             case "plan":
                 _plan(clients, stack)
             case "deploy":
                 deployment.deploy(clients, stack, _find_place(clients))
             case "destroy":
-                if asked.delete_data and not asked.yes:
+                if options.delete_data and not options.yes:
                     _confirm(stack.bucket)
-                deployment.destroy(clients, stack, delete_data=asked.delete_data)
+                deployment.destroy(clients, stack, delete_data=options.delete_data)
             case "policy":
                 print(json.dumps(policies.service_role(stack, clients.place()), indent=2))
     except (ConfigError, StackError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted: the same command again goes on from here", file=sys.stderr)
+        print("interrupted: run the same command again to continue from here", file=sys.stderr)
         return 130
     return 0
 
 
 def _plan(clients: Clients, stack: Stack) -> None:
-    changes: list[Change] = deployment.plan(clients, stack, _find_place(clients))
+    changes = deployment.plan(clients, stack, _find_place(clients))
     for change in changes:
         print(change.describe())
     counts = Counter(change.action for change in changes)
@@ -57,7 +57,7 @@ def _plan(clients: Clients, stack: Stack) -> None:
 
 
 def _find_place(clients: Clients) -> Place:
-    """Where we are, told to the caller before anything is done there."""
+    """Ask AWS for account and region, and print them before anything is changed there."""
     place = clients.place()
     print(f"account {place.account}, region {place.region}")
     if not place.encrypted:
@@ -66,38 +66,41 @@ def _find_place(clients: Clients) -> Place:
 
 
 def _confirm(bucket: str) -> None:
-    print(f"This deletes bucket {bucket!r} with every photo and every result, for good.")
+    """Raise :class:`StackError` unless the bucket's name is typed in."""
+    print(f"This permanently deletes bucket {bucket!r} with every photo and every result.")
     try:
-        typed = input("Type the bucket's name to go on: ")
+        typed = input("Type the bucket's name to continue: ")
     except EOFError:
         typed = ""
     if typed.strip() != bucket:
         raise StackError(
-            "not confirmed, so nothing was deleted: type the bucket's name, or say --yes"
+            "not confirmed, so nothing was deleted: type the bucket's name, or pass --yes"
         )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m infra_scripts",
-        description="The AWS stack: a bucket, its notifications, a queue with dead-letter queue, "
-        "a log group. Credentials, region and endpoint come from the standard AWS chain.",
+        description="The AWS stack: a bucket with notifications, a queue with a dead-letter queue, "
+        "and a log group. Credentials, region and endpoint come from the standard AWS chain.",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, metavar="FILE", help="default: config.toml")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, does in {
-        "plan": "tell what deploy would change, and change nothing",
-        "deploy": "put up what is missing and put right what differs; may be repeated",
+    for name, purpose in {
+        "plan": "show what deploy would change, and change nothing",
+        "deploy": "create what is missing and correct what differs; safe to repeat",
         "policy": "print the IAM policy that the service's role needs",
     }.items():
-        commands.add_parser(name, parents=[common], help=does, description=does)
-    does = "remove notifications, queues and log group; the bucket and its content stay"
-    destroy = commands.add_parser("destroy", parents=[common], help=does, description=does)
+        commands.add_parser(name, parents=[common], help=purpose, description=purpose)
+    purpose = "delete notifications, queues and log group; keep the bucket and its contents"
+    destroy = commands.add_parser("destroy", parents=[common], help=purpose, description=purpose)
     destroy.add_argument(
-        "--delete-data", action="store_true", help="delete the bucket and all in it, too"
+        "--delete-data", action="store_true", help="also delete the bucket and everything in it"
     )
-    destroy.add_argument("--yes", action="store_true", help="with --delete-data: do not ask")
+    destroy.add_argument(
+        "--yes", action="store_true", help="with --delete-data: do not ask for confirmation"
+    )
     return parser
 
 

@@ -1,10 +1,14 @@
 """From the configuration to the values that this package works with."""
 
-from common.config import Config
+from typing import TYPE_CHECKING
+
 from infra_scripts.stack import Stack
 
+if TYPE_CHECKING:
+    from common.config import Config
 
-def stack_of(config: Config) -> Stack:
+
+def stack_of(config: "Config") -> Stack:
     """The stack that the configuration describes.
 
     Raises :class:`infra_scripts.errors.StackError` for names that cannot work together.

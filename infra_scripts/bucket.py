@@ -1,6 +1,6 @@
 """The bucket itself: created or adopted, and deleted with everything in it.
 
-An existing bucket is adopted with its content; what its settings become says ``bucket_settings``.
+An existing bucket is adopted with its contents; ``bucket_settings`` decides about its settings.
 """
 
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ def exists(s3: "S3Client", name: str, region: str) -> Existence | None:
             raise
         raise Conflict(
             f"bucket {name!r} belongs to somebody else, or this caller lacks s3:ListBucket on it: "
-            "choose another storage.bucket, or allow that"
+            "choose another storage.bucket, or grant that"
         ) from error
     if answer is None:
         return None

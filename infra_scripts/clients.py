@@ -47,7 +47,7 @@ class Clients:
         partition = identity["Arn"].split(":")[1]
         endpoints = [client.meta.endpoint_url for client in (self.s3, self.sqs)]
         encrypted = all(endpoint.startswith("https:") for endpoint in endpoints)
-        return Place(partition, self.sqs.meta.region_name, identity["Account"], encrypted)
+        return Place(partition, self.sqs.meta.region_name, identity["Account"], encrypted=encrypted)
 
     def close(self) -> None:
         """Close the connections; the clients cannot be used afterwards."""

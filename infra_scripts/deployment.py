@@ -1,7 +1,7 @@
-"""The deployment: how a stack is compared with what is there, put up and taken down.
+"""The deployment: how a stack is compared with what exists, created, corrected and deleted.
 
-Nothing is remembered between calls: AWS itself is read each time, so a call that failed half-way
-is simply repeated.
+Nothing is remembered between calls: each reads AWS itself, so a call that failed halfway is simply
+repeated.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 
 
 def parts(clients: Clients, stack: Stack, place: Place) -> list[AnyPart]:
-    """All parts, each after those it needs."""
+    """All parts, each after those that it needs."""
     return [
         *queues.parts(clients.sqs, stack, place),
         bucket.part(clients.s3, stack.bucket, place.region),
@@ -34,13 +34,14 @@ def plan(clients: Clients, stack: Stack, place: Place) -> list[Change]:
 
 @as_stack_errors()
 def deploy(clients: Clients, stack: Stack, place: Place, say: Say = print) -> list[Change]:
-    """Put up what is missing and put right what differs, part by part, telling of each.
+    """Create what is missing and correct what differs, part by part; ``say`` gets a line for each.
 
-    Returns what was done. Raises :class:`StackError` at the first part that fails; what was done
-    stays, and the next call goes on from there.
+    Returns what was done. Raises :class:`StackError` at the first part that fails: the parts before
+    it stay as they are now, and the next call continues from there. A
+    :class:`infra_scripts.errors.Conflict` that is seen beforehand leaves everything unchanged.
     """
     every = parts(clients, stack, place)
-    # All of them first: conflicts come to light before anything is changed.
+    # Compare all of them first: conflicts come to light before anything is changed.
     changes = [part.compare() for part in every]
     for part, change in zip(every, changes, strict=True):
         if change.action != "unchanged":
@@ -51,23 +52,24 @@ def deploy(clients: Clients, stack: Stack, place: Place, say: Say = print) -> li
 
 @as_stack_errors()
 def destroy(clients: Clients, stack: Stack, say: Say = print, *, delete_data: bool = False) -> None:
-    """Take down the notifications, the queues and the log group; with ``delete_data`` the bucket.
+    """Delete our notifications, the queues and the log group; with ``delete_data`` the bucket too.
 
-    Without, the bucket keeps its objects and its settings. What is gone already is no error.
-    Raises :class:`StackError`; repeat it then.
+    Otherwise the bucket keeps its objects and its settings. What does not exist is skipped.
+    Raises :class:`StackError` at the first failure: what was deleted stays deleted, and the next
+    call deletes the rest.
     """
-    there = bucket.exists(clients.s3, stack.bucket, clients.s3.meta.region_name) is not None
-    if there:
-        _silence(clients, stack, say)
+    exists = bucket.exists(clients.s3, stack.bucket, clients.s3.meta.region_name) is not None
+    if exists:
+        _delete_notifications(clients, stack, say)
     for name in (stack.queue, stack.dead_letter_queue):
         messages = queues.delete(clients.sqs, name)
         if messages is None:
             say(f"absent    queue {name}")
         else:
             say(f"deleted   queue {name}, with {messages} messages in it")
-    gone = log_group.delete(clients.logs, stack.log_group)
-    say(f"{'deleted' if gone else 'absent':<9} log group {stack.log_group}")
-    if not there:
+    deleted = log_group.delete(clients.logs, stack.log_group)
+    say(f"{'deleted' if deleted else 'absent':<9} log group {stack.log_group}")
+    if not exists:
         say(f"absent    bucket {stack.bucket}")
     elif delete_data:
         objects = bucket.delete(clients.s3, stack.bucket)
@@ -76,7 +78,7 @@ def destroy(clients: Clients, stack: Stack, say: Say = print, *, delete_data: bo
         say(f"kept      bucket {stack.bucket} with all that is in it")
 
 
-def _silence(clients: Clients, stack: Stack, say: Say) -> None:
+def _delete_notifications(clients: Clients, stack: Stack, say: Say) -> None:
     label = f"bucket {stack.bucket}: notifications to {stack.queue}"
     before = notifications.read(clients.s3, stack.bucket)
     after = notifications.without(before, stack)

@@ -51,7 +51,7 @@ def as_stack_errors() -> Iterator[None]:
         yield
     except aws.EndpointError as error:
         raise StackError(str(error)) from error
-    except (ClientError, BotoCoreError) as error:
+    except aws.ERRORS as error:
         raise stack_error(error) from error
 
 

@@ -46,7 +46,7 @@ def delete(logs: "CloudWatchLogsClient", name: str) -> bool:
     """Delete the group with its lines; False where it does not exist.
 
     The lines cannot be recovered. Raises botocore's ``ClientError`` or ``BotoCoreError``; the group
-    then exists as before, or is gone and the next call returns False.
+    then still exists, or is deleted and the next call returns False.
     """
     if find(logs, name) is None:
         return False

@@ -98,7 +98,7 @@ def write(s3: "S3Client", bucket: str, configuration: "NotificationConfiguration
 
     S3 refuses it until it sees the queue's policy, so a refusal is retried for
     ``POLICY_DELAY_SECONDS``. Raises botocore's ``ClientError`` or ``BotoCoreError``; the old
-    configuration then stands, unless the answer was lost.
+    configuration then remains, unless only the answer was lost.
     """
     deadline = time.monotonic() + POLICY_DELAY_SECONDS
     while True:

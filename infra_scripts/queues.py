@@ -85,7 +85,7 @@ def delete(sqs: "SQSClient", name: str) -> int | None:
     """Delete the queue and return how many messages it held; None where it does not exist.
 
     The messages cannot be recovered. Raises botocore's ``ClientError`` or ``BotoCoreError``; the
-    queue then exists as before, or is gone and the next call returns None.
+    queue then still exists, or is deleted and the next call returns None.
     """
     url = aws.queue_url(sqs, name)
     if url is None:

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from ingest.events import MalformedMessage, parse
 from ingest.queue import (
     BATCH,
@@ -162,7 +160,7 @@ class Inbox:
             held = len(self._held)
         try:
             present = self._queue.depth().total
-        except (BotoCoreError, ClientError) as error:
+        except aws.ERRORS as error:
             self._fail_or_pause(error)
             return False
         return present <= held + len(self._parked)

@@ -14,8 +14,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from common import aws, logs
 from common.config import Config, ConfigError, load
 from processor import assembly
@@ -40,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = asked.command(config, asked)
     except (ConfigError, ProcessorError, aws.EndpointError) as error:
         fault = str(error)
-    except (ClientError, BotoCoreError) as error:
+    except aws.ERRORS as error:
         fault = aws.explain(error)
     except KeyboardInterrupt:
         fault = "interrupted"

@@ -1,7 +1,7 @@
-"""A queue of the embedded AWS: moto's protocol and attributes over bookkeeping of our own.
+"""A queue of the embedded AWS: moto's protocol and attributes with bookkeeping of our own.
 
 moto keeps a queue's messages in a list, scans it on every send, receive and delete, and changes it
-without a lock. With 2,000 messages queued a send took 30 ms and ten receipts with their deletion
+without a lock. With 2,000 messages queued, a send took 30 ms, and receiving and deleting ten took
 1.3 s; a message sent during a deletion could be lost, and two receivers could get the same one.
 """
 
@@ -9,7 +9,7 @@ import copy
 import heapq
 import time
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from moto.core.utils import unix_time_millis
 from moto.sqs import models
@@ -23,7 +23,7 @@ class FastQueue(models.Queue):
     redrive_allow_policy: str | None = None
     message_retention_period: int
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # whatever moto passes
         self._forget_all()
         self._arrivals = count()
         super().__init__(*args, **kwargs)
@@ -31,10 +31,10 @@ class FastQueue(models.Queue):
             raise InvalidParameterValue("the embedded AWS has no FIFO queues")
 
     def _forget_all(self) -> None:
-        self._live: dict[models.Message, int] = {}  # each with its place in the order of arrival
+        self._live: dict[models.Message, int] = {}  # each with its position in the order of arrival
         self._by_handle: dict[str, models.Message] = {}
-        self._asleep: list[tuple[float, int, models.Message]] = []  # a heap: who wakes first
-        self._ready: list[tuple[int, models.Message]] = []  # a heap: who arrived first
+        self._asleep: list[tuple[float, int, models.Message]] = []  # a heap: next to wake first
+        self._ready: list[tuple[int, models.Message]] = []  # a heap: first to arrive first
         self._hidden: set[models.Message] = set()  # the live ones in `_asleep`
 
     @property
@@ -43,15 +43,16 @@ class FastQueue(models.Queue):
 
     @_messages.setter
     def _messages(self, messages: list[models.Message]) -> None:
-        """Empty the queue: moto assigns an empty list, on creation and to purge."""
+        """Empty the queue: moto assigns an empty list, both on creation and to purge it."""
         self._forget_all()
 
     def _set_attributes(self, attributes: dict[str, Any], now: float | None = None) -> None:
-        # moto drops the policy whenever other attributes are set alone.
+        # moto drops the policy whenever other attributes are set without it.
         kept = {"Policy": self.policy} if hasattr(self, "_policy_json") else {}
         super()._set_attributes({**kept, **attributes}, now)
 
     def add_message(self, message: models.Message) -> None:
+        """Store a message that was sent, or moved here as a dead letter."""
         with self._messages_lock:
             self._live[message] = next(self._arrivals)
             for handle in filter(None, message.all_receipt_handles):
@@ -59,7 +60,10 @@ class FastQueue(models.Queue):
             self._sleep(message, message.delayed_until)
 
     def receive(self, at_most: int, wait_seconds: float, hide_seconds: int) -> list[models.Message]:
-        """Wait for messages, hide what is returned; at once empty when ``wait_seconds`` is 0."""
+        """Up to ``at_most`` messages, each then hidden for ``hide_seconds``.
+
+        Waits up to ``wait_seconds`` for the first; empty if none arrives by then.
+        """
         deadline = time.monotonic() + wait_seconds
         with self._messages_lock:
             while True:
@@ -72,6 +76,10 @@ class FastQueue(models.Queue):
                 self._messages_lock.wait(left + 0.001)
 
     def delete_message(self, receipt_handle: str) -> None:
+        """Delete the message; nothing happens if it was deleted before.
+
+        Raises moto's ``ReceiptHandleIsInvalid`` for a handle that was never given out.
+        """
         with self._messages_lock:
             message = self._by_handle.get(receipt_handle)
             if message is not None:
@@ -81,7 +89,10 @@ class FastQueue(models.Queue):
                 raise ReceiptHandleIsInvalid
 
     def hide(self, receipt_handle: str, seconds: int) -> None:
-        """Let the message reappear ``seconds`` from now; 0 releases it."""
+        """Let the message reappear ``seconds`` from now; 0 releases it.
+
+        Raises moto's ``ReceiptHandleIsInvalid`` if the message does not exist (any more).
+        """
         with self._messages_lock:
             message = self._by_handle.get(receipt_handle)
             if message is None:
@@ -117,7 +128,7 @@ class FastQueue(models.Queue):
         now = unix_time_millis()
         while self._asleep and self._asleep[0][0] <= now:
             until, arrival, message = heapq.heappop(self._asleep)
-            # An entry is stale when the message is gone or was hidden anew since.
+            # An entry is stale if the message was deleted or hidden again since.
             if message in self._hidden and message.visible_at == until:
                 self._hidden.discard(message)
                 heapq.heappush(self._ready, (arrival, message))
@@ -143,7 +154,7 @@ class FastQueue(models.Queue):
         return taken
 
     def _dead_letters(self, message: models.Message) -> models.Queue | None:
-        """Where to put the message if it was received too often, else None."""
+        """The queue to move the message to if it was received too often, else None."""
         if not self.redrive_policy:
             return None
         exhausted = message.approximate_receive_count >= self.redrive_policy["maxReceiveCount"]
@@ -164,7 +175,7 @@ def _receive_message(
     visibility_timeout: int,
     message_attribute_names: list[str] | None = None,
 ) -> list[models.Message]:
-    queue: Any = backend.get_queue(queue_name)
+    queue = cast(FastQueue, backend.get_queue(queue_name))
     received = queue.receive(count, wait_seconds_timeout, visibility_timeout)
     copies = [copy.copy(message) for message in received]
     for message in copies:
@@ -175,13 +186,13 @@ def _receive_message(
 def _change_message_visibility(
     backend: models.SQSBackend, queue_name: str, receipt_handle: str, visibility_timeout: int
 ) -> None:
-    queue: Any = backend.get_queue(queue_name)
+    queue = cast(FastQueue, backend.get_queue(queue_name))
     queue.hide(receipt_handle, int(visibility_timeout))
 
 
 def install() -> None:
     """Make moto's SQS use these queues; call once, before the first request."""
-    moto: Any = models
+    moto: Any = models  # untyped, so that its functions can be replaced
     moto.Queue = FastQueue
     moto.SQSBackend.receive_message = _receive_message
     moto.SQSBackend.change_message_visibility = _change_message_visibility

@@ -1,8 +1,7 @@
 """The server process of the embedded AWS: moto's application behind cheroot's HTTP server.
 
-Started by :class:`infra_scripts.embedded.EmbeddedAws` as a child: it writes its port to standard
-output once it answers, and ends when its standard input ends, that is with its parent, however
-that dies.
+:class:`infra_scripts.embedded.EmbeddedAws` starts it as a child. It writes its port to standard
+output once it answers, and ends when its standard input ends: with its parent, however that dies.
 """
 
 import io
@@ -13,6 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from threading import RLock, Thread
 from typing import Any, Final
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from cheroot.wsgi import Server
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -20,18 +20,18 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from infra_scripts.embedded import events, listing, queue
 
 HOST = "127.0.0.1"
-THREADS = 128  # each long poll holds one for up to 20 s
-BACKLOG = 1024  # with cheroot's 5, clients that connect ten times at once waited a second
-IDLE_SECONDS = 120  # a kept-alive connection may rest this long
-PRELOADED: Final = ("s3", "sqs")  # first use of a service takes moto half a second
+THREADS = 128  # each long poll occupies one for up to 20 s
+BACKLOG = 1024  # with cheroot's 5, a client that opens ten connections at once waited 1 s
+IDLE_SECONDS = 120  # how long a kept-alive connection may be idle
+PRELOADED: Final = ("s3", "sqs")  # moto needs half a second for the first use of a service
 
 
 class Application(DomainDispatcherApplication):
     """moto's dispatcher, faster, and with S3 requests one at a time.
 
-    moto looks at a directory of each of its 180 services for every request, which takes longer
-    than answering it; the answer never changes. Its S3 checks and writes in two steps, so that
-    two conditional writes could both succeed, and overwriting an object broke a reader off.
+    For every request moto searches the directories of its 180 services, which takes longer than
+    answering it, and always finds the same. Its S3 checks and writes in two steps, so that two
+    conditional writes could both succeed, and overwriting an object cut off whoever was reading it.
     """
 
     def __init__(self) -> None:
@@ -42,10 +42,11 @@ class Application(DomainDispatcherApplication):
 
     @cache  # noqa: B019 -- there is one instance, and it lives as long as the process
     def get_backend_for_host(self, host: str | None) -> Any:
+        """What moto finds, remembered."""
         return super().get_backend_for_host(host)
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        environ["RAW_URI"] = environ["REQUEST_URI"]  # or moto decodes "%20" inside a key
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ["RAW_URI"] = environ["REQUEST_URI"]  # else moto decodes "%20" inside a key
         application = self.get_application(environ)
         if application is not self.app_instances["s3"]:
             return application(environ, start_response)
@@ -64,7 +65,7 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Serve until standard input ends; the argument is the port, 0 for a free one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     queue.install()
     events.install()
     listing.install()
@@ -78,7 +79,7 @@ def main() -> None:
         sys.exit(f"cannot listen on {HOST}:{sys.argv[1]}: {error}")
     Thread(target=_end_with_parent, daemon=True).start()
     print(server.bind_addr[1], flush=True)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what moto prints is no answer of ours
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # moto's prints must not reach the parent
     server.serve()
 
 

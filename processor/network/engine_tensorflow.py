@@ -84,14 +84,16 @@ class TensorFlowNetwork:
         """Make process-wide settings, most before TensorFlow's first tensor; how many GPUs it sees."""
         config = self._tensorflow.config
         # TF32 keeps 10 bits of a factor; rows of GPU and CPU workers carry the same model_id.
-        config.experimental.enable_tensor_float_32_execution(False)
+        config.experimental.enable_tensor_float_32_execution(enabled=False)
         try:
             if self._spec.threads:
                 config.threading.set_intra_op_parallelism_threads(self._spec.threads)
                 config.threading.set_inter_op_parallelism_threads(1)  # layers follow one another
             gpus = config.list_physical_devices("GPU")
             for gpu in gpus:
-                config.experimental.set_memory_growth(gpu, True)  # else one worker takes it all
+                config.experimental.set_memory_growth(
+                    gpu, enable=True
+                )  # else one worker takes it all
         except RuntimeError as error:
             raise NetworkError(
                 f"cannot give TensorFlow {self._spec.threads} threads, it runs in this process "

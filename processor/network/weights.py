@@ -21,8 +21,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from boto3.exceptions import Boto3Error
-from botocore.exceptions import BotoCoreError, ClientError
 
 from common import aws
 from processor.errors import ChildError, WeightsError
@@ -198,7 +196,7 @@ def _by_keras(source: str, target: Path, *, include_top: bool) -> None:
 def _download(bucket: str, key: str, sha256: str, target: Path) -> None:
     try:
         aws.client("s3", read_seconds=60).download_file(bucket, key, str(target))
-    except (Boto3Error, BotoCoreError, ClientError) as error:
+    except aws.ERRORS as error:
         raise WeightsError(
             f"cannot get weights from s3://{bucket}/{key} ({one_line(error)}): check that it "
             "exists, that s3:GetObject is allowed, and AWS_REGION and AWS_ENDPOINT_URL"

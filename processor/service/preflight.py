@@ -1,7 +1,5 @@
 """The preflight: what must be there in AWS before anything is started."""
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from common import aws
 from processor.errors import PreflightError
 
@@ -10,7 +8,7 @@ def find_queue(name: str, setting: str = "queue.name") -> str:
     """The URL of the queue ``name``. Raises :class:`PreflightError`; ``setting`` is named in it."""
     try:
         url = aws.queue_url(aws.client("sqs"), name)
-    except (ClientError, BotoCoreError) as error:
+    except aws.ERRORS as error:
         raise PreflightError(aws.explain(error, f"queue {name!r}")) from error
     if url is None:
         raise PreflightError(
@@ -24,12 +22,10 @@ def check_bucket(name: str) -> None:
     """Raise :class:`PreflightError` unless the bucket is there and we may use it."""
     try:
         aws.s3().head_bucket(Bucket=name)
-    except ClientError as error:
+    except aws.ERRORS as error:
         if aws.status_of(error) == 404:
             raise PreflightError(
                 f"there is no bucket {name!r}: deploy it (python -m infra_scripts deploy) or correct "
                 "storage.bucket"
             ) from error
-        raise PreflightError(aws.explain(error, f"bucket {name!r}")) from error
-    except BotoCoreError as error:
         raise PreflightError(aws.explain(error, f"bucket {name!r}")) from error

@@ -6,8 +6,6 @@ Read from S3 and SQS alone, so it works from any machine, whether or not the ser
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from common import aws
 from common.layout import StoreLayout
 from ingest.queue import Queue
@@ -114,7 +112,7 @@ def _oldest(queue_name: str) -> int | None:
             Period=60,
             Statistics=["Maximum"],
         )["Datapoints"]
-    except (ClientError, BotoCoreError):
+    except aws.ERRORS:
         return None
     newest = max(points, key=lambda point: point["Timestamp"], default=None)
     return int(newest["Maximum"]) if newest else None

@@ -13,12 +13,13 @@ from tests.support.watched import quiet
 
 @pytest.fixture
 def here(clients: Clients) -> Place:
+    """The account and region of the embedded AWS."""
     return clients.place()
 
 
 @pytest.fixture
 def wanted(clients: Clients) -> Iterator[Stack]:
-    """A stack that does not stand yet."""
+    """A stack that is not deployed yet; whatever exists of it afterwards is deleted."""
     stack = unique_stack()
     yield stack
     destroy(clients, stack, say=quiet, delete_data=True)

@@ -1,4 +1,4 @@
-"""The clients: where they lead, and what is said where they cannot be made."""
+"""The clients: where they lead, and the errors that name what is missing."""
 
 import pytest
 

@@ -42,9 +42,9 @@ def no_aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_plan_deploy_destroy(configured: DeployedStack, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("plan") == 0
-    said = capsys.readouterr().out
-    assert said.startswith("account 123456789012, region eu-west-1\n")
-    assert said.endswith("0 to create, 0 to update, 10 unchanged\n")
+    output = capsys.readouterr().out
+    assert output.startswith("account 123456789012, region eu-west-1\n")
+    assert output.endswith("0 to create, 0 to update, 10 unchanged\n")
     assert command("destroy") == 0
     assert "kept      bucket" in capsys.readouterr().out
     assert command("plan") == 0
@@ -74,7 +74,7 @@ def test_policy_is_json(configured: DeployedStack, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "words"),
     [
         ({}, "no AWS region is set: set AWS_REGION"),
         ({"AWS_REGION": "eu-west-1"}, "no usable AWS credentials"),
@@ -92,19 +92,19 @@ def test_policy_is_json(configured: DeployedStack, capsys: pytest.CaptureFixture
         ({"FRUITS_QUEUE__NAME": "no queue"}, "queue.name"),
     ],
 )
-def test_what_is_missing_is_told_in_one_line(
+def test_what_is_missing_is_named_in_one_line(
     no_aws: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     environment: dict[str, str],
-    told: str,
+    words: str,
 ) -> None:
     for name, value in environment.items():
         no_aws.setenv(name, value)
     assert command("plan") == 1
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert told in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert words in message
+    assert message.count("\n") == 1
 
 
 def test_a_missing_configuration_is_named(

@@ -1,4 +1,4 @@
-"""An AWS for the tests: the embedded one, once per run, and a deployed stack for each test.
+"""The AWS of the tests: one embedded AWS a run, and a deployed stack for each test that wants one.
 
 Load it in ``conftest.py`` with ``pytest_plugins = ["tests.support.aws"]``.
 """
@@ -8,7 +8,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 import pytest
@@ -19,6 +19,11 @@ from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy, destroy
 from infra_scripts.embedded import EmbeddedAws
 from infra_scripts.stack import Stack
+from tests.support.watched import quiet
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_sqs import SQSClient
 
 
 def unique_stack(bucket: str = "", photos_prefix: str = "photos/", **overrides: Any) -> Stack:
@@ -38,7 +43,7 @@ def unique_stack(bucket: str = "", photos_prefix: str = "photos/", **overrides: 
 
 @dataclass(frozen=True)
 class DeployedStack:
-    """A stack that stands, and how to reach it."""
+    """A stack that is deployed, and how to reach it."""
 
     stack: Stack
     clients: Clients
@@ -50,11 +55,11 @@ class DeployedStack:
         return self.stack.bucket
 
     @property
-    def s3(self) -> Any:
+    def s3(self) -> "S3Client":
         return self.clients.s3
 
     @property
-    def sqs(self) -> Any:
+    def sqs(self) -> "SQSClient":
         return self.clients.sqs
 
     @property
@@ -73,11 +78,11 @@ class DeployedStack:
         }
 
     def put(self, key: str, body: bytes = b"x") -> str:
-        """Put an object, give its ETag."""
+        """Put an object and return its ETag."""
         return self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)["ETag"]
 
     def drain(self) -> list[dict[str, Any]]:
-        """Receive and delete all messages there are; their bodies."""
+        """Receive and delete all visible messages; their bodies."""
         bodies = []
         while True:
             answer = self.sqs.receive_message(
@@ -93,7 +98,7 @@ class DeployedStack:
                 )
 
     def events(self) -> list[tuple[str, str]]:
-        """The events of all messages there are, as (name, decoded key)."""
+        """The events of all visible messages, received and deleted, as (name, decoded key)."""
         records = [record for body in self.drain() for record in body.get("Records", [])]
         return [
             (record["eventName"], unquote_plus(record["s3"]["object"]["key"])) for record in records
@@ -102,7 +107,7 @@ class DeployedStack:
 
 @pytest.fixture(scope="session")
 def aws() -> Iterator[EmbeddedAws]:
-    """The embedded AWS; while it runs, ``os.environ`` leads every AWS client to it."""
+    """The embedded AWS; while it runs, ``os.environ`` points every AWS client at it."""
     before = {name: os.environ[name] for name in os.environ if name.startswith("AWS_")}
     with EmbeddedAws() as embedded:
         _set_aws_variables(embedded.environment)
@@ -121,14 +126,14 @@ def clients(aws: EmbeddedAws) -> Iterator[Clients]:
 
 @pytest.fixture
 def stack(clients: Clients) -> Iterator[DeployedStack]:
-    """A stack with names of its own, put up by the real deployment and taken down afterwards."""
+    """A stack with names of its own, created by the real deployment and destroyed afterwards."""
     wanted = unique_stack()
-    deploy(clients, wanted, clients.place(), say=lambda line: None)
+    deploy(clients, wanted, clients.place(), say=quiet)
     queues = [queue_url(clients.sqs, name) for name in (wanted.queue, wanted.dead_letter_queue)]
     deployed = DeployedStack(wanted, clients, str(queues[0]), str(queues[1]))
     deployed.drain()  # S3's test event
     yield deployed
-    destroy(clients, wanted, say=lambda line: None, delete_data=True)
+    destroy(clients, wanted, say=quiet, delete_data=True)
 
 
 def _set_aws_variables(wanted: dict[str, str]) -> None:

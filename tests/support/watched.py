@@ -1,52 +1,52 @@
-"""What the tests of the stack share: a quiet print, and clients that are watched or made to fail."""
+"""What the tests of the stack share: a silent print, and clients that are watched or made to fail."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 from infra_scripts.clients import Clients
-from infra_scripts.parts import Change
+from infra_scripts.parts import Action, Change
 
 WRITES = ("Create", "Put", "Set", "Delete")
 
 
 def quiet(line: str) -> None:
-    """Stand in for print."""
+    """Replace print and print nothing."""
 
 
-def actions(changes: list[Change]) -> set[str]:
+def actions(changes: list[Change]) -> set[Action]:
+    """Which actions occur among the changes."""
     return {change.action for change in changes}
 
 
 @contextmanager
 def recorded(clients: Clients) -> Iterator[list[str]]:
-    """The operations that change something, as they are called."""
+    """The operations that change something, in the order of their calls."""
     called: list[str] = []
 
-    def note(model: Any, **_: Any) -> None:
+    def note(
+        model: Any, **_: object
+    ) -> None:  # an operation's model, which botocore leaves untyped
         if model.name.startswith(WRITES):
             called.append(model.name)
 
-    everyone = (clients.s3, clients.sqs, clients.logs)
-    for client in everyone:
-        client.meta.events.register("before-call", note)
-    try:
+    with _before_each_call(clients, note):
         yield called
-    finally:
-        for client in everyone:
-            client.meta.events.unregister("before-call", note)
 
 
 def create_bucket(clients: Clients, name: str, region: str) -> None:
+    """Create a bucket as somebody else would, without our settings."""
     clients.s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
 
 
 @contextmanager
-def instead(clients: Clients, operation: str, outcome: Any) -> Iterator[None]:
+def instead(
+    clients: Clients, operation: str, outcome: Exception | tuple[int, str]
+) -> Iterator[None]:
     """Let ``operation`` raise ``outcome``, or fail with that status and error code."""
 
-    def answer(model: Any, **_: Any) -> Any:
+    def answer(model: Any, **_: object) -> tuple[SimpleNamespace, dict[str, object]] | None:
         if model.name != operation:
             return None
         if isinstance(outcome, Exception):
@@ -55,11 +55,17 @@ def instead(clients: Clients, operation: str, outcome: Any) -> Iterator[None]:
         parsed = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {}}
         return SimpleNamespace(status_code=status), parsed
 
-    everyone = (clients.s3, clients.sqs, clients.logs)
-    for client in everyone:
-        client.meta.events.register("before-call", answer)
+    with _before_each_call(clients, answer):
+        yield
+
+
+@contextmanager
+def _before_each_call(clients: Clients, handler: Callable[..., object]) -> Iterator[None]:
+    watched = (clients.s3, clients.sqs, clients.logs)
+    for client in watched:
+        client.meta.events.register("before-call", handler)
     try:
         yield
     finally:
-        for client in everyone:
-            client.meta.events.unregister("before-call", answer)
+        for client in watched:
+            client.meta.events.unregister("before-call", handler)

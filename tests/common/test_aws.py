@@ -1,0 +1,106 @@
+"""AWS: the region rule, clients, and errors in the words of the person who waits."""
+
+from pathlib import Path
+
+import pytest
+from botocore import exceptions as boto
+
+from common import aws
+from infra_scripts.clients import Clients
+from tests.support.aws import DeployedStack
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment that names no region, on a machine that is not an instance."""
+    profiles = tmp_path / "config"
+    profiles.write_text("[profile fruits]\nregion = eu-south-1\n")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(profiles))
+    monkeypatch.setattr(aws, "_instance_region", lambda: None)
+    return monkeypatch
+
+
+def answer(code: str, operation: str = "GetObject", status: int = 400) -> boto.ClientError:
+    described = {
+        "Error": {"Code": code, "Message": "two\nlines"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return boto.ClientError(described, operation)
+
+
+def test_the_region_is_the_first_that_is_set(nowhere: pytest.MonkeyPatch) -> None:
+    assert aws.region() is None
+    nowhere.setattr(aws, "_instance_region", lambda: "eu-west-3")
+    assert aws.region() == "eu-west-3"
+    nowhere.setenv("AWS_PROFILE", "fruits")
+    assert aws.region() == "eu-south-1"
+    nowhere.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    assert aws.region() == "eu-north-1"
+    nowhere.setenv("AWS_REGION", "eu-west-2")
+    assert aws.region() == "eu-west-2"
+
+
+def test_a_client_takes_region_connections_and_patience(nowhere: pytest.MonkeyPatch) -> None:
+    nowhere.setenv("AWS_REGION", "eu-west-2")
+    made = aws.client("sqs", connections=3, read_seconds=25, attempts=2)
+    assert made.meta.region_name == "eu-west-2"
+    config = made.meta.config
+    assert (config.max_pool_connections, config.read_timeout) == (3, 25)
+    assert config.retries["total_max_attempts"] == 2
+    made.close()
+
+
+def test_what_a_client_cannot_do_without(nowhere: pytest.MonkeyPatch) -> None:
+    with pytest.raises(boto.NoRegionError):
+        aws.client("sqs")
+    nowhere.setenv("AWS_REGION", "eu-west-2")
+    nowhere.setenv("AWS_ENDPOINT_URL", "nowhere")
+    with pytest.raises(aws.EndpointError, match="nowhere: correct AWS_ENDPOINT_URL"):
+        aws.client("sqs")
+
+
+def test_a_queue_that_does_not_exist_has_no_url(clients: Clients, stack: DeployedStack) -> None:
+    assert aws.queue_url(clients.sqs, stack.stack.queue) == stack.queue_url
+    assert aws.queue_url(clients.sqs, "nobodys") is None
+
+
+def test_the_kind_of_an_error() -> None:
+    assert aws.is_refusal(answer("AccessDenied"))
+    assert aws.is_refusal(answer("Something", status=403))
+    assert aws.is_refusal(boto.NoCredentialsError())
+    assert not aws.is_refusal(answer("NoSuchKey", status=404))
+    assert aws.is_unreachable(boto.ConnectTimeoutError(endpoint_url="http://aws"))
+    assert not aws.is_unreachable(answer("InternalError", status=500))
+    assert not aws.is_unreachable(boto.NoRegionError())
+
+
+@pytest.mark.parametrize(
+    ("operation", "action"),
+    [
+        ("GetObject", "s3:GetObject"),
+        ("HeadObject", "s3:GetObject"),
+        ("ListObjectsV2", "s3:ListBucket"),
+        ("PutBucketNotificationConfiguration", "s3:PutBucketNotification"),
+        ("ReceiveMessage", "sqs:ReceiveMessage"),
+        ("PutRetentionPolicy", "logs:PutRetentionPolicy"),
+        ("GetMetricStatistics", "cloudwatch:GetMetricStatistics"),
+        ("GetCallerIdentity", "sts:GetCallerIdentity"),
+    ],
+)
+def test_the_action_that_allows_an_operation(operation: str, action: str) -> None:
+    assert aws.action_of(operation) == action
+
+
+def test_an_explanation_is_one_line_with_the_fix() -> None:
+    denied = aws.explain(answer("AccessDenied"), "bucket 'pears'")
+    assert denied == (
+        "bucket 'pears': no permission: GetObject was denied (two lines); grant s3:GetObject to "
+        "these credentials (`python -m infra_scripts policy` prints what the service needs)"
+    )
+    assert aws.explain(answer("AccessDenied"), hint="").endswith("to these credentials")
+    assert "renew or correct" in aws.explain(answer("ExpiredToken"))
+    assert "retry in a minute" in aws.explain(answer("OperationAborted"))
+    assert "set AWS_REGION" in aws.explain(boto.NoRegionError())
+    assert aws.explain(answer("NoSuchKey")) == "GetObject failed: NoSuchKey: two lines"

@@ -1,0 +1,71 @@
+"""Policy documents: what each statement allows or denies, and how ours join others'."""
+
+import json
+
+from infra_scripts import policies
+from infra_scripts.stack import Place
+from tests.support.aws import unique_stack
+
+PLACE = Place("aws", "eu-west-1", "111111111111")
+STACK = unique_stack(bucket="b", queue="q", dead_letter_queue="d", log_group="/g")
+
+
+def test_the_service_role_is_least_privilege() -> None:
+    statements = policies.service_role(STACK, PLACE)["Statement"]
+    for statement in statements:
+        assert not any("*" in action for action in statement["Action"])
+        if statement["Sid"] != "QueueAge":
+            resources = statement["Resource"]
+            for resource in resources if isinstance(resources, list) else [resources]:
+                assert resource.startswith(
+                    (
+                        "arn:aws:s3:::b",
+                        "arn:aws:sqs:eu-west-1:111111111111:",
+                        "arn:aws:logs:eu-west-1:111111111111:log-group:/g",
+                    )
+                )
+    by_sid = {statement["Sid"]: statement for statement in statements}
+    assert by_sid["ReadPhotos"]["Resource"] == "arn:aws:s3:::b/photos/*"
+    assert by_sid["KeepStore"]["Resource"] == [
+        "arn:aws:s3:::b/features/*",
+        "arn:aws:s3:::b/rejects/*",
+        "arn:aws:s3:::b/reduced/*",
+        "arn:aws:s3:::b/models/*",
+        "arn:aws:s3:::b/reduced.csv",
+    ]
+    assert "photos/*" in by_sid["List"]["Condition"]["StringLikeIfExists"]["s3:prefix"]
+    assert "sqs:SendMessage" not in by_sid["DeadLetters"]["Action"]
+    assert len(json.dumps(statements, separators=(",", ":"))) < 2048  # fits any inline policy
+
+
+def test_the_service_role_reads_weights_where_they_are_in_s3() -> None:
+    weights = unique_stack(weights="s3://models/vgg.h5#sha256=00")
+    [reads] = [
+        statement
+        for statement in policies.service_role(weights, PLACE)["Statement"]
+        if statement["Sid"] == "ReadWeights"
+    ]
+    assert reads["Resource"] == "arn:aws:s3:::models/vgg.h5"
+
+
+def test_tls_is_insisted_on_only_where_it_is_used() -> None:
+    plain = Place("aws", "eu-west-1", "111111111111", encrypted=False)
+    [statement] = policies.bucket_statements(STACK, PLACE)
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert policies.bucket_statements(STACK, plain) == []
+    assert [each["Effect"] for each in policies.queue_statements(STACK, plain)] == ["Allow"]
+    assert policies.merge(None, []) is None
+
+
+def test_a_statement_in_another_form_is_left_as_it_is() -> None:
+    ours = policies.bucket_statements(STACK, PLACE)
+    spelt = json.loads(json.dumps(ours[0]))
+    spelt["Action"] = [spelt["Action"]]
+    spelt["Resource"].reverse()
+    document = {"Version": "2012-10-17", "Statement": [spelt]}
+    assert policies.merge(document, ours) is document
+    alone = {"Statement": spelt}
+    assert policies.merge(alone, ours) is alone
+    assert policies.merge(alone, []) is alone
+    spelt["Effect"] = "Allow"
+    assert policies.merge(document, ours) == {"Version": "2012-10-17", "Statement": ours}
