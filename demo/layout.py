@@ -60,7 +60,7 @@ def spread(places: Points, width: int, height: int, side: float) -> Points:
     for left in np.linspace(1, 0, ROUNDS):
         x, y = at.T
         near = (np.abs(x[:, None] - x) < side) & (np.abs(y[:, None] - y) < side)
-        np.fill_diagonal(near, False)
+        np.fill_diagonal(near, val=False)
         one, other = near.nonzero()
         apart = at[one] - at[other]
         overlap = side - np.abs(apart)

@@ -41,7 +41,7 @@ class Clients:
     def place(self) -> Place:
         """Ask AWS for the caller's account, which needs no permission.
 
-        Raises :class:`Refused` without usable credentials, :class:`Unreachable` without an answer.
+        Raises :class:`Denied` without usable credentials, :class:`Unreachable` without an answer.
         """
         identity = self.sts.get_caller_identity()
         partition = identity["Arn"].split(":")[1]

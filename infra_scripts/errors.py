@@ -5,7 +5,7 @@ Errors::
     InfraError
     ├── EmbeddedAwsError   the embedded AWS did not start, or is not running
     └── StackError         the stack could not be read or changed
-        ├── Refused        the credentials are missing, invalid or lack a permission
+        ├── Denied        the credentials are missing, invalid or lack a permission
         ├── Unreachable    the endpoint did not answer
         └── Conflict       something exists that this stack must not take over or cannot share
 
@@ -32,7 +32,7 @@ class StackError(InfraError):
     """The stack is as it was, or changed in part: the same command again converges."""
 
 
-class Refused(StackError):
+class Denied(StackError):
     """AWS does not know the caller, or does not allow it to do this."""
 
 
@@ -60,7 +60,7 @@ def stack_error(error: ClientError | BotoCoreError) -> StackError:
     # No hint at the service's policy: whoever deploys needs more than that grants.
     message = aws.explain(error, hint="")
     if aws.is_refusal(error):
-        return Refused(message)
+        return Denied(message)
     if aws.is_unreachable(error):
         return Unreachable(message)
     return StackError(message)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from common import aws
 from ingest.events import MalformedMessage, parse
 from ingest.queue import (
     BATCH,

@@ -45,7 +45,7 @@ Pixels = npt.NDArray[np.uint8]  # RGB, channels last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Photo:
+class DecodedPhoto:
     """One decoded photo. `width` and `height` are the upright original's, before resizing."""
 
     pixels: Pixels  # uint8 (size, size, 3), RGB, C-contiguous, perhaps read-only
@@ -55,7 +55,7 @@ class Photo:
 
 def decode(
     data: bytes, size: int, *, max_pixels: int = 100_000_000, reduced_decode: bool = True
-) -> Photo:
+) -> DecodedPhoto:
     """The photo in `data`, upright, squashed to size x size; raises RejectedImage.
 
     Reads JPEG (also with more pictures behind the first, as phones write it), PNG, WebP and GIF;
@@ -83,7 +83,7 @@ def decode(
         raise _rejection(error, len(data)) from error
 
 
-def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) -> Photo:
+def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) -> DecodedPhoto:
     image, orientation = _open(data, max_pixels)
     width, height = image.size
     containers.check_size(
@@ -100,7 +100,7 @@ def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) ->
         small = small.transpose(_TRANSPOSE[orientation])
     if orientation >= 5:
         width, height = height, width
-    return Photo(_over_white(small), width, height)
+    return DecodedPhoto(_over_white(small), width, height)
 
 
 def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:

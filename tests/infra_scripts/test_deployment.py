@@ -9,7 +9,7 @@ from botocore.exceptions import ConnectionClosedError
 from common.aws import queue_url
 from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy, destroy, parts, plan
-from infra_scripts.errors import Conflict, Refused, StackError, Unreachable
+from infra_scripts.errors import Conflict, Denied, StackError, Unreachable
 from infra_scripts.stack import Place, Stack
 from tests.support.aws import DeployedStack
 from tests.support.watched import actions, instead, quiet, recorded
@@ -103,11 +103,11 @@ def test_an_update_is_described_with_old_and_new_values(
     [
         ("HeadBucket", (403, "403"), Conflict, "belongs to somebody else"),
         ("CreateBucket", (409, "BucketAlreadyExists"), Conflict, "is taken by another account"),
-        ("PutBucketEncryption", (403, "AccessDenied"), Refused, "s3:PutEncryptionConfiguration"),
-        ("CreateQueue", (403, "AccessDenied"), Refused, "sqs:CreateQueue"),
-        ("PutRetentionPolicy", (400, "AccessDeniedException"), Refused, "logs:PutRetentionPolicy"),
+        ("PutBucketEncryption", (403, "AccessDenied"), Denied, "s3:PutEncryptionConfiguration"),
+        ("CreateQueue", (403, "AccessDenied"), Denied, "sqs:CreateQueue"),
+        ("PutRetentionPolicy", (400, "AccessDeniedException"), Denied, "logs:PutRetentionPolicy"),
         ("CreateQueue", (400, "AWS.SimpleQueueService.QueueDeletedRecently"), StackError, "retry"),
-        ("CreateBucket", (403, "InvalidAccessKeyId"), Refused, "renew or correct them"),
+        ("CreateBucket", (403, "InvalidAccessKeyId"), Denied, "renew or correct them"),
         ("CreateBucket", (501, "NotImplemented"), StackError, "CreateBucket failed"),
     ],
 )

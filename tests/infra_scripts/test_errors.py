@@ -6,9 +6,9 @@ from botocore import exceptions as boto
 from common.aws import EndpointError
 from infra_scripts.errors import (
     Conflict,
+    Denied,
     EmbeddedAwsError,
     InfraError,
-    Refused,
     StackError,
     Unreachable,
     as_stack_errors,
@@ -26,11 +26,11 @@ def answer(code: str, status: int = 400, operation: str = "CreateQueue") -> boto
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
-        (answer("AccessDenied"), Refused, "grant sqs:CreateQueue"),
-        (answer("AccessDenied", operation="HeadBucket"), Refused, "grant s3:ListBucket"),
-        (answer("Something", status=403), Refused, "no permission"),
-        (answer("ExpiredToken"), Refused, "renew or correct"),
-        (boto.NoCredentialsError(), Refused, "set AWS_PROFILE"),
+        (answer("AccessDenied"), Denied, "grant sqs:CreateQueue"),
+        (answer("AccessDenied", operation="HeadBucket"), Denied, "grant s3:ListBucket"),
+        (answer("Something", status=403), Denied, "no permission"),
+        (answer("ExpiredToken"), Denied, "renew or correct"),
+        (boto.NoCredentialsError(), Denied, "set AWS_PROFILE"),
         (boto.ConnectTimeoutError(endpoint_url="http://aws"), Unreachable, "check the network"),
         (boto.ReadTimeoutError(endpoint_url="http://aws"), Unreachable, "check the network"),
         (boto.NoRegionError(), StackError, "set AWS_REGION"),
@@ -57,5 +57,5 @@ def test_other_errors_pass_as_they_are(kind: type[Exception]) -> None:
 
 
 def test_one_base_catches_all() -> None:
-    for kind in (EmbeddedAwsError, StackError, Refused, Unreachable, Conflict):
+    for kind in (EmbeddedAwsError, StackError, Denied, Unreachable, Conflict):
         assert issubclass(kind, InfraError)
