@@ -85,10 +85,6 @@ class BucketLayout:
         folders = tuple(f"{self.store_prefix}{folder}*" for folder in STORE_FOLDERS)
         return folders + tuple(f"{self.store_prefix}{file}" for file in STORE_FILES)
 
-    def is_photo(self, bucket: str, key: str) -> bool:
-        """Whether an object counts as a photo: under our prefix, and not a console's "folder"."""
-        return self.contains(bucket, key) and not key.endswith("/")
-
     def contains(self, bucket: str, key: str) -> bool:
         """Whether an object lies under the photos' prefix of this bucket."""
         return bucket == self.bucket and key.startswith(self.photos_prefix)

@@ -58,9 +58,10 @@ class MicroBatches:
         return settled
 
     def _is_photo(self, event: ObjectEvent) -> bool:
-        if not self._layout.contains(event.bucket, event.key):
+        ours = self._layout.contains(event.bucket, event.key)
+        if not ours:
             log.warning("ignored an event of another place: s3://%s/%s", event.bucket, event.key)
-        return self._layout.is_photo(event.bucket, event.key)
+        return ours and not event.key.endswith("/")  # the console makes folders as empty objects
 
     def _plan(self, photos: Sequence[ObjectEvent]) -> list[Work]:
         stored = self._store.features.find(event.key for event in photos)
