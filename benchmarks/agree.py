@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _command, _photos, _service
-from benchmarks._command import whole
-from benchmarks._processes import BenchError
+from benchmarks.harness import command as _command
+from benchmarks.harness import photo_source as _photos
+from benchmarks.harness import service as _service
+from benchmarks.harness.child import BenchError
+from benchmarks.harness.command import whole
 from processor.__main__ import network_spec
 from processor.matrix import pca
 from processor.matrix.moments import Statistics
@@ -84,7 +86,9 @@ def _features(spec: NetworkSpec, pixels: np.ndarray) -> Mapping[str, np.ndarray]
 
 def _keras_features(spec: NetworkSpec, pixels: np.ndarray) -> np.ndarray:
     _, keras = import_keras()
-    from benchmarks._keras import network  # not at the top: it would let TensorFlow chatter
+    from benchmarks.peers.bare_keras import (
+        network,  # not at the top: it would let TensorFlow chatter
+    )
 
     model = network(spec.input_size, spec.weights_path, spec.weights_digest, spec.layer)
     prepared = keras.applications.vgg16.preprocess_input(pixels.astype("float32"))

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _command, _photos, _service
-from benchmarks._command import whole
-from benchmarks._processes import BenchError
-from benchmarks._runs import Runs
+from benchmarks.harness import command as _command
+from benchmarks.harness import photo_source as _photos
+from benchmarks.harness import service as _service
+from benchmarks.harness.child import BenchError
+from benchmarks.harness.command import whole
+from benchmarks.workloads.runs import Runs
 
 NEVER = {
     "FRUITS_PCA__INTERVAL_SECONDS": "0",

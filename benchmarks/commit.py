@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _aws, _command
-from benchmarks._command import wholes
-from benchmarks._processes import Child
+from benchmarks.harness import aws as _aws
+from benchmarks.harness import command as _command
+from benchmarks.harness.child import Child
+from benchmarks.harness.command import wholes
 
 SECONDS = 3600
 BUCKET = "bench-commit"
@@ -32,7 +33,9 @@ def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         place = [f"s3://{BUCKET}/", str(scratch / "work"), str(aws.pid)]
         arguments = ["fill", *place, other.endpoint_url, str(other.pid), *map(str, levels)]
         environment = aws.over(settings)
-        with Child("benchmarks._store", arguments, environment, scratch / "out") as child:
+        with Child(
+            "benchmarks.workloads.growing_store", arguments, environment, scratch / "out"
+        ) as child:
             child.finish(SECONDS)
     found = [json.loads(line) for line in (scratch / "out").read_text().splitlines()]
     first = _short(levels[0])

@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _command, _large, _photos, _service
-from benchmarks._command import whole
-from benchmarks._processes import BenchError
+from benchmarks.harness import command as _command
+from benchmarks.harness import photo_source as _photos
+from benchmarks.harness import service as _service
+from benchmarks.harness.child import BenchError
+from benchmarks.harness.command import whole
+from benchmarks.workloads import large_photos as _large
 from processor.__main__ import network_spec
 from processor.network.engine_tensorflow import import_keras
 from processor.network.engines import load

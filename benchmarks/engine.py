@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _command, _service
-from benchmarks._command import whole
-from benchmarks._contestants import PEERS, Field, prepare, run
-from benchmarks._engine_peer import CHECKED
+from benchmarks.harness import command as _command
+from benchmarks.harness import service as _service
+from benchmarks.harness.command import whole
+from benchmarks.peers.contestants import PEERS, Field, prepare, run
+from benchmarks.peers.runtime_process import CHECKED
 from processor.network.agreement import compare
 from processor.network.weights_file import layout
 

@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import _aws, _command, _photos, _service
-from benchmarks._command import whole
-from benchmarks._commits import Commits
-from benchmarks._processes import START_SECONDS, BenchError, Child
+from benchmarks.harness import aws as _aws
+from benchmarks.harness import command as _command
+from benchmarks.harness import photo_source as _photos
+from benchmarks.harness import service as _service
+from benchmarks.harness.child import START_SECONDS, BenchError, Child
+from benchmarks.harness.command import whole
+from benchmarks.harness.commits import Commits
 from infra_scripts.embedded import EmbeddedAws
 
 PAUSE_SECONDS = (1.0, 3.0)  # between a row and the next photo, unless asked

@@ -19,10 +19,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.linalg import eigh
 
-from benchmarks import _command, _features, _refits
-from benchmarks._command import whole, wholes
-from benchmarks._pca_peers import OPENBLAS
-from benchmarks._processes import BenchError, Child
+from benchmarks.harness import command as _command
+from benchmarks.harness.child import BenchError, Child
+from benchmarks.harness.command import whole, wholes
+from benchmarks.peers.pca import OPENBLAS
+from benchmarks.workloads import drawn_features as _features
+from benchmarks.workloads import refits as _refits
 from processor.matrix.pca import PCA
 
 SECONDS = 1800  # that a peer may take
@@ -104,7 +106,7 @@ def _peer(name: str, store: str, components: int) -> tuple[dict[str, Any], int]:
     if name == "spark_ml_native":  # three times as fast as with its threads in each task
         environment["OPENBLAS_NUM_THREADS"] = "1"
     arguments, output = [name, store, str(components)], Path(store, f"{name}.out")
-    with Child("benchmarks._pca_peers", arguments, environment, output) as child:
+    with Child("benchmarks.peers.pca", arguments, environment, output) as child:
         child.finish(SECONDS)
         return child.told(), child.peak_rss_bytes
 

@@ -11,9 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _command, _photos, _service
-from benchmarks._command import whole
-from benchmarks._runs import Measured, Runs, ServiceMeasured
+from benchmarks.harness import command as _command
+from benchmarks.harness import photo_source as _photos
+from benchmarks.harness import service as _service
+from benchmarks.harness.command import whole
+from benchmarks.workloads.runs import Measured, Runs, ServiceMeasured
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _command, _features, _refits
-from benchmarks._command import whole
+from benchmarks.harness import command as _command
+from benchmarks.harness.command import whole
+from benchmarks.workloads import drawn_features as _features
+from benchmarks.workloads import refits as _refits
 from processor.matrix.pca import PCA
 
 

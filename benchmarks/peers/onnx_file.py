@@ -1,8 +1,9 @@
 """VGG-16 as a file that other runtimes read, for the peers in `engine`.
 
-``python -m benchmarks._onnx WEIGHTS SIZE BATCH FOLDER`` writes FOLDER/vgg16.onnx, and FOLDER/vgg16.mnn
-where MNN is installed, and prints as JSON which packages there are. WEIGHTS is a file as
-``processor.network.weights_file`` writes; nothing else of the service's is needed where the peers run.
+``python -m benchmarks.peers.onnx_file WEIGHTS SIZE BATCH FOLDER`` writes FOLDER/vgg16.onnx, and
+FOLDER/vgg16.mnn where MNN is installed, and prints as JSON which packages there are. WEIGHTS is a
+file as ``processor.network.weights_file`` writes; nothing else of the service's is needed where the
+peers run.
 """
 
 import json
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._engine_peer import claim_stdout
-from benchmarks._packages import installed
+from benchmarks.harness.packages import installed
+from benchmarks.peers.runtime_process import claim_stdout
 from processor.network.weights_file import read
 
 PACKAGES = ("onnx", "onnxruntime", "openvino", "MNN")

@@ -1,7 +1,7 @@
 """Bare Keras: the plain loop people write, in a process of its own; a peer in `pipeline`.
 
-``python -m benchmarks._keras PATHS SIZE WEIGHTS CACHE`` reads the photos of the JSON list in the file
-PATHS and prints one JSON object.
+``python -m benchmarks.peers.bare_keras PATHS SIZE WEIGHTS CACHE`` reads the photos of the JSON list
+in the file PATHS and prints one JSON object.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Keras in Spark by ``predict_batch_udf``: what people write today; a peer in `pipeline`.
 
-``python -m benchmarks._udf FOLDER SIZE WEIGHTS CACHE`` reads the photos in FOLDER/few, to warm up, and
-in FOLDER/photos, writes Parquet into FOLDER, and prints one JSON object.
+``python -m benchmarks.peers.keras_udf FOLDER SIZE WEIGHTS CACHE`` reads the photos in FOLDER/few,
+to warm up, and in FOLDER/photos, writes Parquet into FOLDER, and prints one JSON object.
 """
 
 import io
@@ -15,7 +15,7 @@ import numpy as np
 from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql.types import ArrayType, FloatType
 
-from benchmarks import _spark
+from benchmarks.peers import plain_spark as _spark
 from processor.network.weights import obtain
 
 BATCH = 32  # as bare Keras
@@ -47,7 +47,7 @@ def main(folder: str, size: str, weights: str, cache: str) -> None:
 def _maker(size: int, weights_path: str, digest: str) -> Callable[[], Callable]:
     def make() -> Callable[[np.ndarray], np.ndarray]:  # once in each Python worker
         # Not at the top: TensorFlow is for the workers, the driver has no use for it.
-        from benchmarks._keras import features, network
+        from benchmarks.peers.bare_keras import features, network
 
         model = network(size, weights_path, digest)
 

@@ -1,9 +1,9 @@
 """The engine alone: the service's network over photos decoded beforehand; what `pipeline` could reach.
 
-``python -m benchmarks._engine PATHS FIRST STEP START`` is one of several workers. It decodes the photos
-FIRST, FIRST + STEP, … of the JSON list in the file PATHS, loads the network of the configuration (with
-FRUITS_* in the environment), runs it once, prints ``ready``, waits for the file START, runs all, and
-prints one JSON object.
+``python -m benchmarks.peers.engine_alone PATHS FIRST STEP START`` is one of several workers. It
+decodes the photos FIRST, FIRST + STEP, … of the JSON list in the file PATHS, loads the network of
+the configuration (with FRUITS_* in the environment), runs it once, prints ``ready``, waits for the
+file START, runs all, and prints one JSON object.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from common import config
-from processor.__main__ import network_spec as spec_of  # the very network of the service
+from processor.__main__ import network_spec
 from processor.network import engines
 from processor.photos.decode import decode
 
@@ -24,7 +24,7 @@ POLL_SECONDS = 0.002
 def main(paths_file: str, first: str, step: str, start_file: str) -> None:
     settings = config.load()
     paths = json.loads(Path(paths_file).read_text(encoding="utf-8"))[int(first) :: int(step)]
-    spec = spec_of(settings)
+    spec = network_spec(settings)  # the very network of the service
     pixels = np.stack(
         [
             decode(

@@ -1,9 +1,10 @@
 """One contestant of `engine`: a runtime with VGG-16 in a process of its own, over pixels in memory.
 
-``python -m benchmarks._engine_peer NAME MODEL THREADS PIXELS SECONDS START FEATURES`` loads MODEL (the
-JSON of a ``NetworkSpec``, or the file of a peer), saves the features of the first photos in the file
-PIXELS as FEATURES, prints ``ready``, waits for the file START, takes all photos in turn for SECONDS, and
-prints one JSON object. Runtimes are imported where they are used: a process has one, no machine all.
+``python -m benchmarks.peers.runtime_process NAME MODEL THREADS PIXELS SECONDS START FEATURES``
+loads MODEL (the JSON of a ``NetworkSpec``, or the file of a peer), saves the features of the first
+photos in the file PIXELS as FEATURES, prints ``ready``, waits for the file START, takes all photos
+in turn for SECONDS, and prints one JSON object. Runtimes are imported where they are used: a
+process has one, no machine all.
 """
 
 import itertools
@@ -67,7 +68,7 @@ def _peak_rss_bytes() -> int:  # getrusage would count the parent's before exec
 def _keras(model: str, _threads: int) -> tuple[Features, int]:
     from keras.applications.vgg16 import preprocess_input
 
-    from benchmarks._keras import BATCH, network
+    from benchmarks.peers.bare_keras import BATCH, network
     from processor.network.spec import NetworkSpec
 
     spec = NetworkSpec.from_json(model)

@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from benchmarks._processes import output_of
+from benchmarks.harness.child import output_of
 from common.config import Config
 from infra_scripts.embedded import EmbeddedAws
 

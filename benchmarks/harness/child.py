@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 300  # that a child may take before its first photo
 SAMPLE_SECONDS = 0.5  # a sample takes about 3 ms
 PSS_EVERY = 4  # samples; the kernel walks all pages for it

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks._packages import installed
+from benchmarks.harness.packages import installed
 from processor.spark.resources import cores
 
 PACKAGES = (

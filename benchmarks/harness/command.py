@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from benchmarks import _machine
-from benchmarks._processes import BenchError
+from benchmarks.harness import machine as _machine
+from benchmarks.harness.child import BenchError
 from common.config import ConfigError
 from infra_scripts.errors import InfraError
 
@@ -64,7 +64,7 @@ def parser(name: str, about: str | None, epilog: str = "") -> argparse.ArgumentP
 
 
 def add_photos(parser: argparse.ArgumentParser) -> None:
-    """What photos to take, for :func:`benchmarks._photos.gather`."""
+    """What photos to take, for :func:`benchmarks.harness.photo_source.gather`."""
     parser.add_argument(
         "--photos", type=Path, metavar="DIR", help="real photos (default: the demo's drawn sample)"
     )

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks._processes import Child, output_of
+from benchmarks.harness.child import Child, output_of
 from common.config import ENVIRONMENT_PREFIX, Config, load
 from infra_scripts.embedded import EmbeddedAws
 

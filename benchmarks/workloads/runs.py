@@ -11,8 +11,10 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import _aws, _photos, _service
-from benchmarks._processes import START_SECONDS, BenchError, Child, run_together
+from benchmarks.harness import aws as _aws
+from benchmarks.harness import photo_source as _photos
+from benchmarks.harness import service as _service
+from benchmarks.harness.child import START_SECONDS, BenchError, Child, run_together
 from infra_scripts.embedded import EmbeddedAws
 from processor.__main__ import network_spec  # as the service makes it
 from processor.spark.resources import cores, share_cores
@@ -68,7 +70,7 @@ class Runs:
     def keras(self) -> Measured:
         """The plain loop, one process."""
         arguments = [self._list(), str(self.input_size), *self._weights()]
-        with self._child("_keras", arguments, "keras.out") as child:
+        with self._child("bare_keras", arguments, "keras.out") as child:
             self._end(child, len(self.subset) + KERAS_BATCH)
             told = child.told()
             rss = told["peak_rss_bytes"] / 1e6
@@ -83,7 +85,7 @@ class Runs:
             _link(self.subset, here / "photos")
             _link(few, here / "few")
             arguments = [folder, str(self.input_size), *self._weights()]
-            with self._child("_udf", arguments, "udf.out") as child:
+            with self._child("keras_udf", arguments, "udf.out") as child:
                 self._end(child, len(few) + len(self.subset))
                 told = child.told()
                 if told["photos"] != len(self.subset):
@@ -101,7 +103,7 @@ class Runs:
         go = self.scratch / "go"
         children = (
             Child(
-                "benchmarks._engine",
+                "benchmarks.peers.engine_alone",
                 [self._list(), str(n), str(workers), str(go)],
                 self.environment | worker_environment(),
                 self.scratch / f"engine{n}",
@@ -182,7 +184,10 @@ class Runs:
         folder = f"s3://{config.storage.bucket}/{config.storage.store_prefix}features"
         drawing = [folder, str(self.present), network_spec(config).model_id]
         environment = aws.over(self.environment)
-        for module, arguments in (("benchmarks._features", drawing), ("processor", ["refit"])):
+        for module, arguments in (
+            ("benchmarks.workloads.drawn_features", drawing),
+            ("processor", ["refit"]),
+        ):
             with Child(module, arguments, environment, self.scratch / "fill.out") as child:
                 child.finish(START_SECONDS + self.present / 1000)
 
@@ -218,7 +223,9 @@ class Runs:
         return str(file)
 
     def _child(self, module: str, arguments: list[str], output: str) -> Child:
-        return Child(f"benchmarks.{module}", arguments, self.environment, self.scratch / output)
+        return Child(
+            f"benchmarks.peers.{module}", arguments, self.environment, self.scratch / output
+        )
 
     @staticmethod
     def _end(child: Child, photos: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks._processes import BenchError
+from benchmarks.harness.child import BenchError
 from common.config import Storage
 from demo import sample
 from demo.fruit import SPECIES

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import _service
-from benchmarks._engine_peer import PEER_BATCH
-from benchmarks._processes import Child, output_of, run_together
+from benchmarks.harness import service as _service
+from benchmarks.harness.child import Child, output_of, run_together
+from benchmarks.peers.runtime_process import PEER_BATCH
 from demo import sample
 from demo.fruit import SPECIES
 from processor.__main__ import network_spec
@@ -26,7 +26,7 @@ PEERS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "mnn": "MNN"}  # 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A runtime and how it shares the cores; see ``benchmarks._engine_peer`` for what it is told."""
+    """A runtime and how it shares the cores; see :mod:`benchmarks.peers.runtime_process`."""
 
     name: str
     model: str
@@ -88,7 +88,7 @@ def run(
     ours = worker_environment() if contestant.name in OURS else {}
     children = (
         Child(
-            "benchmarks._engine_peer",
+            "benchmarks.peers.runtime_process",
             [*given, str(seconds), str(go), str(features)],
             field.environment | ours,
             field.folder / f"{contestant.name}{n}.out",
@@ -111,4 +111,4 @@ def _photos(size: int) -> np.ndarray:
 
 def _prepare_peers(spec: NetworkSpec, folder: Path, python: str) -> dict[str, str]:
     arguments = [spec.weights_path, str(spec.input_size), str(PEER_BATCH), str(folder)]
-    return json.loads(output_of("benchmarks._onnx", *arguments, python=python))
+    return json.loads(output_of("benchmarks.peers.onnx_file", *arguments, python=python))

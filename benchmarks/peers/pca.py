@@ -1,4 +1,4 @@
-"""Peers of our PCA, each in a process of its own: ``python -m benchmarks._pca_peers NAME STORE K``.
+"""Peers of our PCA, each in a process of its own: ``python -m benchmarks.peers.pca NAME STORE K``.
 
 NAME is spark_ml, spark_ml_native or sklearn. Each reads STORE/features, fits K axes, and writes key,
 label and coordinates as Parquet into STORE/NAME, as people write it today. Prints one JSON object: its
@@ -20,7 +20,7 @@ from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql.functions import col
 from sklearn.decomposition import PCA as SklearnPCA
 
-from benchmarks import _spark
+from benchmarks.peers import plain_spark as _spark
 
 OPENBLAS = "libopenblas.so.0"
 DRIVER_MEMORY = "4g"  # with less, a million rows fail or crawl

@@ -5,8 +5,8 @@ import time
 
 from botocore.exceptions import ClientError
 
-from benchmarks import _aws
-from benchmarks._processes import BenchError, Child
+from benchmarks.harness import aws as _aws
+from benchmarks.harness.child import BenchError, Child
 from infra_scripts.embedded import EmbeddedAws
 
 POLL_SECONDS = 0.02  # between two looks; one costs service and cores next to nothing

@@ -1,4 +1,5 @@
-"""Our refits, in a process of their own: ``python -m benchmarks._refits STORE K MORE_ROWS REPEATS``.
+"""Our refits, in a process of their own:
+``python -m benchmarks.workloads.refits STORE K MORE_ROWS REPEATS``.
 
 STORE is a local folder with features/. First a refit in a fresh process; then, REPEATS times, one that
 knows no statistics, and (unless MORE_ROWS is 0) one after so many rows came. Prints one JSON object: of
@@ -15,8 +16,8 @@ from typing import Any
 
 import scipy.linalg  # noqa: F401  # all that is imported later, now
 
-from benchmarks import _features
-from benchmarks._processes import Child
+from benchmarks.harness.child import Child
+from benchmarks.workloads import drawn_features as _features
 from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import Policy
 from processor.spark import session
@@ -30,7 +31,9 @@ def run(store: str, components: int, more_rows: int, repeats: int) -> tuple[dict
     """What such a process tells, and the peak memory of all that it starts."""
     arguments = [store, *map(str, (components, more_rows, repeats))]
     environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # as `python -m processor` does
-    with Child("benchmarks._refits", arguments, environment, Path(store, "refits.out")) as child:
+    with Child(
+        "benchmarks.workloads.refits", arguments, environment, Path(store, "refits.out")
+    ) as child:
         child.finish(SECONDS)
         return child.told(), child.peak_rss_bytes
 

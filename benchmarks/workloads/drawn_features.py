@@ -1,6 +1,7 @@
 """Drawn features: a table like the service's own, of as many rows as wanted.
 
-``python -m benchmarks._features FOLDER ROWS MODEL`` makes one whose rows say that MODEL computed them.
+``python -m benchmarks.workloads.drawn_features FOLDER ROWS MODEL`` makes one whose rows say that
+MODEL computed them.
 
 Rows are correlated like the network's (their variances fall as a power of the rank) around a mean that
 is not zero. Variances of neighbouring axes differ by 5 % or more among the first, less further on.

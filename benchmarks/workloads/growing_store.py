@@ -1,4 +1,5 @@
-"""A driver's store: ``python -m benchmarks._store fill URI WORK_DIR PID OTHER_AWS OTHER_PID ROWS …``.
+"""A driver's store:
+``python -m benchmarks.workloads.growing_store fill URI WORK_DIR PID OTHER_AWS OTHER_PID ROWS …``.
 
 PID and OTHER_PID are the processes of two embedded AWS, OTHER_AWS is the second's URL.
 
@@ -24,7 +25,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from benchmarks import _features
+from benchmarks.workloads import drawn_features as _features
 from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.outcomes import Extracted, Kind, Outcome
 from processor.spark.background import Background
@@ -59,7 +60,7 @@ def fill(
 @contextmanager
 def _yardstick(endpoint_url: str, place: Sequence[str]) -> Iterator[Callable[[], Any]]:
     """What makes and times a commit in the other process."""
-    command = [sys.executable, "-m", "benchmarks._store", "yardstick", *place]
+    command = [sys.executable, "-m", "benchmarks.workloads.growing_store", "yardstick", *place]
     environment = os.environ | {"AWS_ENDPOINT_URL": endpoint_url}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as child:
@@ -173,7 +174,7 @@ def _settle(store: FeatureStore, results: list[Extracted]) -> float:
 
 def _elsewhere(*call: str) -> Any:
     """One of the functions below, in a process of its own: its memory is not the driver's."""
-    command = [sys.executable, "-m", "benchmarks._store", *call]
+    command = [sys.executable, "-m", "benchmarks.workloads.growing_store", *call]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 
