@@ -1,41 +1,34 @@
-"""Processes of a benchmark: a child with all it starts, its memory and processor time sampled.
-
-Everything is Linux's: a child leads a session of its own, and what it starts stays in that session,
-also when the process in between has ended.
-"""
+"""A child process of a benchmark: ``python -m MODULE …`` and everything that it starts."""
 
 import contextlib
-import json
 import os
-import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
-import psutil
+from pydantic import TypeAdapter, ValidationError
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks.harness.errors import BenchError
+from benchmarks.harness.usage import Usage
+
+ROOT = Path(__file__).resolve().parents[2]  # of the repository
 START_SECONDS = 300  # that a child may take before its first photo
-SAMPLE_SECONDS = 0.5  # a sample takes about 3 ms
-PSS_EVERY = 4  # samples; the kernel walks all pages for it
+LINE = 500  # characters of a message that are shown whole
 
-
-class BenchError(RuntimeError):
-    """The benchmark cannot measure; the message says what went wrong and, if known, the fix."""
+T = TypeVar("T")
 
 
 class Child:
     """``python -m MODULE …`` from the repository's root, with all its descendants.
 
-    A context manager; what still runs of it afterwards is killed. Output goes to ``output``, stderr
-    to the same name with ``.err`` behind it. ``python`` may be that of another environment.
+    A context manager; whatever is still running at its end is killed. Output goes to the file
+    ``output``, stderr to the same name with ``.err`` appended. ``python`` may be that of another
+    environment.
     """
 
     def __init__(
@@ -44,16 +37,12 @@ class Child:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         output: Path,
+        *,
         python: str = sys.executable,
     ) -> None:
         self.output = output
         self.module = module
-        self.peak_rss_bytes = 0  # of all processes together; pages they share count for each
-        self.peak_pss_bytes = 0  # the same, but pages shared by n count 1/n for each
         self._errors = output.with_name(output.name + ".err")
-        self._used: dict[tuple[int, float], float] = {}  # by process: its processor seconds so far
-        self._ended = threading.Event()
-        self._sampling = threading.Lock()
         with output.open("wb") as out, self._errors.open("wb") as errors:
             self.started_at = time.time()
             self._process = subprocess.Popen(
@@ -65,47 +54,42 @@ class Child:
                 stderr=errors,
                 start_new_session=True,
             )
-        self._sampler = threading.Thread(target=self._sample_on, name="sampler", daemon=True)
-        self._sampler.start()
-
-    def cpu_seconds(self) -> float:
-        """User and system time of all processes so far; the last half second of ended ones is lost."""
-        self._sample()
-        return sum(self._used.values())
+        self.usage = Usage(self._process.pid)
 
     def running(self) -> bool:
         return self._process.poll() is None
 
     def wait(self, timeout_seconds: float) -> int:
-        """The exit status. Raises :class:`BenchError` if it takes longer."""
+        """The exit status. Raises :class:`BenchError` after ``timeout_seconds``."""
         try:
             return self._process.wait(timeout_seconds)
         except subprocess.TimeoutExpired as error:
             raise BenchError(
-                f"python -m {self.module} has not ended after {timeout_seconds:.0f} s: {self.said()}"
+                f"python -m {self.module} is still running after {timeout_seconds:.0f} s: "
+                f"{self.last_line()}"
             ) from error
 
     def finish(self, timeout_seconds: float) -> None:
-        """Wait for its end. BenchError unless that is a success."""
+        """Wait for the end. Raises :class:`BenchError` unless the exit status is 0."""
         status = self.wait(timeout_seconds)
         if status:
-            raise BenchError(f"python -m {self.module} ended with {status}: {self.said()}")
-
-    def told(self) -> dict[str, Any]:
-        """The JSON object that is its last line."""
-        return json.loads(self.output.read_text().splitlines()[-1])
+            raise BenchError(f"python -m {self.module} exited with {status}: {self.last_line()}")
 
     def stop(self, timeout_seconds: float) -> int:
-        """The exit status after SIGTERM to the first process. BenchError if it takes longer."""
+        """Send SIGTERM to the first process; its exit status. Raises as :meth:`wait` does."""
         self._process.terminate()
         return self.wait(timeout_seconds)
 
-    def said(self) -> str:
-        """The last line it wrote, for an error message."""
+    def result(self, shape: type[T]) -> T:
+        """Its last line, a JSON object of this shape. Raises :class:`BenchError` if it is not."""
+        return parse(shape, self.output.read_text(encoding="utf-8"), self.module)
+
+    def last_line(self) -> str:
+        """The last line that it wrote, for an error message."""
         for file in (self._errors, self.output):
             lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            if lines and len(lines[-1]) > 500:
-                return f"{lines[-1][:150]} … {lines[-1][-350:]}"  # the end names the cause
+            if lines and len(lines[-1]) > LINE:
+                return f"{lines[-1][:150]} … {lines[-1][150 - LINE :]}"  # the end names the cause
             if lines:
                 return lines[-1]
         return "it wrote nothing"
@@ -119,44 +103,11 @@ class Child:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ended.set()
-        self._sampler.join()
-        for process in self._processes():
+        self.usage.stop()
+        for process in self.usage.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self._process.wait()
-
-    def _sample_on(self) -> None:
-        sample = 0
-        while not self._ended.wait(SAMPLE_SECONDS):
-            self._sample()
-            sample += 1
-            if sample % PSS_EVERY == 0:
-                pss = sum(map(_pss, self._processes()))
-                self.peak_pss_bytes = max(self.peak_pss_bytes, pss)
-
-    def _sample(self) -> None:
-        rss = 0
-        with self._sampling:
-            for pid in self._processes():
-                try:
-                    process = psutil.Process(pid)
-                    with process.oneshot():
-                        times = process.cpu_times()
-                        rss += process.memory_info().rss
-                except psutil.Error:
-                    continue  # it ended meanwhile
-                self._used[pid, process.create_time()] = times.user + times.system
-            self.peak_rss_bytes = max(self.peak_rss_bytes, rss)
-
-    def _processes(self) -> list[int]:
-        def in_session(pid: int) -> bool:
-            try:
-                return os.getsid(pid) == self._process.pid
-            except OSError:
-                return False
-
-        return [pid for pid in psutil.pids() if in_session(pid)]
 
 
 def output_of(
@@ -165,7 +116,7 @@ def output_of(
     environment: Mapping[str, str] | None = None,
     python: str = sys.executable,
 ) -> str:
-    """What ``python -m MODULE …`` prints from start to end. BenchError if it fails."""
+    """Everything that ``python -m MODULE …`` prints. Raises :class:`BenchError` if it fails."""
     done = subprocess.run(
         [python, "-m", module, *arguments],
         cwd=ROOT,
@@ -175,42 +126,16 @@ def output_of(
         check=False,
     )
     if done.returncode:
-        last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
-        raise BenchError(f"python -m {module} ended with {done.returncode}: {last}")
+        last = (done.stderr.strip() or "it wrote nothing").splitlines()[-1]
+        raise BenchError(f"python -m {module} exited with {done.returncode}: {last}")
     return done.stdout
 
 
-def run_together(
-    children: Iterable[Child], go: Path, timeout_seconds: float
-) -> tuple[list[Child], float]:
-    """Children that began at once and have ended, and the Unix time at which they began.
-
-    Each writes the line "ready", its first, and waits for the file ``go``. ``children`` is best a
-    generator: it starts them, once there is no such file. BenchError if one fails.
-    """
-    go.unlink(missing_ok=True)
-    with ExitStack() as stack:
-        begun = [stack.enter_context(child) for child in children]
-        _await_ready(begun)
-        began = time.time()
-        go.touch()
-        for child in begun:
-            child.finish(timeout_seconds)
-    return begun, began
-
-
-def _await_ready(children: Sequence[Child]) -> None:
-    deadline = time.time() + START_SECONDS
-    while not all(child.output.read_text().startswith("ready\n") for child in children):
-        failed = next((child for child in children if not child.running()), None)
-        if failed or time.time() > deadline:
-            raise BenchError(f"the engine did not start: {(failed or children[0]).said()}")
-        time.sleep(0.05)
-
-
-def _pss(pid: int) -> int:
+def parse(shape: type[T], output: str, module: str) -> T:
+    """The last line of ``output``, a JSON object of this shape. Raises :class:`BenchError`."""
+    last = (output.strip().splitlines() or [""])[-1]
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    except OSError:  # it ended meanwhile
-        return 0
-    return sum(int(kb) << 10 for kb in re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE))
+        return TypeAdapter(shape).validate_json(last)
+    except ValidationError as error:
+        name = getattr(shape, "__name__", str(shape))
+        raise BenchError(f"python -m {module} did not end with a {name}: {last[:LINE]}") from error

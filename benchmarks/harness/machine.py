@@ -1,12 +1,12 @@
-"""The machine of a benchmark: what figures mean nothing without."""
+"""The machine of a benchmark: without it a figure means nothing."""
 
 import os
 import platform
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -25,37 +25,50 @@ PACKAGES = (
     "scikit-learn",
     "pillow",
 )
+QUIET_LOAD = 0.5  # the highest load average at which a machine counts as idle
 
 
-def describe() -> dict[str, Any]:
-    """Processor, cores, memory, load and versions, JSON-able."""
-    return {
-        "cpu": _cpu_model(),
-        "cores": cores(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "load_before": round(os.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.release()}",
-        "versions": {
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What every result names."""
+
+    cpu: str
+    cores: int
+    memory_gib: float
+    load_before: float
+    system: str
+    versions: dict[str, str]
+
+    def lines(self) -> str:
+        """For a person to read, with a warning if others are using the machine."""
+        lines = [
+            f"{self.cpu}, {self.cores} cores, {self.memory_gib} GiB, {self.system}",
+            ", ".join(f"{name} {version}" for name, version in self.versions.items()),
+        ]
+        if self.load_before > QUIET_LOAD:
+            lines.append(
+                f"CAUTION: the load average was {self.load_before} at the start; "
+                "figures from a busy machine are too low"
+            )
+        return "\n".join(lines)
+
+
+def describe() -> Machine:
+    """This machine, now."""
+    load = os.getloadavg()[0]  # before anything is started here
+    java = _java_version()
+    return Machine(
+        cpu=_cpu_model(),
+        cores=cores(),
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        load_before=round(load, 2),
+        system=f"{platform.system()} {platform.release()}",
+        versions={
             "python": platform.python_version(),
-            "java": _java_version(),
+            **({"java": java} if java else {}),
             **installed(PACKAGES),
         },
-    }
-
-
-def lines(machine: dict[str, Any]) -> str:
-    """The same for humans; loud when others work on the machine."""
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    said = [
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}",
-        versions,
-    ]
-    if machine["load_before"] > 0.5:
-        said.append(
-            f"CAUTION: the load average was {machine['load_before']} before it began; "
-            "figures from a busy machine are too low"
-        )
-    return "\n".join(said)
+    )
 
 
 def _java_version() -> str | None:
@@ -69,6 +82,11 @@ def _java_version() -> str | None:
 
 
 def _cpu_model() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(field: str) -> str | None:
+    """What /proc/cpuinfo has in this field of the first processor."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1] if found else platform.machine()
+    found = re.search(rf"^{field}\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1] if found else None

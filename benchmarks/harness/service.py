@@ -1,11 +1,6 @@
-"""The service of a benchmark: ``python -m processor run`` as a child, and what its log tells.
-
-Settings come from config.toml, from FRUITS_* variables of the caller (to compare settings: they are
-named in the result) and, above all, from the benchmark.
-"""
+"""The service as a child: ``python -m processor run``, its log and its status."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,84 +8,74 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.child import Child, output_of
-from common.config import ENVIRONMENT_PREFIX, Config, load
+from benchmarks.harness.child import Child, output_of, parse
 from infra_scripts.embedded import EmbeddedAws
-
-WEIGHTS = "random:0"  # as costly as any; ImageNet's need a download
-DEFAULTS = {"FRUITS_MODEL__WEIGHTS": WEIGHTS}
 
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """One line "micro-batch durable": when (Unix time), and the photos that were stored in it."""
+    """One line "micro-batch durable": its Unix time, and the photos stored in that micro-batch."""
 
     at: float
     stored: int
 
 
-def settings(
-    work_dir: Path, input_size: int, defaults: Mapping[str, str] = DEFAULTS
-) -> dict[str, str]:
-    """The environment of a service: the caller's, ``defaults`` below it, the benchmark's above."""
-    return {**DEFAULTS, **defaults, **os.environ, **_forced(work_dir, input_size)}
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """Of the status: the matrix."""
+
+    rows: int
 
 
-def overridden() -> dict[str, str]:
-    """What a result names: our weights, and the FRUITS_* settings of the caller that hold."""
-    forced = _forced(Path(), 0)
-    callers = {name: value for name, value in sorted(os.environ.items()) if name not in forced}
-    return DEFAULTS | {k: v for k, v in callers.items() if k.startswith(ENVIRONMENT_PREFIX)}
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a benchmark reads from ``python -m processor status --json``."""
+
+    photos: int
+    rejects: int
+    reduced: Reduced
 
 
-def _forced(work_dir: Path, input_size: int) -> dict[str, str]:
-    return {
-        "FRUITS_MODEL__LAYER": "avg_pool",  # what bare Keras computes
-        "FRUITS_MODEL__INPUT_SIZE": str(input_size),
-        "FRUITS_SERVICE__WORK_DIR": str(work_dir),
-        "FRUITS_SERVICE__CACHE_DIR": str(work_dir.parent / "cache"),
-        "FRUITS_LOGS__LEVEL": "INFO",
-        "FRUITS_LOGS__CLOUDWATCH": "false",
-    }
+@dataclass(frozen=True, slots=True)
+class ServiceLog:
+    """The log of a service that writes to the file ``output``, as far as it has been written."""
 
+    output: Path
 
-def config_of(environment: Mapping[str, str]) -> Config:
-    """The configuration that a child with this environment has."""
-    return load(environment=environment)
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Its whole lines; each kind has fields of its own, all have ``at`` and ``message``."""
+        for line in self.output.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.startswith("{") and line.endswith("\n"):
+                yield json.loads(line)
+
+    def durable(self) -> list[Durable]:
+        """The micro-batches that stored photos, in order."""
+        return [
+            Durable(_unix(line), line["stored"])
+            for line in self.lines()
+            if line["message"] == "micro-batch durable" and line["stored"]
+        ]
+
+    def first(self, message: str) -> float | None:
+        """The Unix time of the first line with this message, None if there is none."""
+        return next((_unix(line) for line in self.lines() if line["message"] == message), None)
+
+    def count(self, message: str) -> int:
+        """How many lines have this message."""
+        return sum(line["message"] == message for line in self.lines())
 
 
 def start(aws: EmbeddedAws, environment: Mapping[str, str], output: Path, *arguments: str) -> Child:
-    """The service, without anything left of an earlier one but the network's files."""
+    """The service, with nothing left of an earlier one but the network's files."""
     work_dir = Path(environment["FRUITS_SERVICE__WORK_DIR"])
     shutil.rmtree(work_dir, ignore_errors=True)
     return Child("processor", ["run", *arguments], aws.over(environment), output)
 
 
-def status(aws: EmbeddedAws, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What ``python -m processor status --json`` says."""
-    said = output_of("processor", "status", "--json", environment=aws.over(environment))
-    return json.loads(said.splitlines()[-1])
-
-
-def log_lines(output: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of its log so far."""
-    for line in output.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.startswith("{") and line.endswith("\n"):
-            yield json.loads(line)
-
-
-def durable(output: Path) -> list[Durable]:
-    """Its micro-batches that stored photos, in order."""
-    return [
-        Durable(_unix(line), line["stored"])
-        for line in log_lines(output)
-        if line["message"] == "micro-batch durable" and line["stored"]
-    ]
-
-
-def when(output: Path, message: str) -> float | None:
-    """The Unix time of the first line with this message, None if there is none."""
-    return next((_unix(line) for line in log_lines(output) if line["message"] == message), None)
+def status(aws: EmbeddedAws, environment: Mapping[str, str]) -> Status:
+    """The state of the store in the embedded AWS."""
+    output = output_of("processor", "status", "--json", environment=aws.over(environment))
+    return parse(Status, output, "processor status")
 
 
 def _unix(line: Mapping[str, Any]) -> float:

@@ -1,15 +1,16 @@
-"""The contestants of `engine`: what is made for them beforehand, and a run of one of them."""
+"""The contestants of `engine`: what they load is prepared here, and one of them is run."""
 
-import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import service as _service
-from benchmarks.harness.child import Child, output_of, run_together
-from benchmarks.peers.runtime_process import PEER_BATCH
+from benchmarks.harness import settings
+from benchmarks.harness.child import Child, output_of, parse
+from benchmarks.harness.together import run_together
+from benchmarks.peers.answers import RuntimeRun
+from benchmarks.peers.runtimes import PEER_BATCH
 from demo import sample
 from demo.fruit import SPECIES
 from processor.__main__ import network_spec
@@ -18,15 +19,17 @@ from processor.network.spec import NetworkSpec
 from processor.spark.resources import cores, share_cores
 from processor.spark.session import worker_environment
 
-PHOTOS = 64  # that each contestant takes in turn
-LAST_BATCH_SECONDS = 120  # that the batch may take in which the time is up
+PHOTOS = 64  # that each contestant runs in turn
+LAST_BATCH_SECONDS = 120  # that the batch may take in which the time runs out
 OURS = ("tensorflow", "ncnn", "ncnn_one_process")
 PEERS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "mnn": "MNN"}  # name: package
+PROCESS = "benchmarks.peers.runtime_process"
+CONVERTER = "benchmarks.peers.onnx_file"
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A runtime and how it shares the cores; see :mod:`benchmarks.peers.runtime_process`."""
+    """A runtime and how it shares the cores; ``model`` as :func:`benchmarks.peers.runtimes.load`."""
 
     name: str
     model: str
@@ -36,8 +39,8 @@ class Contestant:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """The contestants at one input size."""
+class LineUp:
+    """The contestants at one input size, and the pixels that they all read."""
 
     size: int
     contestants: list[Contestant]
@@ -46,13 +49,22 @@ class Field:
     environment: dict[str, str]
 
 
-def prepare(size: int, peers_python: str, scratch: Path) -> tuple[Field, dict[str, str]]:
-    """Everything made that the contestants load; and the peers' packages that are installed."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One contestant's run: photos a second and peak memory, summed, and each process's features."""
+
+    photos_per_s: float
+    peak_rss_bytes: int
+    features: list[np.ndarray]
+
+
+def prepare(size: int, peers_python: str, scratch: Path) -> tuple[LineUp, dict[str, str]]:
+    """Make everything that the contestants load; also, the versions of the peers' packages."""
     folder = scratch / str(size)
     folder.mkdir()
-    environment = _service.settings(scratch / "work", size)
+    environment = settings.environment(scratch / "work", size)
     environment["FRUITS_MODEL__ENGINE"] = default_engine()
-    config = _service.config_of(environment)
+    config = settings.config_of(environment)
     spec = network_spec(config)
     plain = replace(spec, engine="tensorflow", compiled=None)
     every = cores()
@@ -66,41 +78,41 @@ def prepare(size: int, peers_python: str, scratch: Path) -> tuple[Field, dict[st
             Contestant("ncnn", spec.to_json(), *shared),
             Contestant("ncnn_one_process", spec.to_json(), 1, every),
         ]
-    peers = _prepare_peers(spec, folder, peers_python)
-    for name, package in PEERS.items() if "onnx" in peers else ():
-        if package in peers:
+    packages = _convert(spec, folder, peers_python)
+    for name, package in PEERS.items() if "onnx" in packages else ():
+        if package in packages:
             model = str(folder / ("vgg16.mnn" if name == "mnn" else "vgg16.onnx"))
             # The others gain nothing from more processes, openvino loses half.
             shape = (every, 1) if name == "mnn" else (1, every)
             contestants.append(Contestant(name, model, *shape, python=peers_python))
     pixels = folder / "pixels.npy"
     np.save(pixels, _photos(size))
-    return Field(size, contestants, pixels, folder, environment), peers
+    return LineUp(size, contestants, pixels, folder, environment), packages
 
 
-def run(
-    field: Field, contestant: Contestant, seconds: float
-) -> tuple[float, int, list[np.ndarray]]:
-    """Photos a second and peak memory of all its processes, and the features that each found."""
-    go = field.folder / "go"
-    saved = [field.folder / f"features{n}.npy" for n in range(contestant.processes)]
-    given = [contestant.name, contestant.model, str(contestant.threads), str(field.pixels)]
+def run(line_up: LineUp, contestant: Contestant, seconds: float) -> Run:
+    """All processes of one contestant, together, for at least so many seconds."""
+    start = line_up.folder / "start"
+    saved = [line_up.folder / f"features{n}.npy" for n in range(contestant.processes)]
+    shared = [contestant.name, contestant.model, str(contestant.threads), str(line_up.pixels)]
     ours = worker_environment() if contestant.name in OURS else {}
     children = (
         Child(
-            "benchmarks.peers.runtime_process",
-            [*given, str(seconds), str(go), str(features)],
-            field.environment | ours,
-            field.folder / f"{contestant.name}{n}.out",
-            contestant.python,
+            PROCESS,
+            [*shared, str(seconds), str(start), str(features)],
+            line_up.environment | ours,
+            line_up.folder / f"{contestant.name}{n}.out",
+            python=contestant.python,
         )
         for n, features in enumerate(saved)
     )
-    ended, _ = run_together(children, go, seconds + LAST_BATCH_SECONDS)
-    told = [child.told() for child in ended]
-    rate = sum(each["photos_per_s"] for each in told)
-    rss = sum(each["peak_rss_bytes"] for each in told)
-    return rate, rss, [np.load(path) for path in saved]
+    ended, _ = run_together(children, start, seconds + LAST_BATCH_SECONDS)
+    runs = [child.result(RuntimeRun) for child in ended]
+    return Run(
+        photos_per_s=sum(each.photos_per_s for each in runs),
+        peak_rss_bytes=sum(each.peak_rss_bytes for each in runs),
+        features=[np.load(path) for path in saved],
+    )
 
 
 def _photos(size: int) -> np.ndarray:
@@ -109,6 +121,7 @@ def _photos(size: int) -> np.ndarray:
     return np.stack([np.asarray(photo.resize((size, size))) for photo in drawn])
 
 
-def _prepare_peers(spec: NetworkSpec, folder: Path, python: str) -> dict[str, str]:
+def _convert(spec: NetworkSpec, folder: Path, python: str) -> dict[str, str]:
+    """Write the peers' files into ``folder``; the versions of the peers' packages."""
     arguments = [spec.weights_path, str(spec.input_size), str(PEER_BATCH), str(folder)]
-    return json.loads(output_of("benchmarks.peers.onnx_file", *arguments, python=python))
+    return parse(dict[str, str], output_of(CONVERTER, *arguments, python=python), CONVERTER)

@@ -1,15 +1,13 @@
 """Peers of our PCA, each in a process of its own: ``python -m benchmarks.peers.pca NAME STORE K``.
 
-NAME is spark_ml, spark_ml_native or sklearn. Each reads STORE/features, fits K axes, and writes key,
-label and coordinates as Parquet into STORE/NAME, as people write it today. Prints one JSON object: its
-seconds, from the moment when everything is imported and Spark has started.
+NAME is spark_ml, spark_ml_native or sklearn. Each reads STORE/features, fits K components, and writes
+key, label and coordinates as Parquet into STORE/NAME, as people write it today. Prints a
+:class:`PcaRun`; its seconds begin when everything is imported and Spark has started.
 """
 
-import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,24 +18,33 @@ from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql.functions import col
 from sklearn.decomposition import PCA as SklearnPCA
 
-from benchmarks.peers import plain_spark as _spark
+from benchmarks.harness.protocol import answer
+from benchmarks.peers import plain_spark
+from benchmarks.peers.answers import PcaRun
 
-OPENBLAS = "libopenblas.so.0"
+SYSTEM_OPENBLAS = "libopenblas.so.0"  # as Debian installs it
 DRIVER_MEMORY = "4g"  # with less, a million rows fail or crawl
 
 
 def main(name: str, store: str, components: str) -> None:
-    peer = {"spark_ml": _spark_ml, "spark_ml_native": _spark_ml, "sklearn": _sklearn}[name]
-    print(json.dumps(peer(name, Path(store), int(components))))
+    peers = {"spark_ml": _spark_ml, "spark_ml_native": _spark_ml_native, "sklearn": _sklearn}
+    answer(peers[name](Path(store), int(components)))
 
 
-def _spark_ml(name: str, store: Path, components: int) -> dict[str, Any]:
-    library = OPENBLAS if name.endswith("native") else "none"
+def _spark_ml(store: Path, components: int) -> PcaRun:
+    return _spark(store, "spark_ml", components, library="none")
+
+
+def _spark_ml_native(store: Path, components: int) -> PcaRun:
+    return _spark(store, "spark_ml_native", components, library=SYSTEM_OPENBLAS)
+
+
+def _spark(store: Path, name: str, components: int, *, library: str) -> PcaRun:
     netlib = " ".join(
         f"-Ddev.ludovic.netlib.{part}.nativeLib={library}" for part in ("blas", "lapack")
     )
     began = time.perf_counter()
-    spark = _spark.start(str(store), memory=DRIVER_MEMORY, extraJavaOptions=netlib)
+    spark = plain_spark.start(str(store), memory=DRIVER_MEMORY, extraJavaOptions=netlib)
     started = time.perf_counter()
     rows = spark.read.parquet(str(store / "features" / "*.parquet"))
     rows = rows.select("key", "label", array_to_vector(col("features")).alias("features"))
@@ -49,14 +56,10 @@ def _spark_ml(name: str, store: Path, components: int) -> dict[str, Any]:
     coordinates.toDF("key", "label", "pc").write.parquet(str(store / name))
     ended = time.perf_counter()
     spark.stop()
-    return {
-        "start": started - began,
-        "fit": fitted - started,
-        "whole": ended - started,
-    }
+    return PcaRun(start=started - began, fit=fitted - started, whole=ended - started)
 
 
-def _sklearn(name: str, store: Path, components: int) -> dict[str, Any]:
+def _sklearn(store: Path, components: int) -> PcaRun:
     began = time.perf_counter()
     source = ds.dataset(sorted(map(str, (store / "features").glob("*.parquet"))))
     table = source.to_table(columns=["key", "label", "features"])
@@ -65,15 +68,11 @@ def _sklearn(name: str, store: Path, components: int) -> dict[str, Any]:
     table = table.drop_columns(["features"])
     pca = SklearnPCA(components, svd_solver="covariance_eigh").fit(rows)
     fitted = time.perf_counter()
-    axes = np.ascontiguousarray(pca.transform(rows).T)
-    for number, axis in enumerate(axes, 1):
-        table = table.append_column(f"pc{number}", pa.array(axis))
-    pq.write_table(table, store / f"{name}.parquet", compression="none", use_dictionary=False)
-    return {
-        "start": 0.0,
-        "fit": fitted - began,
-        "whole": time.perf_counter() - began,
-    }
+    coordinates = np.ascontiguousarray(pca.transform(rows).T)
+    for number, column in enumerate(coordinates, 1):
+        table = table.append_column(f"pc{number}", pa.array(column))
+    pq.write_table(table, store / "sklearn.parquet", compression="none", use_dictionary=False)
+    return PcaRun(start=0.0, fit=fitted - began, whole=time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,24 @@
-"""Our refits, in a process of their own:
-``python -m benchmarks.workloads.refits STORE K MORE_ROWS REPEATS``.
+"""Our refits, in a process of their own.
 
-STORE is a local folder with features/. First a refit in a fresh process; then, REPEATS times, one that
-knows no statistics, and (unless MORE_ROWS is 0) one after so many rows came. Prints one JSON object: of
-each refit the seconds of its parts, and the figures of the first model.
+``python -m benchmarks.workloads.refits STORE K MORE_ROWS REPEATS``, where STORE is a local folder with
+features/: first a refit in a fresh process; then, REPEATS times, one without cached statistics and
+(unless MORE_ROWS is 0) one after so many rows were added. Prints :class:`Refits`.
 """
 
-import json
 import os
+import statistics
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import scipy.linalg  # noqa: F401  # all that is imported later, now
+import scipy.linalg  # noqa: F401  # now, so that no refit pays for the import
 
 from benchmarks.harness.child import Child
-from benchmarks.workloads import drawn_features as _features
+from benchmarks.harness.protocol import answer
+from benchmarks.workloads import drawn_features
 from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import Policy
 from processor.spark import session
@@ -25,50 +26,87 @@ from processor.spark.background import Background
 from processor.spark.resources import cores
 
 SECONDS = 3600  # that all of them may take
+DRIVER_MEMORY = "1g"
+SMALL_FILE_ROWS = 1024  # of the rows that are added, as micro-batches bring them
+FIRST_MODEL = "first.npz"  # beside features/: a copy of the PCA model of the first refit
 
 
-def run(store: str, components: int, more_rows: int, repeats: int) -> tuple[dict[str, Any], int]:
-    """What such a process tells, and the peak memory of all that it starts."""
+@dataclass(frozen=True, slots=True)
+class RefitSeconds:
+    """One refit: its fit, its fit with the rewritten table, and the CSV that follows."""
+
+    fit: float
+    table: float
+    csv: float
+
+
+def median(runs: Sequence[RefitSeconds]) -> RefitSeconds:
+    """Part by part."""
+    return RefitSeconds(
+        fit=statistics.median(each.fit for each in runs),
+        table=statistics.median(each.table for each in runs),
+        csv=statistics.median(each.csv for each in runs),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Refits:
+    """All refits of one process. ``start`` is the seconds that Spark took to start."""
+
+    start: float
+    first: RefitSeconds
+    full: list[RefitSeconds]  # without cached statistics
+    more: list[RefitSeconds]  # after more rows
+
+
+def run(store: str, components: int, more_rows: int, repeats: int) -> tuple[Refits, int]:
+    """What such a process measures, and the peak memory of everything that it starts, in bytes."""
     arguments = [store, *map(str, (components, more_rows, repeats))]
     environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # as `python -m processor` does
-    with Child(
-        "benchmarks.workloads.refits", arguments, environment, Path(store, "refits.out")
-    ) as child:
+    output = Path(store, "refits.out")
+    with Child("benchmarks.workloads.refits", arguments, environment, output) as child:
         child.finish(SECONDS)
-        return child.told(), child.peak_rss_bytes
+        return child.result(Refits), child.usage.peak_rss_bytes
 
 
 def main(store: str, components: str, more_rows: str, repeats: str) -> None:
+    """The process."""
+    full, more = [], []
     with TemporaryDirectory(prefix="bench-refit-") as scratch:
         began = time.perf_counter()
-        spark = session.start("", "1g", Path(scratch))
-        result: dict[str, Any] = {"start": time.perf_counter() - began, "full": [], "more": []}
-        policy = Policy(int(components), False, 0, 0, 0.0)
+        spark = session.start("", DRIVER_MEMORY, Path(scratch))
+        start = time.perf_counter() - began
+        policy = Policy(
+            components=int(components),
+            whiten=False,
+            interval_seconds=0,
+            growth_photos=0,
+            growth_share=0.0,
+        )
         matrix = Matrix(store, policy, Background(spark.sparkContext, cores()))
-        result["first"] = _refit(matrix)
+        first = _refit(matrix)
         (model,) = Path(store, "models", "pca").glob("*.npz")
-        Path(store, _features.FIRST_MODEL).write_bytes(model.read_bytes())
-        for repeat in range(int(repeats)):
+        Path(store, FIRST_MODEL).write_bytes(model.read_bytes())
+        for seed in range(1, int(repeats) + 1):
             Path(store, "models", "statistics.npz").unlink()
-            result["full"].append(_refit(matrix))
+            full.append(_refit(matrix))
             if int(more_rows):
-                _features.append(
-                    f"{store}features", int(more_rows), seed=1 + repeat, file_rows=1024
+                drawn_features.append(
+                    f"{store}features", int(more_rows), seed=seed, file_rows=SMALL_FILE_ROWS
                 )
-                result["more"].append(_refit(matrix))
+                more.append(_refit(matrix))
         spark.stop()
-    print(json.dumps(result))
+    answer(Refits(start, first, full, more))
 
 
-def _refit(matrix: Matrix) -> dict[str, float]:
-    """Seconds of the fit, of the fit and the rewritten table, and of the CSV after that."""
+def _refit(matrix: Matrix) -> RefitSeconds:
     began = time.perf_counter()
     update = matrix.update(force=True)
     whole = time.perf_counter() - began
     if update is None:
         raise SystemExit("there are no features to fit")
     table = update.fit_seconds + update.mirror_seconds
-    return {"fit": update.fit_seconds, "table": table, "csv": whole - table}
+    return RefitSeconds(fit=update.fit_seconds, table=table, csv=whole - table)
 
 
 if __name__ == "__main__":
