@@ -7,7 +7,6 @@ import argparse
 import os
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from benchmarks.harness import command, settings
 from benchmarks.harness.command import Result, whole
+from benchmarks.peers import sgemm
 from benchmarks.peers.contestants import PEERS, LineUp, prepare, run
 from benchmarks.peers.runtime_process import CHECKED
 from processor.network.agreement import compare
@@ -48,22 +48,27 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
         line_up, packages = prepare(size, options.peers_python, scratch)
         line_ups.append(line_up)
     _print_peers(packages)
-    sgemm: list[float] = []
+    products: list[sgemm.Product] = []
     found: dict[int, dict[str, list[Measured]]] = {size: {} for size in options.sizes}
     for repeat in range(1, options.repeats + 1):
-        sgemm.append(sgemm_gflops())
+        products.append(sgemm.square(SGEMM_SIDE))
         for line_up in line_ups:
             by_name = found[line_up.size]
-            for name, measured in _repeat(line_up, options.seconds, sgemm[-1]).items():
+            for name, measured in _repeat(line_up, options.seconds, products[-1].gflops).items():
                 by_name.setdefault(name, []).append(measured)
             rates = ", ".join(
                 f"{name} {runs[-1].photos_per_s:.2f}" for name, runs in by_name.items()
             )
             print(f"repeat {repeat}, {line_up.size} px, photos/s: {rates}", flush=True)
-    gflops = statistics.median(sgemm)
-    print(f"\nsgemm: {gflops:.0f} GFLOP/s")
+    gflops = statistics.median(each.gflops for each in products)
+    yardstick = products[-1]  # every repeat has the same kernel and threads
+    print(
+        f"\nsgemm: {gflops:.0f} GFLOP/s (NumPy, kernel {yardstick.kernel}, {yardstick.threads} threads)"
+    )
     result: Result = {
         "sgemm_gflops": round(gflops, 1),
+        "sgemm_kernel": yardstick.kernel,
+        "sgemm_threads": yardstick.threads,
     }
     for line_up in line_ups:
         result |= _summarise(line_up, found[line_up.size])
@@ -73,7 +78,7 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
         "settings": settings.overridden(),
         "peers": packages,
         "runs": {
-            "sgemm_gflops": [round(each, 1) for each in sgemm],
+            "sgemm_gflops": [round(each.gflops, 1) for each in products],
             **{
                 f"{name}_{size}": [round(each.photos_per_s, 3) for each in runs]
                 for size, by_name in found.items()
@@ -92,19 +97,6 @@ def gflop_per_photo(size: int) -> float:
                 size, block = size // 2, name[: len(block)]  # pooling drops an odd row or column
             total += 2 * size * size * int(np.prod(shape))
     return total / 1e9
-
-
-def sgemm_gflops() -> float:
-    """What this machine multiplies plainly: NumPy's float32 product of square matrices, all cores."""
-    generator = np.random.default_rng(0)
-    left, right = generator.random((2, SGEMM_SIDE, SGEMM_SIDE), dtype=np.float32)
-    product = left @ right
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        np.matmul(left, right, out=product)
-        seconds.append(time.perf_counter() - began)
-    return 2 * SGEMM_SIDE**3 / min(seconds) / 1e9
 
 
 def _print_peers(packages: dict[str, str]) -> None:

@@ -8,7 +8,6 @@ import math
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from ctypes.util import find_library
 from pathlib import Path
@@ -17,19 +16,18 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.linalg import eigh
 
-from benchmarks.harness import command
+from benchmarks.harness import blas, command
 from benchmarks.harness.child import Child
 from benchmarks.harness.command import Result, wholes
 from benchmarks.harness.errors import BenchError
+from benchmarks.peers import sgemm
 from benchmarks.peers.answers import PcaRun
-from benchmarks.peers.pca import SYSTEM_OPENBLAS
 from benchmarks.workloads import drawn_features, refits
 from processor.matrix.pca import PCA
 
 SECONDS = 1800  # that a peer may take
 WELL_SEPARATED = 1.01  # an eigenvalue over the next
 WARM = 3  # refits in a process that is warm
-SGEMM_ROWS, SGEMM_TIMES = 4096, 200
 PEERS = ("spark_ml", "spark_ml_native", "sklearn")
 
 
@@ -52,7 +50,7 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
 def _compare(rows: int, components: int, store: str) -> Result:
     print(f"\ndrawing {rows:,} rows of {drawn_features.COLUMNS} columns", flush=True)
     drawn_features.append(f"{store}features", rows)
-    sgemm = _sgemm_seconds(rows)
+    yardstick = sgemm.gram(rows, drawn_features.COLUMNS)
     ours, our_rss = refits.run(store, components, more_rows=0, repeats=WARM)
     cold = ours.first.table
     warm = refits.median(ours.full)
@@ -60,16 +58,18 @@ def _compare(rows: int, components: int, store: str) -> Result:
         "ours_cold_s": cold,
         "ours_warm_s": warm.table,
         "fit_s": warm.fit,
-        "fit_over_sgemm": warm.fit / sgemm,
+        "fit_over_sgemm": warm.fit / yardstick.seconds,
+        "sgemm_gflops": yardstick.gflops,
         "csv_s": warm.csv,
         "peak_rss_mb": our_rss / 1e6,
     }
     print(f"{'':<18}{'start':>8}{'fit':>8}{'whole':>8}{': ours':>8}{'RSS, MB':>10}")
     _print_row("ours, cold", PcaRun(ours.start, ours.first.fit, cold), cold, our_rss)
     _print_row("ours, warm", PcaRun(0.0, warm.fit, warm.table), cold, our_rss)
+    kernels = {"sgemm_kernel": yardstick.kernel}
     for name in PEERS:
-        if name == "spark_ml_native" and find_library("openblas") != SYSTEM_OPENBLAS:
-            missing = f"{SYSTEM_OPENBLAS} is not installed (apt-get install libopenblas0)"
+        if name == "spark_ml_native" and find_library("openblas") != blas.SYSTEM:
+            missing = f"{blas.SYSTEM} is not installed (apt-get install libopenblas0)"
             print(f"{name:<18}left out: {missing}")
             continue
         peer, rss = _peer(name, store, components)
@@ -79,16 +79,19 @@ def _compare(rows: int, components: int, store: str) -> Result:
             f"{name}_over_ours": peer.whole / cold,
             f"{name}_peak_rss_mb": rss / 1e6,
         }
+        if peer.kernel:
+            kernels[f"{name}_kernel"] = peer.kernel
     accuracy = _accuracy(store)
     print(
         f"fit, warm: {figures['fit_over_sgemm']:.2f} times the Gram matrix by plain sgemm "
-        f"({sgemm:.2f} s); reduced.csv: {warm.csv:.1f} s more\n"
+        f"({yardstick.seconds:.2f} s, {yardstick.gflops:.0f} GFLOP/s, kernel {yardstick.kernel}, "
+        f"{yardstick.threads} threads); reduced.csv: {warm.csv:.1f} s more\n"
         f"against float64: angle {accuracy['angle_rad']:.1e} rad over the first "
         f"{accuracy['separated']:.0f} components, variances {accuracy['variance_error']:.1e}",
         flush=True,
     )
     rounded = {name: float(f"{value:.4g}") for name, value in (figures | accuracy).items()}
-    return {"rows": rows, "components": components, **rounded}
+    return {"rows": rows, "components": components, **rounded, **kernels}
 
 
 def _print_row(name: str, run: PcaRun, ours: float, rss: int) -> None:
@@ -101,24 +104,16 @@ def _print_row(name: str, run: PcaRun, ours: float, rss: int) -> None:
 
 def _peer(name: str, store: str, components: int) -> tuple[PcaRun, int]:
     """What a peer answers, and the peak memory of all its processes in bytes."""
-    environment = dict(os.environ)
-    if name == "spark_ml_native":  # three times as fast as with its threads in each task
-        environment["OPENBLAS_NUM_THREADS"] = "1"
+    environment, forced = dict(os.environ), None
+    if name == "spark_ml_native":
+        environment[blas.THREADS] = "1"  # three times as fast as with its threads in each task
+        forced = environment.get(blas.FORCED_KERNEL)  # the system's build may need it
     arguments, output = [name, store, str(components)], Path(store, f"{name}.out")
-    with Child("benchmarks.peers.pca", arguments, environment, output) as child:
+    with Child(
+        "benchmarks.peers.pca", arguments, environment, output, forced_kernel=forced
+    ) as child:
         child.finish(SECONDS)
         return child.result(PcaRun), child.usage.peak_rss_bytes
-
-
-def _sgemm_seconds(rows: int) -> float:
-    """The Gram matrix of so many rows by NumPy's float32 product alone, all cores; nothing is read."""
-    block = np.random.default_rng(0).random((SGEMM_ROWS, drawn_features.COLUMNS), np.float32)
-    other = block.copy()  # two arrays: of one and itself NumPy would compute half
-    product = block.T @ other
-    began = time.perf_counter()
-    for _ in range(SGEMM_TIMES):
-        np.matmul(block.T, other, out=product)
-    return (time.perf_counter() - began) / SGEMM_TIMES * rows / SGEMM_ROWS
 
 
 def _accuracy(store: str) -> dict[str, float]:

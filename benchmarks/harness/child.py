@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from benchmarks.harness.blas import FORCED_KERNEL, unforced
 from benchmarks.harness.errors import BenchError
 from benchmarks.harness.usage import Usage
 
@@ -28,7 +29,8 @@ class Child:
 
     A context manager; whatever is still running at its end is killed. Output goes to the file
     ``output``, stderr to the same name with ``.err`` appended. ``python`` may be that of another
-    environment.
+    environment. OpenBLAS picks its own kernel (:mod:`benchmarks.harness.blas`) unless
+    ``forced_kernel`` names one.
     """
 
     def __init__(
@@ -39,16 +41,18 @@ class Child:
         output: Path,
         *,
         python: str = sys.executable,
+        forced_kernel: str | None = None,
     ) -> None:
         self.output = output
         self.module = module
         self._errors = output.with_name(output.name + ".err")
+        forced = {FORCED_KERNEL: forced_kernel} if forced_kernel else {}
         with output.open("wb") as out, self._errors.open("wb") as errors:
             self.started_at = time.time()
             self._process = subprocess.Popen(
                 [python, "-m", module, *arguments],
                 cwd=ROOT,
-                env=dict(environment),
+                env=unforced(environment) | forced,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=errors,
@@ -116,11 +120,14 @@ def output_of(
     environment: Mapping[str, str] | None = None,
     python: str = sys.executable,
 ) -> str:
-    """Everything that ``python -m MODULE …`` prints. Raises :class:`BenchError` if it fails."""
+    """Everything that ``python -m MODULE …`` prints. Raises :class:`BenchError` if it fails.
+
+    Without an ``environment`` it inherits this process's; OpenBLAS picks its own kernel either way.
+    """
     done = subprocess.run(
         [python, "-m", module, *arguments],
         cwd=ROOT,
-        env=environment,
+        env=unforced(os.environ if environment is None else environment),
         capture_output=True,
         text=True,
         check=False,

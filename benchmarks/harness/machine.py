@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.harness.child import output_of
 from benchmarks.harness.packages import installed
 from processor.spark.resources import cores
 
@@ -27,12 +28,23 @@ PACKAGES = (
 )
 QUIET_LOAD = 0.5  # the highest load average at which a machine counts as idle
 
+# The best that a processor has, by its flags in /proc/cpuinfo (x86: "flags", ARM: "Features").
+_INSTRUCTION_SETS = {
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+    "avx": "AVX",
+    "sse4_2": "SSE4.2",
+    "asimd": "NEON",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """What every result names."""
 
     cpu: str
+    instruction_set: str
+    blas_kernel: str  # NumPy's, in the environment that all children of a benchmark get
     cores: int
     memory_gib: float
     load_before: float
@@ -42,7 +54,8 @@ class Machine:
     def lines(self) -> str:
         """For a person to read, with a warning if others are using the machine."""
         lines = [
-            f"{self.cpu}, {self.cores} cores, {self.memory_gib} GiB, {self.system}",
+            f"{self.cpu} ({self.instruction_set}), {self.cores} cores, {self.memory_gib} GiB, "
+            f"{self.system}; BLAS kernel of NumPy: {self.blas_kernel}",
             ", ".join(f"{name} {version}" for name, version in self.versions.items()),
         ]
         if self.load_before > QUIET_LOAD:
@@ -59,6 +72,8 @@ def describe() -> Machine:
     java = _java_version()
     return Machine(
         cpu=_cpu_model(),
+        instruction_set=_instruction_set(),
+        blas_kernel=output_of("benchmarks.harness.blas").strip(),
         cores=cores(),
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         load_before=round(load, 2),
@@ -83,6 +98,13 @@ def _java_version() -> str | None:
 
 def _cpu_model() -> str:
     return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _instruction_set() -> str:
+    flags = (_cpuinfo("flags") or _cpuinfo("Features") or "").split()
+    return next(
+        (name for flag, name in _INSTRUCTION_SETS.items() if flag in flags), platform.machine()
+    )
 
 
 def _cpuinfo(field: str) -> str | None:

@@ -44,8 +44,9 @@ class RuntimeRun:
 
 @dataclass(frozen=True, slots=True)
 class PcaRun:
-    """:mod:`benchmarks.peers.pca`, in seconds."""
+    """:mod:`benchmarks.peers.pca`: seconds, and the BLAS kernel if it used a BLAS that names it."""
 
     start: float  # of Spark; does not count
     fit: float
     whole: float  # fit, projection and writing
+    kernel: str | None = None

@@ -7,6 +7,7 @@ key, label and coordinates as Parquet into STORE/NAME, as people write it today.
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,11 @@ from pyspark.ml.functions import array_to_vector, vector_to_array
 from pyspark.sql.functions import col
 from sklearn.decomposition import PCA as SklearnPCA
 
+from benchmarks.harness import blas
 from benchmarks.harness.protocol import answer
 from benchmarks.peers import plain_spark
 from benchmarks.peers.answers import PcaRun
 
-SYSTEM_OPENBLAS = "libopenblas.so.0"  # as Debian installs it
 DRIVER_MEMORY = "4g"  # with less, a million rows fail or crawl
 
 
@@ -36,7 +37,8 @@ def _spark_ml(store: Path, components: int) -> PcaRun:
 
 
 def _spark_ml_native(store: Path, components: int) -> PcaRun:
-    return _spark(store, "spark_ml_native", components, library=SYSTEM_OPENBLAS)
+    run = _spark(store, "spark_ml_native", components, library=blas.SYSTEM)
+    return replace(run, kernel=blas.system_kernel())
 
 
 def _spark(store: Path, name: str, components: int, *, library: str) -> PcaRun:
@@ -72,7 +74,8 @@ def _sklearn(store: Path, components: int) -> PcaRun:
     for number, column in enumerate(coordinates, 1):
         table = table.append_column(f"pc{number}", pa.array(column))
     pq.write_table(table, store / "sklearn.parquet", compression="none", use_dictionary=False)
-    return PcaRun(start=0.0, fit=fitted - began, whole=time.perf_counter() - began)
+    whole = time.perf_counter() - began
+    return PcaRun(start=0.0, fit=fitted - began, whole=whole, kernel=blas.loaded().kernel)
 
 
 if __name__ == "__main__":

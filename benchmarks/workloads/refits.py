@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import scipy.linalg  # noqa: F401  # now, so that no refit pays for the import
 
+from benchmarks.harness.blas import THREADS
 from benchmarks.harness.child import Child
 from benchmarks.harness.protocol import answer
 from benchmarks.workloads import drawn_features
@@ -62,7 +63,7 @@ class Refits:
 def run(store: str, components: int, more_rows: int, repeats: int) -> tuple[Refits, int]:
     """What such a process measures, and the peak memory of everything that it starts, in bytes."""
     arguments = [store, *map(str, (components, more_rows, repeats))]
-    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # as `python -m processor` does
+    environment = {THREADS: "1", **os.environ}  # as `python -m processor` does
     output = Path(store, "refits.out")
     with Child("benchmarks.workloads.refits", arguments, environment, output) as child:
         child.finish(SECONDS)
