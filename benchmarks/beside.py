@@ -1,4 +1,4 @@
-"""Photos a second while a refit is always under way, over the same without any.
+"""Photos a second while one refit follows another, over photos a second without any.
 
 Definitions and how to read the figures: benchmarks/README.md.
 """
@@ -8,12 +8,12 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks import _command, _photos, _service
-from benchmarks._command import whole
-from benchmarks._processes import BenchError
-from benchmarks._runs import Runs
+from benchmarks.harness import command, photo_source, settings
+from benchmarks.harness.command import Result, whole
+from benchmarks.harness.errors import BenchError
+from benchmarks.peers.peer_runs import PeerRuns
+from benchmarks.workloads.service_runs import ServiceRuns
 
 NEVER = {
     "FRUITS_PCA__INTERVAL_SECONDS": "0",
@@ -26,58 +26,61 @@ ALWAYS = NEVER | {"FRUITS_PCA__GROWTH_PHOTOS": "1"}  # after each micro-batch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; 0 only when every photo went through."""
-    return _command.run(_parser(), _bench, arguments)
+    """Measure and print; 0 only when every photo has its row."""
+    return command.run(_parser(), _bench, arguments)
 
 
-def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    photos = _photos.gather(asked.photos, asked.limit, scratch / "photos")
-    rates: dict[str, list[float]] = {"without": [], "beside": []}
-    refits: list[int] = []
-    for repeat in range(1, asked.repeats + 1):
-        for name, policy in (("without", NEVER), ("beside", ALWAYS)):
-            environment = _service.settings(scratch / "work", asked.size) | policy
-            runs = Runs(photos, photos, asked.size, environment, scratch, asked.present)
-            if not rates["without"]:
-                runs.prepare()
-            rate, fitted = runs.unattended()
-            rates[name].append(rate)
-            if name == "beside":
-                if not fitted:
-                    raise BenchError("no refit was due meanwhile: take more photos (--limit)")
-                refits.append(fitted)
+def _bench(options: argparse.Namespace, scratch: Path) -> Result:
+    paths = photo_source.gather(options.photos, options.limit, scratch / "photos")
+    environment = settings.environment(scratch / "work", options.size)
+    PeerRuns(paths, options.size, environment, scratch).prepare()
+    without, beside, refits = [], [], []
+    for repeat in range(1, options.repeats + 1):
+        rate, _ = _run(paths, environment | NEVER, scratch, options.present)
+        without.append(rate)
+        rate, fitted = _run(paths, environment | ALWAYS, scratch, options.present)
+        if not fitted:
+            raise BenchError("no refit was due while the photos came: take more (--limit)")
+        beside.append(rate)
+        refits.append(fitted)
         print(
-            f"repeat {repeat}: {rates['without'][-1]:.2f} photos/s without, "
-            f"{rates['beside'][-1]:.2f} beside {refits[-1]} refits",
+            f"repeat {repeat}: {without[-1]:.2f} photos/s without, "
+            f"{beside[-1]:.2f} beside {fitted} refits",
             flush=True,
         )
-    ratios = [a / b for a, b in zip(rates["beside"], rates["without"], strict=True)]
-    ratio = statistics.median(ratios)
-    print(f"beside refits of {asked.present:,} rows: {ratio:.2f} of the rate")
+    ratio = statistics.median(a / b for a, b in zip(beside, without, strict=True))
+    print(f"beside refits of {options.present:,} rows: {ratio:.2f} of the rate")
+    rates = {"without": without, "beside": beside}
     return {
         "beside_over_without": round(ratio, 3),
-        "present_rows": asked.present,
-        "photos": len(photos),
-        "size": asked.size,
+        "present_rows": options.present,
+        "photos": len(paths),
+        "size": options.size,
         "refits": refits,
         "runs": {name: [round(rate, 3) for rate in each] for name, each in rates.items()},
-        "settings": _service.overridden() | ALWAYS,
+        "settings": settings.overridden() | ALWAYS,
     }
+
+
+def _run(
+    paths: list[Path], environment: dict[str, str], scratch: Path, present: int
+) -> tuple[float, int]:
+    return ServiceRuns(paths, environment, scratch, present).beside_refits()
 
 
 def _parser() -> argparse.ArgumentParser:
     epilog = "The embedded AWS keeps the store in memory: 2.5 GB for a million rows."
-    parser = _command.parser("beside", __doc__, epilog)
-    _command.add_photos(parser)
+    parser = command.parser("beside", __doc__, epilog)
+    command.add_photos(parser)
     parser.add_argument(
         "--present",
         type=whole(1),
         default=200_000,
         metavar="N",
-        help="drawn rows that are in the store already (default: %(default)s)",
+        help="drawn rows that the store already holds (default: %(default)s)",
     )
-    _command.add_size(parser)
-    _command.add_repeats(parser, 1)
+    command.add_size(parser)
+    command.add_repeats(parser, 1)
     return parser
 
 

@@ -7,18 +7,17 @@ import argparse
 import os
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks import _command, _service
-from benchmarks._command import whole
-from benchmarks._contestants import PEERS, Field, prepare, run
-from benchmarks._engine_peer import CHECKED
+from benchmarks.harness import command, settings
+from benchmarks.harness.command import Result, whole
+from benchmarks.peers import sgemm
+from benchmarks.peers.contestants import PEERS, LineUp, prepare, run
+from benchmarks.peers.runtime_process import CHECKED
 from processor.network.agreement import compare
 from processor.network.weights_file import layout
 
@@ -38,40 +37,53 @@ class Measured:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; 0 only when every contestant went through."""
-    return _command.run(_parser(), _bench, arguments)
+    """Measure and print; 0 only when every contestant succeeded."""
+    return command.run(_parser(), _bench, arguments)
 
 
-def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    fields: list[Field] = []
-    peers: dict[str, str] = {}
-    for size in asked.sizes:
-        field, peers = prepare(size, asked.peers_python, scratch)
-        fields.append(field)
-    _tell_peers(peers)
-    rates: list[float] = []
-    found: dict[int, dict[str, list[Measured]]] = {size: {} for size in asked.sizes}
-    for repeat in range(1, asked.repeats + 1):
-        rates.append(sgemm_gflops())
-        for field in fields:
-            for name, measured in _repeat(field, asked.seconds, rates[-1]).items():
-                found[field.size].setdefault(name, []).append(measured)
-            told = ", ".join(
-                f"{name} {runs[-1].photos_per_s:.2f}" for name, runs in found[field.size].items()
+def _bench(options: argparse.Namespace, scratch: Path) -> Result:
+    line_ups: list[LineUp] = []
+    packages: dict[str, str] = {}
+    for size in options.sizes:
+        line_up, packages = prepare(size, options.peers_python, scratch)
+        line_ups.append(line_up)
+    _print_peers(packages)
+    products: list[sgemm.Product] = []
+    found: dict[int, dict[str, list[Measured]]] = {size: {} for size in options.sizes}
+    for repeat in range(1, options.repeats + 1):
+        products.append(sgemm.square(SGEMM_SIDE))
+        for line_up in line_ups:
+            by_name = found[line_up.size]
+            for name, measured in _repeat(line_up, options.seconds, products[-1].gflops).items():
+                by_name.setdefault(name, []).append(measured)
+            rates = ", ".join(
+                f"{name} {runs[-1].photos_per_s:.2f}" for name, runs in by_name.items()
             )
-            print(f"repeat {repeat}, {field.size} px, photos/s: {told}", flush=True)
-    result: dict[str, Any] = {"sgemm_gflops": round(statistics.median(rates), 1)}
-    for field in fields:
-        _summarise(field, found[field.size], result)
+            print(f"repeat {repeat}, {line_up.size} px, photos/s: {rates}", flush=True)
+    gflops = statistics.median(each.gflops for each in products)
+    yardstick = products[-1]  # every repeat has the same kernel and threads
+    print(
+        f"\nsgemm: {gflops:.0f} GFLOP/s (NumPy, kernel {yardstick.kernel}, {yardstick.threads} threads)"
+    )
+    result: Result = {
+        "sgemm_gflops": round(gflops, 1),
+        "sgemm_kernel": yardstick.kernel,
+        "sgemm_threads": yardstick.threads,
+    }
+    for line_up in line_ups:
+        result |= _summarise(line_up, found[line_up.size])
     return result | {
-        "repeats": asked.repeats,
-        "seconds": asked.seconds,
-        "settings": _service.overridden(),
-        "peers": peers,
+        "repeats": options.repeats,
+        "seconds": options.seconds,
+        "settings": settings.overridden(),
+        "peers": packages,
         "runs": {
-            f"{name}_{size}": [round(each.photos_per_s, 3) for each in runs]
-            for size, by_name in found.items()
-            for name, runs in by_name.items()
+            "sgemm_gflops": [round(each.gflops, 1) for each in products],
+            **{
+                f"{name}_{size}": [round(each.photos_per_s, 3) for each in runs]
+                for size, by_name in found.items()
+                for name, runs in by_name.items()
+            },
         },
     }
 
@@ -82,65 +94,51 @@ def gflop_per_photo(size: int) -> float:
     for name, shape in layout(include_top=False).items():
         if name.endswith("/kernel"):
             if not name.startswith(block):
-                size, block = size // 2, name[: len(block)]  # an odd row or column is left out
+                size, block = size // 2, name[: len(block)]  # pooling drops an odd row or column
             total += 2 * size * size * int(np.prod(shape))
     return total / 1e9
 
 
-def sgemm_gflops() -> float:
-    """What this machine multiplies plainly: NumPy's float32 product of square matrices, all cores."""
-    generator = np.random.default_rng(0)
-    left, right = generator.random((2, SGEMM_SIDE, SGEMM_SIDE), dtype=np.float32)
-    product = left @ right
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        np.matmul(left, right, out=product)
-        seconds.append(time.perf_counter() - began)
-    return 2 * SGEMM_SIDE**3 / min(seconds) / 1e9
-
-
-def _tell_peers(peers: dict[str, str]) -> None:
-    there = [f"{name} {peers[package]}" for name, package in PEERS.items() if package in peers]
-    missing = [name for name, package in PEERS.items() if package not in peers]
-    if there and "onnx" not in peers:
-        print(f"left out: {', '.join(there)}: without the package onnx they have no model")
+def _print_peers(packages: dict[str, str]) -> None:
+    there = [f"{name} {packages[each]}" for name, each in PEERS.items() if each in packages]
+    missing = [name for name, each in PEERS.items() if each not in packages]
+    if there and "onnx" not in packages:
+        print(f"left out: {', '.join(there)}: the package onnx is missing, which makes their model")
     elif there:
         print(f"peers: {', '.join(there)}")
     if missing:
         print(f"left out, not installed: {', '.join(missing)}")
 
 
-def _repeat(field: Field, seconds: float, sgemm: float) -> dict[str, Measured]:
-    gflop = gflop_per_photo(field.size)
+def _repeat(line_up: LineUp, seconds: float, sgemm_gflops: float) -> dict[str, Measured]:
+    gflop = gflop_per_photo(line_up.size)
     found: dict[str, Measured] = {}
-    wanted = keras = None
-    for contestant in field.contestants:  # Keras first: the others are compared with it
-        rate, rss, features = run(field, contestant, seconds)
-        if wanted is None or keras is None:
-            wanted, keras = features[0], rate
-        apart = [compare(each, wanted) for each in features]
+    keras = None
+    for contestant in line_up.contestants:  # Keras first: the others are compared with it
+        ran = run(line_up, contestant, seconds)
+        keras = keras or ran
+        distances = [compare(each, keras.features[0]) for each in ran.features]
         found[contestant.name] = Measured(
-            photos_per_s=rate,
-            over_keras=rate / keras,
-            over_direct_limit=rate * gflop / sgemm,
-            relative_l2=max(each.relative_l2 for each in apart),
-            largest=max(each.largest for each in apart),
-            peak_rss_mb=rss / 1e6,
+            photos_per_s=ran.photos_per_s,
+            over_keras=ran.photos_per_s / keras.photos_per_s,
+            over_direct_limit=ran.photos_per_s * gflop / sgemm_gflops,
+            relative_l2=max(each.relative_l2 for each in distances),
+            largest=max(each.largest for each in distances),
+            peak_rss_mb=ran.peak_rss_bytes / 1e6,
         )
     return found
 
 
-def _summarise(field: Field, found: dict[str, list[Measured]], result: dict[str, Any]) -> None:
-    """Print the table of one input size and put its medians into ``result``."""
+def _summarise(line_up: LineUp, found: dict[str, list[Measured]]) -> dict[str, float]:
+    """Print the table of one input size; its medians under their names in the JSON."""
+    size, gflop = line_up.size, gflop_per_photo(line_up.size)
     print(
-        f"\n{field.size} px, {gflop_per_photo(field.size):.2f} GFLOP a photo, differences over "
-        f"{CHECKED} photos; plain multiply limit: {result['sgemm_gflops']:.0f} GFLOP/s\n"
+        f"\n{size} px, {gflop:.2f} GFLOP a photo, differences over {CHECKED} photos\n"
         f"{'':<18}{'processes':>9}{'photos/s':>10}   {'min – max':<16}"
         f"{': Keras':>8}{': limit':>9}{'rel. L2':>10}{'largest':>10}{'RSS, MB':>9}"
     )
-    result[f"gflop_per_photo_{field.size}"] = round(gflop_per_photo(field.size), 4)
-    for contestant in field.contestants:
+    result = {f"gflop_per_photo_{size}": round(gflop, 4)}
+    for contestant in line_up.contestants:
         runs = found[contestant.name]
         rates = [each.photos_per_s for each in runs]
         over = statistics.median(each.over_keras for each in runs)
@@ -156,26 +154,27 @@ def _summarise(field: Field, found: dict[str, list[Measured]], result: dict[str,
             f"{over:>8.2f}{limit:>9.2f}{relative_l2:>10.1e}{largest:>10.1e}{rss:>9.0f}"
         )
         result |= {
-            f"{contestant.name}_photos_per_s_{field.size}": round(statistics.median(rates), 3),
-            f"{contestant.name}_over_keras_{field.size}": round(over, 3),
-            f"{contestant.name}_over_direct_limit_{field.size}": round(limit, 3),
-            f"{contestant.name}_relative_l2_{field.size}": float(f"{relative_l2:.3g}"),
-            f"{contestant.name}_largest_{field.size}": float(f"{largest:.3g}"),
-            f"{contestant.name}_peak_rss_mb_{field.size}": round(rss, 1),
+            f"{contestant.name}_photos_per_s_{size}": round(statistics.median(rates), 3),
+            f"{contestant.name}_over_keras_{size}": round(over, 3),
+            f"{contestant.name}_over_direct_limit_{size}": round(limit, 3),
+            f"{contestant.name}_relative_l2_{size}": float(f"{relative_l2:.3g}"),
+            f"{contestant.name}_largest_{size}": float(f"{largest:.3g}"),
+            f"{contestant.name}_peak_rss_mb_{size}": round(rss, 1),
         }
     print()
+    return result
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _command.parser("engine", __doc__)
-    _command.add_sizes(parser)
-    _command.add_repeats(parser, 3)
+    parser = command.parser("engine", __doc__)
+    command.add_sizes(parser)
+    command.add_repeats(parser, 3)
     parser.add_argument(
         "--seconds",
         type=whole(1),
         default=6,
         metavar="S",
-        help="that each contestant runs at least, each time (default: %(default)s)",
+        help="the least that each contestant runs, each time (default: %(default)s)",
     )
     parser.add_argument(
         "--peers-python",

@@ -9,34 +9,43 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks import _aws, _command, _photos, _service
-from benchmarks._command import whole
-from benchmarks._commits import Commits
-from benchmarks._processes import START_SECONDS, BenchError, Child
+from benchmarks.harness import aws as embedded
+from benchmarks.harness import command, photo_source, service, settings
+from benchmarks.harness.child import START_SECONDS, Child
+from benchmarks.harness.command import Result, whole
+from benchmarks.harness.commits import Commits
+from benchmarks.harness.errors import BenchError
 from infra_scripts.embedded import EmbeddedAws
 
-PAUSE_SECONDS = (1.0, 3.0)  # between a row and the next photo, unless asked
+PAUSE_SECONDS = (1.0, 3.0)  # between a row and the next photo, unless --pause
 ROW_SECONDS = 60  # that one row may take
 SETTLE_SECONDS = 5  # before idleness is measured
 STOP_SECONDS = 120
-# A refit is due every few photos while there are few; a store that has grown refits once an hour.
+# With few photos a refit is due every few photos; a store that has grown refits once an hour.
 DEFAULTS = {"FRUITS_PCA__GROWTH_SHARE": "0"}
 
 
 @dataclass(frozen=True, slots=True)
+class CpuPercent:
+    """Processor time, in percent of one core."""
+
+    service: float
+    embedded_aws: float
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """A life of the service."""
+    """One life of the service."""
 
     seconds: list[float]
     first_row_s: float  # from the start of the process, its photo queued beforehand
-    load_cpu_percent: dict[str, float]  # while photos came; of one core, by whom
-    idle_cpu_percent: dict[str, float]
+    load: CpuPercent  # while photos came
+    idle: CpuPercent
     peak_rss_mb: float
     peak_pss_mb: float
     exit_status: int
@@ -44,41 +53,42 @@ class Measured:
 
 
 class Cpu:
-    """Processor time of the service and of the embedded AWS since the last look."""
+    """Processor time of the service and of the embedded AWS since the last reading."""
 
     def __init__(self, service: Child, aws: EmbeddedAws) -> None:
         self._service, self._aws = service, aws
-        self._last = self._look()
+        self._last = self._read()
 
-    def percent(self) -> dict[str, float]:
-        """Of one core, since the last call."""
-        before, self._last = self._last, self._look()
-        wall, service, aws = (now - then for now, then in zip(self._last, before, strict=True))
-        return {"service": 100 * service / wall, "embedded_aws": 100 * aws / wall}
+    def percent(self) -> CpuPercent:
+        """Since the last call."""
+        before, self._last = self._last, self._read()
+        wall, own, aws = (now - then for now, then in zip(self._last, before, strict=True))
+        return CpuPercent(service=100 * own / wall, embedded_aws=100 * aws / wall)
 
-    def _look(self) -> tuple[float, float, float]:
-        return time.monotonic(), self._service.cpu_seconds(), self._aws.cpu_seconds
+    def _read(self) -> tuple[float, float, float]:
+        return time.monotonic(), self._service.usage.cpu_seconds(), self._aws.cpu_seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; 0 only when every photo got its row."""
-    return _command.run(_parser(), _bench, arguments)
+    """Measure and print; 0 only when every photo has its row."""
+    return command.run(_parser(), _bench, arguments)
 
 
-def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    paths = _photos.gather(asked.photos_dir, asked.photos + 1, scratch / "photos")
-    photos = _photos.describe(paths, drawn=asked.photos_dir is None)
-    wanted = [paths[n % len(paths)] for n in range(asked.photos + 1)]
-    environment = _service.settings(scratch / "work", asked.size, DEFAULTS)
-    with _aws.deployed(environment) as aws:
-        measured = _measure(aws, environment, wanted, asked, scratch / "service.out")
+def _bench(options: argparse.Namespace, scratch: Path) -> Result:
+    paths = photo_source.gather(options.photos_dir, options.photos + 1, scratch / "photos")
+    photos = photo_source.describe(paths, drawn=options.photos_dir is None)
+    wanted = [paths[n % len(paths)] for n in range(options.photos + 1)]
+    environment = settings.environment(scratch / "work", options.size, DEFAULTS)
+    with embedded.deployed(environment) as aws:
+        measured = _measure(aws, environment, wanted, options, scratch / "service.out")
     result = _summary(measured)
-    _print(result, photos)
+    print(f"{photos.line()}; {result['count']} timed, one at a time\n")
+    _print(result)
     return result | {
-        "input_size": asked.size,
-        "pause_s": asked.pause or PAUSE_SECONDS,
-        "photos": photos,
-        "settings": DEFAULTS | _service.overridden(),
+        "input_size": options.size,
+        "pause_s": options.pause or PAUSE_SECONDS,
+        "photos": asdict(photos),
+        "settings": DEFAULTS | settings.overridden(),
         "seconds": [round(each, 4) for each in measured.seconds],
     }
 
@@ -87,50 +97,59 @@ def _measure(
     aws: EmbeddedAws,
     environment: dict[str, str],
     paths: list[Path],
-    asked: argparse.Namespace,
+    options: argparse.Namespace,
     output: Path,
 ) -> Measured:
     """One life of the service; the first of ``paths`` warms it up."""
-    storage = _service.config_of(environment).storage
-    s3 = _aws.client(aws, "s3")
+    storage = settings.config_of(environment).storage
+    s3 = embedded.s3(aws)
     commits = Commits(aws, storage.bucket, storage.store_prefix)
 
     def put(number: int) -> str:
-        return _photos.put(s3, storage, paths[number], number)
+        return photo_source.put(s3, storage, paths[number], number)
 
     def time_row(number: int) -> float:
         began = time.time()
-        return commits.await_row(put(number), ROW_SECONDS, service) - began
+        return commits.await_row(put(number), ROW_SECONDS, child) - began
 
-    pauses = random.Random(asked.seed)
+    pauses = random.Random(options.seed)
     warm_up = put(0)
-    with _service.start(aws, environment, output) as service:
-        first = commits.await_row(warm_up, START_SECONDS, service) - service.started_at
+    with service.start(aws, environment, output) as child:
+        first = commits.await_row(warm_up, START_SECONDS, child) - child.started_at
         time.sleep(SETTLE_SECONDS)
-        cpu = Cpu(service, aws)
+        cpu = Cpu(child, aws)
         seconds = []
         for number in range(1, len(paths)):
-            time.sleep(asked.pause or pauses.uniform(*PAUSE_SECONDS))
+            time.sleep(options.pause or pauses.uniform(*PAUSE_SECONDS))
             seconds.append(time_row(number))
         load = cpu.percent()
         time.sleep(SETTLE_SECONDS)
         cpu.percent()
-        time.sleep(asked.idle)
+        time.sleep(options.idle)
         idle = cpu.percent()
-        rows = _service.status(aws, environment)["photos"]
+        rows = service.status(aws, environment).photos
         if rows != len(paths):
             raise BenchError(f"{len(paths)} photos were put, the table has {rows} rows")
-        status, stop = _stop(service)
-        rss, pss = service.peak_rss_bytes / 1e6, service.peak_pss_bytes / 1e6
-        return Measured(seconds, first, load, idle, rss, pss, status, stop)
+        status, stop = _stop(child)
+        return Measured(
+            seconds=seconds,
+            first_row_s=first,
+            load=load,
+            idle=idle,
+            peak_rss_mb=child.usage.peak_rss_bytes / 1e6,
+            peak_pss_mb=child.usage.peak_pss_bytes / 1e6,
+            exit_status=status,
+            stop_s=stop,
+        )
 
 
 def _stop(service: Child) -> tuple[int, float]:
+    """The exit status after SIGTERM, and the seconds that it took."""
     began = time.time()
     return service.stop(STOP_SECONDS), time.time() - began
 
 
-def _summary(measured: Measured) -> dict[str, Any]:
+def _summary(measured: Measured) -> Result:
     p50, p95 = np.percentile(measured.seconds, [50, 95])
     figures = {
         "p50_s": p50,
@@ -139,10 +158,10 @@ def _summary(measured: Measured) -> dict[str, Any]:
         "max_s": max(measured.seconds),
         "mean_s": statistics.mean(measured.seconds),
         "first_row_s": measured.first_row_s,
-        "idle_cpu_percent": measured.idle_cpu_percent["service"],
-        "idle_cpu_percent_embedded_aws": measured.idle_cpu_percent["embedded_aws"],
-        "load_cpu_percent": measured.load_cpu_percent["service"],
-        "load_cpu_percent_embedded_aws": measured.load_cpu_percent["embedded_aws"],
+        "idle_cpu_percent": measured.idle.service,
+        "idle_cpu_percent_embedded_aws": measured.idle.embedded_aws,
+        "load_cpu_percent": measured.load.service,
+        "load_cpu_percent_embedded_aws": measured.load.embedded_aws,
         "peak_rss_mb": measured.peak_rss_mb,
         "peak_pss_mb": measured.peak_pss_mb,
         "stop_s": measured.stop_s,
@@ -151,9 +170,8 @@ def _summary(measured: Measured) -> dict[str, Any]:
     return {**rounded, "exit_status": measured.exit_status, "count": len(measured.seconds)}
 
 
-def _print(result: dict[str, Any], photos: dict[str, Any]) -> None:
+def _print(result: Result) -> None:
     print(
-        f"{_photos.line(photos)}; {result['count']} timed, one at a time\n\n"
         f"put to durable row, s     p50 {result['p50_s']:.2f}   p95 {result['p95_s']:.2f}   "
         f"min {result['min_s']:.2f}   max {result['max_s']:.2f}\n"
         f"start to first row, s     {result['first_row_s']:.1f}\n"
@@ -168,7 +186,7 @@ def _print(result: dict[str, Any], photos: dict[str, Any]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _command.parser("latency", __doc__)
+    parser = command.parser("latency", __doc__)
     positive = whole(1)
     parser.add_argument(
         "--photos",
@@ -183,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="real photos (default: the demo's drawn sample)",
     )
-    _command.add_size(parser)
+    command.add_size(parser)
     parser.add_argument(
         "--pause",
         type=positive,
@@ -198,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
         type=positive,
         default=20,
         metavar="S",
-        help="seconds over which the idle service's processor time is taken (default: %(default)s)",
+        help="seconds over which the idle service's processor time is measured (default: %(default)s)",
     )
     return parser
 

@@ -6,118 +6,114 @@ Definitions and how to read the figures: benchmarks/README.md.
 import argparse
 import math
 import os
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from ctypes.util import find_library
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 from scipy.linalg import eigh
 
-from benchmarks import _command, _features, _refits
-from benchmarks._command import whole, wholes
-from benchmarks._pca_peers import OPENBLAS
-from benchmarks._processes import BenchError, Child
+from benchmarks.harness import blas, command
+from benchmarks.harness.child import Child
+from benchmarks.harness.command import Result, wholes
+from benchmarks.harness.errors import BenchError
+from benchmarks.peers import sgemm
+from benchmarks.peers.answers import PcaRun
+from benchmarks.workloads import drawn_features, refits
 from processor.matrix.pca import PCA
 
 SECONDS = 1800  # that a peer may take
-WELL_SEPARATED = 1.01  # an eigenvalue and the next
+WELL_SEPARATED = 1.01  # an eigenvalue over the next
 WARM = 3  # refits in a process that is warm
-SGEMM_ROWS, SGEMM_TIMES = 4096, 200
+PEERS = ("spark_ml", "spark_ml_native", "sklearn")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; 0 only when every contestant went through."""
-    return _command.run(_parser(), _bench, arguments)
+    """Measure and print; 0 only when every contestant succeeded."""
+    return command.run(_parser(), _bench, arguments)
 
 
-def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    if asked.components >= _features.COLUMNS:
-        raise BenchError(f"the rows have {_features.COLUMNS} columns: take fewer --components")
-    result: dict[str, Any] = {"columns": _features.COLUMNS}
-    for rows in asked.rows:  # the last one's figures carry no number of rows
+def _bench(options: argparse.Namespace, scratch: Path) -> Result:
+    if options.components >= drawn_features.COLUMNS:
+        raise BenchError(f"the rows have {drawn_features.COLUMNS} columns: take fewer --components")
+    result: Result = {"columns": drawn_features.COLUMNS}
+    for rows in options.rows:  # the last one's figures are also given without the number of rows
         with tempfile.TemporaryDirectory(dir=scratch) as store:
-            found = _compare(rows, asked.components, f"{store}/")
+            found = _compare(rows, options.components, f"{store}/")
         result |= {f"{name}_{rows}": value for name, value in found.items()} | found
     return result
 
 
-def _compare(rows: int, components: int, store: str) -> dict[str, Any]:
-    print(f"\ndrawing {rows:,} rows of {_features.COLUMNS} columns", flush=True)
-    _features.append(f"{store}features", rows)
-    sgemm = _sgemm_seconds(rows)
-    ours, our_rss = _refits.run(store, components, 0, WARM)
-    cold = ours["first"]["table"]
-    fit, table, csv = (
-        statistics.median(each[part] for each in ours["full"]) for part in ("fit", "table", "csv")
-    )
-    result: dict[str, Any] = {
-        "rows": rows,
-        "components": components,
+def _compare(rows: int, components: int, store: str) -> Result:
+    print(f"\ndrawing {rows:,} rows of {drawn_features.COLUMNS} columns", flush=True)
+    drawn_features.append(f"{store}features", rows)
+    yardstick = sgemm.gram(rows, drawn_features.COLUMNS)
+    ours, our_rss = refits.run(store, components, more_rows=0, repeats=WARM)
+    cold = ours.first.table
+    warm = refits.median(ours.full)
+    figures = {
         "ours_cold_s": cold,
-        "ours_warm_s": table,
-        "fit_s": fit,
-        "fit_over_sgemm": fit / sgemm,
-        "csv_s": csv,
+        "ours_warm_s": warm.table,
+        "fit_s": warm.fit,
+        "fit_over_sgemm": warm.fit / yardstick.seconds,
+        "sgemm_gflops": yardstick.gflops,
+        "csv_s": warm.csv,
         "peak_rss_mb": our_rss / 1e6,
     }
     print(f"{'':<18}{'start':>8}{'fit':>8}{'whole':>8}{': ours':>8}{'RSS, MB':>10}")
-    _line("ours, cold", ours["start"], ours["first"]["fit"], cold, cold, our_rss)
-    _line("ours, warm", 0.0, fit, table, cold, our_rss)
-    for name in ("spark_ml", "spark_ml_native", "sklearn"):
-        if name == "spark_ml_native" and find_library("openblas") != OPENBLAS:
-            print(f"{name:<18}left out: {OPENBLAS} is not installed (apt-get install libopenblas0)")
+    _print_row("ours, cold", PcaRun(ours.start, ours.first.fit, cold), cold, our_rss)
+    _print_row("ours, warm", PcaRun(0.0, warm.fit, warm.table), cold, our_rss)
+    kernels = {"sgemm_kernel": yardstick.kernel}
+    for name in PEERS:
+        if name == "spark_ml_native" and find_library("openblas") != blas.SYSTEM:
+            missing = f"{blas.SYSTEM} is not installed (apt-get install libopenblas0)"
+            print(f"{name:<18}left out: {missing}")
             continue
         peer, rss = _peer(name, store, components)
-        _line(name, peer["start"], peer["fit"], peer["whole"], cold, rss)
-        result |= {
-            f"{name}_s": peer["whole"],
-            f"{name}_over_ours": peer["whole"] / cold,
+        _print_row(name, peer, cold, rss)
+        figures |= {
+            f"{name}_s": peer.whole,
+            f"{name}_over_ours": peer.whole / cold,
             f"{name}_peak_rss_mb": rss / 1e6,
         }
-    result |= _accuracy(store)
+        if peer.kernel:
+            kernels[f"{name}_kernel"] = peer.kernel
+    accuracy = _accuracy(store)
     print(
-        f"fit, warm: {result['fit_over_sgemm']:.2f} times the Gram matrix by plain sgemm "
-        f"({sgemm:.2f} s); reduced.csv: {result['csv_s']:.1f} s more\n"
-        f"against float64: angle {result['angle_rad']:.1e} rad over the first "
-        f"{result['separated']} axes, variances {result['variance_error']:.1e}",
+        f"fit, warm: {figures['fit_over_sgemm']:.2f} times the Gram matrix by plain sgemm "
+        f"({yardstick.seconds:.2f} s, {yardstick.gflops:.0f} GFLOP/s, kernel {yardstick.kernel}, "
+        f"{yardstick.threads} threads); reduced.csv: {warm.csv:.1f} s more\n"
+        f"against float64: angle {accuracy['angle_rad']:.1e} rad over the first "
+        f"{accuracy['separated']:.0f} components, variances {accuracy['variance_error']:.1e}",
         flush=True,
     )
-    return {name: float(f"{value:.4g}") for name, value in result.items()}
+    rounded = {name: float(f"{value:.4g}") for name, value in (figures | accuracy).items()}
+    return {"rows": rows, "components": components, **rounded, **kernels}
 
 
-def _line(name: str, start: float, fit: float, whole: float, ours: float, rss: float) -> None:
+def _print_row(name: str, run: PcaRun, ours: float, rss: int) -> None:
     print(
-        f"{name:<18}{start:>8.1f}{fit:>8.1f}{whole:>8.1f}{whole / ours:>8.2f}{rss / 1e6:>10.0f}",
+        f"{name:<18}{run.start:>8.1f}{run.fit:>8.1f}{run.whole:>8.1f}"
+        f"{run.whole / ours:>8.2f}{rss / 1e6:>10.0f}",
         flush=True,
     )
 
 
-def _peer(name: str, store: str, components: int) -> tuple[dict[str, Any], int]:
-    """What a peer tells, and its peak memory."""
-    environment = dict(os.environ)
-    if name == "spark_ml_native":  # three times as fast as with its threads in each task
-        environment["OPENBLAS_NUM_THREADS"] = "1"
+def _peer(name: str, store: str, components: int) -> tuple[PcaRun, int]:
+    """What a peer answers, and the peak memory of all its processes in bytes."""
+    environment, forced = dict(os.environ), None
+    if name == "spark_ml_native":
+        environment[blas.THREADS] = "1"  # three times as fast as with its threads in each task
+        forced = environment.get(blas.FORCED_KERNEL)  # the system's build may need it
     arguments, output = [name, store, str(components)], Path(store, f"{name}.out")
-    with Child("benchmarks._pca_peers", arguments, environment, output) as child:
+    with Child(
+        "benchmarks.peers.pca", arguments, environment, output, forced_kernel=forced
+    ) as child:
         child.finish(SECONDS)
-        return child.told(), child.peak_rss_bytes
-
-
-def _sgemm_seconds(rows: int) -> float:
-    """The Gram matrix of so many rows by NumPy's float32 product alone, all cores; nothing is read."""
-    block = np.random.default_rng(0).random((SGEMM_ROWS, _features.COLUMNS), np.float32)
-    other = block.copy()  # two arrays: of one and itself NumPy would compute half
-    product = block.T @ other
-    began = time.perf_counter()
-    for _ in range(SGEMM_TIMES):
-        np.matmul(block.T, other, out=product)
-    return (time.perf_counter() - began) / SGEMM_TIMES * rows / SGEMM_ROWS
+        return child.result(PcaRun), child.usage.peak_rss_bytes
 
 
 def _accuracy(store: str) -> dict[str, float]:
@@ -136,16 +132,16 @@ def _accuracy(store: str) -> dict[str, float]:
         centred = block - mean
         scatter += centred.T @ centred
     values, vectors = eigh(scatter / (count - 1))
-    values, axes = values[::-1], vectors.T[::-1]
-    model = PCA.from_bytes(Path(store, _features.FIRST_MODEL).read_bytes())
+    values, wanted = values[::-1], vectors.T[::-1]
+    model = PCA.from_bytes(Path(store, refits.FIRST_MODEL).read_bytes())
     if model.n_samples_ != count:
         raise BenchError("the store has changed since the first fit")
-    wanted = len(model.components_)
-    apart = values[:wanted] / values[1 : wanted + 1] >= WELL_SEPARATED
-    separated = wanted if apart.all() else int(apart.argmin())
+    fitted = len(model.components_)
+    apart = values[:fitted] / values[1 : fitted + 1] >= WELL_SEPARATED
+    separated = fitted if apart.all() else int(apart.argmin())
     ours = model.components_[:separated]
-    outside = ours - (ours @ axes[:separated].T) @ axes[:separated]
-    error = np.abs(model.explained_variance_ / values[:wanted] - 1).max()
+    outside = ours - (ours @ wanted[:separated].T) @ wanted[:separated]
+    error = np.abs(model.explained_variance_ / values[:fitted] - 1).max()
     return {
         "angle_rad": math.asin(min(1.0, float(np.linalg.norm(outside, 2)))),
         "separated": separated,
@@ -158,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         "Needs 4 GB of free space a million rows in the temporary directory (TMPDIR); one in "
         "memory (/dev/shm) keeps the disk out of the figures."
     )
-    parser = _command.parser("pca", __doc__, epilog)
+    parser = command.parser("pca", __doc__, epilog)
     parser.add_argument(
         "--rows",
         type=wholes(1000),
@@ -166,9 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N,…",
         help="numbers of rows (default: %(default)s)",
     )
-    parser.add_argument(
-        "--components", type=whole(1), default=64, metavar="K", help="default: %(default)s"
-    )
+    command.add_components(parser)
     return parser
 
 

@@ -1,65 +1,60 @@
-"""Seconds of a refit that knows nothing and of one after 1 % more rows, whose fit reads only these.
+"""Seconds of a refit without cached statistics, and of one after 1 % more rows, which reads only these.
 
 Definitions and how to read the figures: benchmarks/README.md.
 """
 
 import argparse
-import statistics
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from benchmarks import _command, _features, _refits
-from benchmarks._command import whole
+from benchmarks.harness import command
+from benchmarks.harness.command import Result, whole
+from benchmarks.workloads import drawn_features, refits
 from processor.matrix.pca import PCA
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; 0 only when every refit went through."""
-    return _command.run(_parser(), _bench, arguments)
+    """Measure and print; 0 only when every refit succeeded."""
+    return command.run(_parser(), _bench, arguments)
 
 
-def _bench(asked: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+def _bench(options: argparse.Namespace, scratch: Path) -> Result:
     store = f"{scratch}/"
-    print(f"drawing {asked.rows:,} rows of {_features.COLUMNS} columns", flush=True)
-    _features.append(f"{store}features", asked.rows)
-    told, rss = _refits.run(store, asked.components, asked.rows // 100, asked.repeats)
-    median = {
-        (name, part): statistics.median(each[part] for each in told[name])
-        for name in ("full", "more")
-        for part in ("fit", "table", "csv")
-    }
-    print(f"{'':<10}{'fit':>8}{'table':>8}{'CSV':>8}   seconds, medians of {asked.repeats}")
-    for name, said in (("full", "all rows"), ("more", "+1 %")):
-        fit, table, csv = (median[name, part] for part in ("fit", "table", "csv"))
-        print(f"{said:<10}{fit:>8.3f}{table:>8.3f}{csv:>8.3f}")
-    found = {
-        "full_fit_s": median["full", "fit"],
-        "full_table_s": median["full", "table"],
-        "more_fit_s": median["more", "fit"],
-        "more_table_s": median["more", "table"],
-        "csv_s": median["full", "csv"],
-        "incremental_over_full": median["more", "fit"] / median["full", "fit"],
-        "refit_rewrite_over_full": median["more", "table"] / median["full", "table"],
+    print(f"drawing {options.rows:,} rows of {drawn_features.COLUMNS} columns", flush=True)
+    drawn_features.append(f"{store}features", options.rows)
+    measured, rss = refits.run(store, options.components, options.rows // 100, options.repeats)
+    full, more = refits.median(measured.full), refits.median(measured.more)
+    print(f"{'':<10}{'fit':>8}{'table':>8}{'CSV':>8}   seconds, medians of {options.repeats}")
+    for label, each in (("all rows", full), ("+1 %", more)):
+        print(f"{label:<10}{each.fit:>8.3f}{each.table:>8.3f}{each.csv:>8.3f}")
+    figures = {
+        "full_fit_s": full.fit,
+        "full_table_s": full.table,
+        "more_fit_s": more.fit,
+        "more_table_s": more.table,
+        "csv_s": full.csv,
+        "incremental_over_full": more.fit / full.fit,
+        "refit_rewrite_over_full": more.table / full.table,
         "largest_movement": _largest_movement(store),
         "peak_rss_mb": rss / 1e6,
     }
     print(
-        f"fit: {found['incremental_over_full']:.1%} of a full one; with the rewritten table: "
-        f"{found['refit_rewrite_over_full']:.1%}; old coordinates moved by "
-        f"{found['largest_movement']:.2%} at most (RMS)"
+        f"fit: {figures['incremental_over_full']:.1%} of a full one; with the rewritten table: "
+        f"{figures['refit_rewrite_over_full']:.1%}; old coordinates moved by "
+        f"{figures['largest_movement']:.2%} at most (RMS)"
     )
-    runs = {
-        f"{name}_{part}": [round(each[part], 4) for each in told[name]]
-        for name in ("full", "more")
-        for part in ("fit", "table", "csv")
-    }
+    runs = {"full": measured.full, "more": measured.more}
     return {
-        "rows": asked.rows,
-        "components": asked.components,
-        **{name: float(f"{value:.4g}") for name, value in found.items()},
-        "runs": runs,
+        "rows": options.rows,
+        "components": options.components,
+        **{name: float(f"{value:.4g}") for name, value in figures.items()},
+        "runs": {
+            f"{name}_{part}": [round(asdict(each)[part], 4) for each in of_name]
+            for name, of_name in runs.items()
+            for part in ("fit", "table", "csv")
+        },
     }
 
 
@@ -74,14 +69,12 @@ def _parser() -> argparse.ArgumentParser:
         "Needs 5 GB of free space a million rows in the temporary directory (TMPDIR); one in "
         "memory (/dev/shm) keeps the disk out of the figures."
     )
-    parser = _command.parser("refit", __doc__, epilog)
+    parser = command.parser("refit", __doc__, epilog)
     parser.add_argument(
         "--rows", type=whole(1000), default=1_000_000, metavar="N", help="default: %(default)s"
     )
-    parser.add_argument(
-        "--components", type=whole(1), default=64, metavar="K", help="default: %(default)s"
-    )
-    _command.add_repeats(parser, 5)
+    command.add_components(parser)
+    command.add_repeats(parser, 5)
     return parser
 
 

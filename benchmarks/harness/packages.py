@@ -1,4 +1,4 @@
-"""The packages that are installed: what figures mean nothing without."""
+"""The versions of the packages that a figure depends on."""
 
 import contextlib
 from collections.abc import Iterable

@@ -1,11 +1,10 @@
 """Keras in Spark by ``predict_batch_udf``: what people write today; a peer in `pipeline`.
 
-``python -m benchmarks._udf FOLDER SIZE WEIGHTS CACHE`` reads the photos in FOLDER/few, to warm up, and
-in FOLDER/photos, writes Parquet into FOLDER, and prints one JSON object.
+``python -m benchmarks.peers.keras_udf FOLDER SIZE WEIGHTS CACHE`` reads the photos in FOLDER/few, to
+warm up, and in FOLDER/photos, writes Parquet into FOLDER, and prints a :class:`UdfRun`.
 """
 
 import io
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -15,17 +14,21 @@ import numpy as np
 from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql.types import ArrayType, FloatType
 
-from benchmarks import _spark
+from benchmarks.harness.protocol import answer
+from benchmarks.peers import plain_spark
+from benchmarks.peers.answers import UdfRun
 from processor.network.weights import obtain
 
 BATCH = 32  # as bare Keras
 
+Predict = Callable[[np.ndarray], np.ndarray]  # bytes of photos to their features
+
 
 def main(folder: str, size: str, weights: str, cache: str) -> None:
     obtained = obtain(weights, include_top=False, cache_dir=Path(cache))
-    spark = _spark.start(folder)
-    make = _maker(int(size), str(obtained.path), obtained.digest)
-    udf = predict_batch_udf(make, return_type=ArrayType(FloatType()), batch_size=BATCH)
+    spark = plain_spark.start(folder)
+    load = _loader(int(size), str(obtained.path), obtained.digest)
+    udf = predict_batch_udf(load, return_type=ArrayType(FloatType()), batch_size=BATCH)
 
     def write(photos: str) -> str:
         target = f"{folder}/{photos}.parquet"
@@ -40,14 +43,13 @@ def main(folder: str, size: str, weights: str, cache: str) -> None:
     seconds = time.perf_counter() - began
     photos = spark.read.parquet(written).count()
     spark.stop()
-    result = {"photos": photos, "photos_per_s": photos / seconds, "warm_at": warm_at}
-    print(json.dumps(result))
+    answer(UdfRun(photos, photos / seconds, warm_at))
 
 
-def _maker(size: int, weights_path: str, digest: str) -> Callable[[], Callable]:
-    def make() -> Callable[[np.ndarray], np.ndarray]:  # once in each Python worker
-        # Not at the top: TensorFlow is for the workers, the driver has no use for it.
-        from benchmarks._keras import features, network
+def _loader(size: int, weights_path: str, digest: str) -> Callable[[], Predict]:
+    def load() -> Predict:  # once in each Python worker
+        # Not at the top: the workers need TensorFlow, the driver does not.
+        from benchmarks.peers.bare_keras import features, network
 
         model = network(size, weights_path, digest)
 
@@ -56,7 +58,7 @@ def _maker(size: int, weights_path: str, digest: str) -> Callable[[], Callable]:
 
         return predict
 
-    return make
+    return load
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The engine alone: the service's network over photos decoded beforehand; what `pipeline` could reach.
 
-``python -m benchmarks._engine PATHS FIRST STEP START`` is one of several workers. It decodes the photos
-FIRST, FIRST + STEP, … of the JSON list in the file PATHS, loads the network of the configuration (with
-FRUITS_* in the environment), runs it once, prints ``ready``, waits for the file START, runs all, and
-prints one JSON object.
+``python -m benchmarks.peers.engine_alone PATHS FIRST STEP START`` is one of several workers. It decodes
+the photos FIRST, FIRST + STEP, … of the JSON list in the file PATHS, loads the network of the
+configuration (with FRUITS_* in the environment), runs it once, waits for the file START, runs all, and
+prints an :class:`EngineRun`.
 """
 
 import json
@@ -13,18 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.harness.protocol import answer, wait_for_start
+from benchmarks.peers.answers import EngineRun
 from common import config
-from processor.__main__ import network_spec as spec_of  # the very network of the service
+from processor.__main__ import network_spec
 from processor.network import engines
 from processor.photos.decode import decode
-
-POLL_SECONDS = 0.002
 
 
 def main(paths_file: str, first: str, step: str, start_file: str) -> None:
     settings = config.load()
     paths = json.loads(Path(paths_file).read_text(encoding="utf-8"))[int(first) :: int(step)]
-    spec = spec_of(settings)
+    spec = network_spec(settings)  # the very network of the service
     pixels = np.stack(
         [
             decode(
@@ -38,11 +38,9 @@ def main(paths_file: str, first: str, step: str, start_file: str) -> None:
     )
     loaded = engines.load(spec)
     loaded.features(pixels[: loaded.batch_size])
-    print("ready", flush=True)
-    while not Path(start_file).exists():
-        time.sleep(POLL_SECONDS)
+    wait_for_start(Path(start_file))
     loaded.features(pixels)
-    print(json.dumps({"photos": len(pixels), "ended_at": time.time()}), flush=True)
+    answer(EngineRun(len(pixels), time.time()))
 
 
 if __name__ == "__main__":

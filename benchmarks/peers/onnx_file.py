@@ -1,8 +1,9 @@
 """VGG-16 as a file that other runtimes read, for the peers in `engine`.
 
-``python -m benchmarks._onnx WEIGHTS SIZE BATCH FOLDER`` writes FOLDER/vgg16.onnx, and FOLDER/vgg16.mnn
-where MNN is installed, and prints as JSON which packages there are. WEIGHTS is a file as
-``processor.network.weights_file`` writes; nothing else of the service's is needed where the peers run.
+``python -m benchmarks.peers.onnx_file WEIGHTS SIZE BATCH FOLDER`` writes FOLDER/vgg16.onnx, and
+FOLDER/vgg16.mnn where MNN is installed, and prints as JSON the versions of the packages that it found.
+WEIGHTS is a file as ``processor.network.weights_file`` writes it; the peers' environment needs nothing
+else of the service's.
 """
 
 import json
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._engine_peer import claim_stdout
-from benchmarks._packages import installed
+from benchmarks.harness.packages import installed
+from benchmarks.harness.protocol import claim_stdout
 from processor.network.weights_file import read
 
 PACKAGES = ("onnx", "onnxruntime", "openvino", "MNN")
@@ -21,20 +22,23 @@ OPSET, IR_VERSION = 17, 8  # old enough for every runtime here
 
 
 def main(weights: str, size: str, batch: str, folder: str) -> None:
-    told = claim_stdout()
+    answers = claim_stdout()
     found = installed(PACKAGES)
     if "onnx" in found and len(found) > 1:
         model = str(Path(folder, "vgg16.onnx"))
         _write(weights, int(size), int(batch), model)
         if "MNN" in found:
-            # MNN's extension module. The scripts around it, the command mnnconvert and MNN.tools,
-            # report each use to their makers. Beside TensorFlow it aborts: hence this process.
-            import _tools
+            _convert_to_mnn(model, str(Path(folder, "vgg16.mnn")))
+    print(json.dumps(found), file=answers)
 
-            target = str(Path(folder, "vgg16.mnn"))
-            options = ["-f", "ONNX", "--modelFile", model, "--MNNModel", target, "--bizCode", "x"]
-            _tools.mnnconvert(["mnnconvert", *options])
-    print(json.dumps(found), file=told)
+
+def _convert_to_mnn(model: str, target: str) -> None:
+    # MNN's extension module. The scripts around it, the command mnnconvert and MNN.tools, report
+    # each use to their makers. It aborts in a process that has loaded TensorFlow.
+    import _tools
+
+    options = ["-f", "ONNX", "--modelFile", model, "--MNNModel", target, "--bizCode", "x"]
+    _tools.mnnconvert(["mnnconvert", *options])
 
 
 def _write(weights: str, size: int, batch: int, target: str) -> None:

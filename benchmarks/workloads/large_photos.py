@@ -1,4 +1,4 @@
-"""Large photos, drawn: light that changes slowly, shapes with sharp edges of all sizes, and grain."""
+"""Large photos, drawn: slowly changing light, shapes of all sizes with sharp edges, and grain."""
 
 import io
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 WIDTH, HEIGHT = 4000, 3000  # 12 megapixels, as phones take them
 QUALITY = 90
 _SHAPES = 400
-_GRAIN = 5.0  # standard deviation; with it a photo has some 3 MB
+_GRAIN = 5.0  # standard deviation; it makes a photo about 3 MB
 
 
 def draw(number: int) -> bytes:
@@ -30,7 +30,7 @@ def draw(number: int) -> bytes:
 def _shape(
     pen: ImageDraw.ImageDraw, colour: tuple[int, ...], generator: np.random.Generator
 ) -> None:
-    """An ellipse, a triangle or a line, rather small than large."""
+    """An ellipse, a triangle or a line, more often small than large."""
     x, y = generator.uniform(0, WIDTH), generator.uniform(0, HEIGHT)
     reach = 10 ** generator.uniform(0.7, 2.9)
     corners = generator.uniform(-reach, reach, (3, 2)) + np.array([x, y])

@@ -1,4 +1,4 @@
-"""The command line of a benchmark: its options, its scratch folder, its last line, its exit status."""
+"""The command line of a benchmark: options, scratch folder, result line, exit status."""
 
 import argparse
 import json
@@ -6,55 +6,46 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from benchmarks import _machine
-from benchmarks._processes import BenchError
+from benchmarks.harness import machine
+from benchmarks.harness.errors import BenchError
 from common.config import ConfigError
 from infra_scripts.errors import InfraError
 
-Bench = Callable[[argparse.Namespace, Path], dict[str, Any]]
+Result = dict[str, Any]  # JSON-able; every benchmark has keys of its own, see README.md
+Bench = Callable[[argparse.Namespace, Path], Result]
 
 
 def run(parser: argparse.ArgumentParser, bench: Bench, arguments: Sequence[str] | None) -> int:
-    """Print the machine and, as one JSON line, what ``bench`` finds; return the exit status.
+    """Print the machine and then, as one line of JSON, what ``bench`` finds; the exit status.
 
-    ``bench`` gets the options and an empty folder, which is deleted afterwards.
+    ``bench`` receives the options and an empty folder, which is deleted afterwards. An expected
+    error becomes one line on stderr. SIGTERM, too, unwinds ``bench``, so that nothing it started is
+    left behind.
     """
-    asked = parser.parse_args(arguments)
-
-    def measure() -> dict[str, Any]:
-        machine = _machine.describe()
-        print(_machine.lines(machine), flush=True)
-        with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-            return {**bench(asked, Path(scratch)), "machine": machine}
-
-    return carry_out(measure)
-
-
-def carry_out(measure: Callable[[], dict[str, Any]]) -> int:
-    """Print what ``measure`` returns as one JSON line, and return the exit status.
-
-    What goes wrong is one line on stderr. On SIGTERM, too, ``measure`` is unwound, so that nothing
-    it started stays behind.
-    """
+    options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        result = measure()
+        here = machine.describe()
+        print(here.lines(), flush=True)
+        with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+            result = bench(options, Path(scratch))
     except (BenchError, InfraError, ConfigError, ClientError, BotoCoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    print(json.dumps(result))
+    print(json.dumps({**result, "machine": asdict(here)}))
     return 0
 
 
 def parser(name: str, about: str | None, epilog: str = "") -> argparse.ArgumentParser:
-    """For ``./run bench NAME``."""
+    """The parser of ``./run bench NAME``."""
     return argparse.ArgumentParser(
         prog=f"./run bench {name}",
         description=about,
@@ -64,7 +55,7 @@ def parser(name: str, about: str | None, epilog: str = "") -> argparse.ArgumentP
 
 
 def add_photos(parser: argparse.ArgumentParser) -> None:
-    """What photos to take, for :func:`benchmarks._photos.gather`."""
+    """Which photos to use, for :func:`benchmarks.harness.photo_source.gather`."""
     parser.add_argument(
         "--photos", type=Path, metavar="DIR", help="real photos (default: the demo's drawn sample)"
     )
@@ -73,7 +64,7 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
         type=whole(0),
         default=512,
         metavar="N",
-        help="photos to take, evenly spaced; 0: all of DIR (default: %(default)s)",
+        help="photos to use, evenly spaced; 0: all of DIR (default: %(default)s)",
     )
 
 
@@ -103,19 +94,29 @@ def add_repeats(parser: argparse.ArgumentParser, default: int) -> None:
     )
 
 
+def add_components(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--components",
+        type=whole(1),
+        default=64,
+        metavar="K",
+        help="components of the PCA (default: %(default)s)",
+    )
+
+
 def whole(least: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number of at least ``least``."""
+    """An argparse type: a whole number of at least ``least``."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
         return int(text)
 
     return parse
 
 
 def wholes(least: int) -> Callable[[str], list[int]]:
-    """A type for argparse: such numbers, separated by commas; each once."""
+    """An argparse type: such numbers, separated by commas, without duplicates."""
 
     def parse(text: str) -> list[int]:
         return list(dict.fromkeys(map(whole(least), text.split(","))))

@@ -1,9 +1,10 @@
 """Drawn features: a table like the service's own, of as many rows as wanted.
 
-``python -m benchmarks._features FOLDER ROWS MODEL`` makes one whose rows say that MODEL computed them.
+``python -m benchmarks.workloads.drawn_features FOLDER ROWS MODEL`` makes one whose rows name MODEL as
+the network that computed them.
 
 Rows are correlated like the network's (their variances fall as a power of the rank) around a mean that
-is not zero. Variances of neighbouring axes differ by 5 % or more among the first, less further on.
+is not zero. Variances of neighbouring components differ by 5 % or more among the first, less later.
 """
 
 import sys
@@ -17,15 +18,14 @@ from processor.store import datafiles, delta
 from processor.store.schema import FEATURES
 
 COLUMNS = 512
-FILE_ROWS = 8192  # 16 MB: where merging by upkeep ends, for micro-batches of 1,024 and more
+FILE_ROWS = 8192  # 16 MB: where compaction ends, for micro-batches of 1,024 and more
 MODEL = "drawn"
-FIRST_MODEL = "first.npz"  # beside features/: the PCA model of the first refit
 
 
 def append(
     folder: str, rows: int, seed: int = 0, file_rows: int = FILE_ROWS, model: str = MODEL
 ) -> None:
-    """Add ``rows`` rows in one commit, from the sequence that ``seed`` names; makes the table first."""
+    """Add ``rows`` rows of the sequence ``seed`` in one commit; makes the table if need be."""
     features = delta.create_table(folder, FEATURES, model)
     added = [
         datafiles.write(folder, table(block, f"{seed}-{number:05}", model))
