@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.harness import command, photo_source, settings
 from benchmarks.harness.command import Result
 from benchmarks.harness.errors import BenchError
-from processor.__main__ import network_spec
+from processor.assembly import network_spec
 from processor.matrix import pca
 from processor.matrix.moments import Statistics
 from processor.network.agreement import compare

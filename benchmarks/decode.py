@@ -18,11 +18,11 @@ from benchmarks.harness import command, photo_source, settings
 from benchmarks.harness.command import Result, whole
 from benchmarks.harness.errors import BenchError
 from benchmarks.workloads import large_photos
-from processor.__main__ import network_spec
+from processor.assembly import network_spec
+from processor.errors import RejectedImage
 from processor.network.engine_tensorflow import import_keras
 from processor.network.engines import load
 from processor.network.spec import Network
-from processor.photos.containers import RejectedImage
 from processor.photos.decode import decode
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np  # loads the library that is asked for its kernel
-from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_info
 
 FORCED_KERNEL = "OPENBLAS_CORETYPE"
 THREADS = "OPENBLAS_NUM_THREADS"

@@ -13,10 +13,10 @@ from benchmarks.peers.answers import RuntimeRun
 from benchmarks.peers.runtimes import PEER_BATCH
 from demo import sample
 from demo.fruit import SPECIES
-from processor.__main__ import network_spec
+from processor.assembly import network_spec, share_cores
 from processor.network.engines import default_engine
 from processor.network.spec import NetworkSpec
-from processor.spark.resources import cores, share_cores
+from processor.spark.resources import cores
 from processor.spark.session import worker_environment
 
 PHOTOS = 64  # that each contestant runs in turn

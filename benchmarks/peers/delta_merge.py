@@ -8,17 +8,17 @@ import json
 import sys
 import time
 
+from deltalake import DeltaTable
+
 from benchmarks.workloads import drawn_features
-from processor.store import delta
+from processor.store.delta import storage_options
 
 
 def main(folder: str, seed: str, times: str, photos: str) -> None:
     seconds = []
     blocks = drawn_features.drawn(int(times) * int(photos), int(seed), int(photos))
     for number, block in enumerate(blocks):
-        table = delta.open_table(folder)
-        if table is None:
-            raise SystemExit(f"{folder} is not a table")
+        table = DeltaTable(folder, storage_options=storage_options(folder))
         rows = drawn_features.table(block, f"merged-{seed}-{number}")
         began = time.perf_counter()
         merger = table.merge(rows, "old.key = new.key", source_alias="new", target_alias="old")

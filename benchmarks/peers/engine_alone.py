@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.harness.protocol import answer, wait_for_start
 from benchmarks.peers.answers import EngineRun
 from common import config
-from processor.__main__ import network_spec
+from processor.assembly import network_spec
 from processor.network import engines
 from processor.photos.decode import decode
 

@@ -5,28 +5,25 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar, cast
+from typing import TypeVar
 
-from processor.spark.background import Background
-from processor.store.compaction import Upkeep
+from common.layout import StoreLayout
+from processor.store.compaction import compact
 from processor.store.schema import FEATURES
-
-RETENTION_HOURS = 168  # not used: nothing is deleted here
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class InProcess:
-    """Stands in for :class:`Background`: runs its tasks in this process."""
+    """Tasks that run in this process."""
 
     def run(self, items: Sequence[T], work: Callable[[Iterable[T]], Iterable[R]]) -> list[R]:
         return list(work(items))
 
 
 def main(uri: str) -> None:
-    here = cast(Background, InProcess())
-    print(Upkeep(uri, RETENTION_HOURS, here).compact("features", FEATURES))
+    print(len(compact(StoreLayout(uri).features, FEATURES, InProcess())))
 
 
 if __name__ == "__main__":

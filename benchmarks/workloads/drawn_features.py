@@ -31,7 +31,7 @@ def append(
         datafiles.write(folder, table(block, f"{seed}-{number:05}", model))
         for number, block in enumerate(drawn(rows, seed, file_rows))
     ]
-    delta.commit(features, FEATURES, added, ())
+    features.commit(FEATURES, added, ())
 
 
 def drawn(rows: int, seed: int = 0, block_rows: int = FILE_ROWS) -> Iterator[np.ndarray]:

@@ -20,8 +20,9 @@ from benchmarks.harness.blas import THREADS
 from benchmarks.harness.child import Child
 from benchmarks.harness.protocol import answer
 from benchmarks.workloads import drawn_features
+from common.layout import StoreLayout
 from processor.matrix.matrix import Matrix
-from processor.matrix.refit_policy import Policy
+from processor.matrix.refit_policy import RefitPolicy
 from processor.spark import session
 from processor.spark.background import Background
 from processor.spark.resources import cores
@@ -77,14 +78,8 @@ def main(store: str, components: str, more_rows: str, repeats: str) -> None:
         began = time.perf_counter()
         spark = session.start("", DRIVER_MEMORY, Path(scratch))
         start = time.perf_counter() - began
-        policy = Policy(
-            components=int(components),
-            whiten=False,
-            interval_seconds=0,
-            growth_photos=0,
-            growth_share=0.0,
-        )
-        matrix = Matrix(store, policy, Background(spark.sparkContext, cores()))
+        policy = RefitPolicy(components=int(components))
+        matrix = Matrix(StoreLayout(store), policy, Background(spark.sparkContext, cores()))
         first = _refit(matrix)
         (model,) = Path(store, "models", "pca").glob("*.npz")
         Path(store, FIRST_MODEL).write_bytes(model.read_bytes())

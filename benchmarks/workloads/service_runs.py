@@ -16,7 +16,7 @@ from benchmarks.harness.errors import BenchError
 from benchmarks.harness.measured import Measured, timeout_seconds
 from benchmarks.harness.service import Durable, ServiceLog
 from infra_scripts.embedded import EmbeddedAws
-from processor.__main__ import network_spec
+from processor.assembly import network_spec
 
 FILL_ROWS_PER_S = 1000  # a store that is filled more slowly is given up
 DRAWING = "benchmarks.workloads.drawn_features"

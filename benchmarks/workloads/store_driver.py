@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from benchmarks.harness.child import output_of
 from benchmarks.workloads import drawn_features
+from common.layout import StoreLayout
 from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.outcomes import Extracted, Kind, Outcome
 from processor.store import datafiles, delta
@@ -39,13 +40,13 @@ class StoreDriver:
 
     def __init__(self, uri: str, work_dir: Path, aws_pid: int) -> None:
         self._uri = uri
-        self._store = FeatureStore(uri, drawn_features.MODEL, work_dir)
+        self._store = FeatureStore(StoreLayout(uri), drawn_features.MODEL, work_dir)
         self._aws = psutil.Process(aws_pid)
         self._photos = _photos()
 
     @property
     def features_folder(self) -> str:
-        return self._store.features_folder
+        return self._store.features.folder
 
     def fill(self, missing: range) -> None:
         """Add the rows with these numbers."""
@@ -80,12 +81,12 @@ class StoreDriver:
     def files(self) -> set[str]:
         """The data files of the newest version."""
         table = delta.open_table(self.features_folder)
-        return delta.paths(table) if table else set()
+        return table.paths() if table else set()
 
     def refresh(self) -> int:
         """Read what others have committed; the version of the table."""
         self._store.features.refresh()
-        return self._store.features.version
+        return self._store.features.table_version
 
     def _settle(self, results: list[Extracted]) -> float:
         """Seconds from planning the micro-batch to its durable outcome."""
@@ -93,7 +94,7 @@ class StoreDriver:
         features = self._store.features
         features.refresh()
         features.find([each.key for result in results for each in result.outcomes])
-        self._store.settle(results, features.version, lambda _: True, {"batch": 0})
+        self._store.settle(results, features.table_version, lambda _: True, {"batch": 0})
         return time.perf_counter() - began
 
     def _extract(self, count: int) -> list[Extracted]:

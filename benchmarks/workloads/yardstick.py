@@ -17,7 +17,7 @@ from pathlib import Path
 import boto3
 
 from benchmarks.workloads.store_driver import CommitCost, StoreDriver
-from processor.store import datafiles
+from common.layout import split
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def main(uri: str, work_dir: str, aws_pid: str, rows: str) -> None:
     print(json.dumps("filled"), flush=True)
     for _ in sys.stdin:
         print(json.dumps(asdict(driver.commit())), flush=True)
-    bucket, prefix = datafiles.split(uri)  # the next yardstick finds the AWS as this one did
+    bucket, prefix = split(uri)  # the next yardstick finds the AWS as this one did
     boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=prefix).delete()
 
 

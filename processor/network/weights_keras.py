@@ -85,7 +85,7 @@ def _check_order(path: str, *, include_top: bool) -> None:
     Loading by name, which lets a file with a top serve a network without, asks for no such thing:
     it would take the half of VGG-19 that has the same names, or nothing at all.
     """
-    import h5py  # type: ignore[import-untyped]  # here, with Keras, which needs it
+    import h5py  # here, with Keras, which needs it
 
     with h5py.File(path) as file:
         group = file.get("model_weights", file)
