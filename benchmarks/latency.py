@@ -103,7 +103,7 @@ def _measure(
     """One life of the service; the first of ``paths`` warms it up."""
     storage = settings.config_of(environment).storage
     s3 = embedded.s3(aws)
-    commits = Commits(aws, storage.bucket, storage.store_prefix)
+    commits = Commits(aws, storage.layout.store)
 
     def put(number: int) -> str:
         return photo_source.put(s3, storage, paths[number], number)

@@ -23,6 +23,7 @@ from benchmarks.harness.errors import BenchError
 from benchmarks.peers import sgemm
 from benchmarks.peers.answers import PcaRun
 from benchmarks.workloads import drawn_features, refits
+from common.layout import StoreLayout
 from processor.matrix.pca import PCA
 
 SECONDS = 1800  # that a peer may take
@@ -49,7 +50,7 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
 
 def _compare(rows: int, components: int, store: str) -> Result:
     print(f"\ndrawing {rows:,} rows of {drawn_features.COLUMNS} columns", flush=True)
-    drawn_features.append(f"{store}features", rows)
+    drawn_features.append(StoreLayout(store).features, rows)
     yardstick = sgemm.gram(rows, drawn_features.COLUMNS)
     ours, our_rss = refits.run(store, components, more_rows=0, repeats=WARM)
     cold = ours.first.table
@@ -118,7 +119,7 @@ def _peer(name: str, store: str, components: int) -> tuple[PcaRun, int]:
 
 def _accuracy(store: str) -> dict[str, float]:
     """Our first model against the covariance in float64, summed around the exact mean."""
-    paths = sorted(Path(f"{store}features").glob("*.parquet"))
+    paths = sorted(Path(StoreLayout(store).features).glob("*.parquet"))
 
     def blocks() -> Iterator[np.ndarray]:
         for path in paths:

@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.harness import command
 from benchmarks.harness.command import Result, whole
 from benchmarks.workloads import drawn_features, refits
+from common.layout import StoreLayout
 from processor.matrix.pca import PCA
 
 
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _bench(options: argparse.Namespace, scratch: Path) -> Result:
     store = f"{scratch}/"
     print(f"drawing {options.rows:,} rows of {drawn_features.COLUMNS} columns", flush=True)
-    drawn_features.append(f"{store}features", options.rows)
+    drawn_features.append(StoreLayout(store).features, options.rows)
     measured, rss = refits.run(store, options.components, options.rows // 100, options.repeats)
     full, more = refits.median(measured.full), refits.median(measured.more)
     print(f"{'':<10}{'fit':>8}{'table':>8}{'CSV':>8}   seconds, medians of {options.repeats}")
@@ -60,7 +61,9 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
 
 def _largest_movement(store: str) -> float:
     """Of all refits that found more rows; see :class:`processor.matrix.pca.Drift`."""
-    models = (PCA.from_bytes(path.read_bytes()) for path in Path(store, "models/pca").iterdir())
+    models = (
+        PCA.from_bytes(path.read_bytes()) for path in Path(StoreLayout(store).pca_models).iterdir()
+    )
     return max(float(model.about.get("drift_movement", 0)) for model in models)
 
 

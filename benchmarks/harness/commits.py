@@ -9,6 +9,7 @@ from benchmarks.harness import aws as embedded
 from benchmarks.harness.child import Child
 from benchmarks.harness.errors import BenchError
 from common.aws import status_of
+from common.layout import StoreLayout, split
 from infra_scripts.embedded import EmbeddedAws
 
 POLL_SECONDS = 0.02  # between two HEAD requests; they take next to nothing from service and cores
@@ -18,10 +19,10 @@ NOT_FOUND = 404
 class Commits:
     """Waits for rows: a HEAD request shows whether the table's next commit exists."""
 
-    def __init__(self, aws: EmbeddedAws, bucket: str, folder: str) -> None:
+    def __init__(self, aws: EmbeddedAws, store: StoreLayout) -> None:
         self._s3 = embedded.s3(aws)
-        self._bucket = bucket
-        self._log = f"{folder}features/_delta_log/"
+        self._bucket, features = split(store.features)
+        self._log = f"{features}/_delta_log/"
         self._next = 0
 
     def await_row(self, key: str, seconds: float, service: Child) -> float:

@@ -79,16 +79,17 @@ def main(store: str, components: str, more_rows: str, repeats: str) -> None:
         spark = session.start("", DRIVER_MEMORY, Path(scratch))
         start = time.perf_counter() - began
         policy = RefitPolicy(components=int(components))
-        matrix = Matrix(StoreLayout(store), policy, Background(spark.sparkContext, cores()))
+        layout = StoreLayout(store)
+        matrix = Matrix(layout, policy, Background(spark.sparkContext, cores()))
         first = _refit(matrix)
-        (model,) = Path(store, "models", "pca").glob("*.npz")
+        (model,) = Path(layout.pca_models).glob("*.npz")
         Path(store, FIRST_MODEL).write_bytes(model.read_bytes())
         for seed in range(1, int(repeats) + 1):
-            Path(store, "models", "statistics.npz").unlink()
+            Path(layout.statistics).unlink()
             full.append(_refit(matrix))
             if int(more_rows):
                 drawn_features.append(
-                    f"{store}features", int(more_rows), seed=seed, file_rows=SMALL_FILE_ROWS
+                    layout.features, int(more_rows), seed=seed, file_rows=SMALL_FILE_ROWS
                 )
                 more.append(_refit(matrix))
         spark.stop()

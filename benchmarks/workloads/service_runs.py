@@ -108,7 +108,7 @@ class ServiceRuns:
 
     def _fill(self, aws: EmbeddedAws) -> None:
         config = settings.config_of(self.environment)
-        folder = f"s3://{config.storage.bucket}/{config.storage.store_prefix}features"
+        folder = config.storage.layout.store.features
         drawing = [folder, str(self.present), network_spec(config).model_id]
         environment = aws.over(self.environment)
         for module, arguments in ((DRAWING, drawing), ("processor", ["refit"])):

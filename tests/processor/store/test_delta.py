@@ -5,6 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from common.aws import s3
+from infra_scripts.embedded import EmbeddedAws
+from ingest.queue import connect
 from processor.errors import CommitConflict
 from processor.store import datafiles, delta
 from processor.store.datafiles import DataFile
@@ -111,3 +114,18 @@ def test_vacuum_deletes_what_this_version_does_not_need(folder: str) -> None:
 
 def test_no_storage_options_for_a_local_folder(folder: str) -> None:
     assert delta.storage_options(folder) is None
+
+
+def test_delta_and_boto3_use_one_region(
+    aws: EmbeddedAws, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+    s3.cache_clear()
+    options = delta.storage_options(f"s3://{bucket}/features")
+    assert options == {
+        "AWS_REGION": "eu-west-3",
+        "AWS_ENDPOINT_URL": aws.endpoint_url,
+        "AWS_ALLOW_HTTP": "true",
+    }
+    assert {s3().meta.region_name, connect(1).meta.region_name} == {"eu-west-3"}
