@@ -21,7 +21,7 @@ def spec(**changes):
         ({"input_size": 31}, "input_size 31 is below 32"),
         ({"threads": -1}, "threads and batch_size must be at least 0"),
         ({"batch_size": -1}, "threads and batch_size must be at least 0"),
-        ({"weights_digest": "abc"}, "weights_digest 'abc' is no SHA-256"),
+        ({"weights_digest": "abc"}, "weights_digest 'abc' is not a SHA-256"),
         ({"preprocessing": "none"}, "no preprocessing 'none'"),
     ],
 )

@@ -47,7 +47,7 @@ def test_s3_object_is_verified_and_asked_for_once(saved, tmp_path, s3):
 
 
 def test_s3_object_in_a_keras_container(saved, tmp_path, s3, monkeypatch):
-    def here(source, include_top, target):
+    def here(source, target, *, include_top):
         convert(source, target, include_top=include_top)
 
     monkeypatch.setattr(weights, "_by_keras", here)  # saves the seconds of another process
@@ -94,5 +94,5 @@ def test_s3_without_digest_is_refused(tmp_path, setting):
 
 
 def test_s3_object_that_is_no_container_is_refused(tmp_path):
-    with pytest.raises(WeightsError, match=r"'a\.pt' is no weights file"):
+    with pytest.raises(WeightsError, match=r"'a\.pt' is not a weights file"):
         obtain(f"s3://models/a.pt#sha256={'0' * 64}", include_top=False, cache_dir=tmp_path)

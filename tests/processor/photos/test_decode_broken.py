@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from processor.errors import RejectedImage
+from processor.errors import PhotoError, RejectedImage
 from processor.photos.decode import decode
 from tests.support.pictures import animation, chunk, encode, exif, png, rejection, scene
 
@@ -153,7 +153,7 @@ def test_whatever_pillow_raises_becomes_a_rejection(error, reason, monkeypatch):
 
 def test_rejection_survives_the_way_from_a_spark_worker():
     rejected = pickle.loads(pickle.dumps(RejectedImage("corrupt", "a\nb\0c")))
-    assert isinstance(rejected, ValueError)
+    assert isinstance(rejected, PhotoError)
     assert (rejected.reason, rejected.detail) == ("corrupt", "a b c")
 
 
