@@ -1,15 +1,12 @@
 """Rejects: promise 5 of the store, one bad photo harms nobody."""
 
-import contextlib
 import time
-from collections.abc import Iterator
 
 import pytest
-from botocore.awsrequest import AWSResponse
 
-from common.aws import s3
 from processor.pipeline.micro_batch import MAX_ATTEMPTS
 from tests.support.drawn_photos import photo
+from tests.support.s3_answers import s3_answers
 from tests.support.world import World
 
 BAD = {
@@ -53,25 +50,6 @@ def test_a_photo_turns_bad_and_good_again(world: World) -> None:
     world.handle(world.put("photos/a.jpg", b"bad"))
     world.handle(world.remove("photos/a.jpg"))
     assert world.features() == world.rejects() == {}
-
-
-@contextlib.contextmanager
-def s3_answers(status: int, code: str, key: str, operation: str = "*") -> Iterator[None]:
-    """S3 answers requests for ``key`` with an error."""
-
-    def answer(request, **_):
-        if request.url.endswith(key):
-            body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-            raw = type("Raw", (), {"stream": lambda *_, **__: iter([body])})()
-            return AWSResponse(request.url, status, {"content-type": "application/xml"}, raw)
-        return None
-
-    events = s3().meta.events
-    events.register(f"before-send.s3.{operation}", answer)
-    try:
-        yield
-    finally:
-        events.unregister(f"before-send.s3.{operation}", answer)
 
 
 @pytest.mark.parametrize(
