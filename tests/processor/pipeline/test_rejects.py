@@ -33,25 +33,6 @@ def test_bad_photos_end_as_rejects_and_their_neighbours_go_through(world: World)
     assert all(row["detail"] and row["attempts"] == 1 for row in world.rejects().values())
 
 
-def test_a_repeated_reject_is_one_row(world: World) -> None:
-    event = world.put("photos/a.jpg", b"bad")
-    world.handle(event)
-    version = world.services[0][0].rejects.table_version
-    world.handle(event)
-    assert world.services[0][0].rejects.table_version == version
-
-
-def test_a_photo_turns_bad_and_good_again(world: World) -> None:
-    world.handle(world.put("photos/a.jpg", photo(1)))
-    world.handle(world.put("photos/a.jpg", b"bad"))
-    assert (world.features(), set(world.rejects())) == ({}, {"photos/a.jpg"})
-    world.handle(world.put("photos/a.jpg", photo(2)))
-    assert (set(world.features()), world.rejects()) == ({"photos/a.jpg"}, {})
-    world.handle(world.put("photos/a.jpg", b"bad"))
-    world.handle(world.remove("photos/a.jpg"))
-    assert world.features() == world.rejects() == {}
-
-
 @pytest.mark.parametrize(
     ("status", "code", "reason"),
     [(403, "AccessDenied", "forbidden"), (403, "InvalidObjectState", "archived")],
