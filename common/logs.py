@@ -74,13 +74,13 @@ def _record(line: str) -> logging.LogRecord:
         told = json.loads(line)
         name, message = told.pop("logger"), told.pop("message")
         level = logging.getLevelNamesMapping()[told.pop("level")]
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         name, message, level, told = "stderr", line, logging.INFO, {}
+    extra = {k: v for k, v in told.items() if k not in _STANDARD and k != "at"}
     fields = {
-        "name": name,
-        "msg": message,
+        "name": str(name),
+        "msg": str(message),
         "levelno": level,
         "levelname": logging.getLevelName(level),
     }
-    told.pop("at", None)
-    return logging.makeLogRecord({**told, **fields})
+    return logging.makeLogRecord({**extra, **fields})

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from processor.matrix.moments import Accumulator, Array32, Statistics
@@ -85,7 +86,8 @@ def write_csv(
 def _rows(batch: pa.RecordBatch) -> Array32:
     """The features of a batch as float32 (rows, columns), without a copy."""
     lists = batch["features"]
-    flat: Array32 = lists.flatten().to_numpy()
-    if len(flat) % len(batch):
+    lengths = pc.min_max(pc.list_value_length(lists))
+    if lengths["min"] != lengths["max"]:
         raise ValueError(f"features of unequal length in a batch of {len(batch)} rows")
+    flat: Array32 = lists.flatten().to_numpy()
     return flat.reshape(len(batch), -1)

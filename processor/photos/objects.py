@@ -2,9 +2,10 @@
 
 Errors: :class:`Missing`, :class:`TooLarge`, :class:`Refused`, :class:`Unavailable`, see
 :mod:`processor.errors`. What S3 answers about every photo rather than one (no such bucket, invalid
-credentials) is raised as botocore's ``ClientError`` and fails the micro-batch.
+credentials) is raised as botocore's own error and fails the micro-batch.
 """
 
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,7 +14,6 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     IncompleteReadError,
-    NoCredentialsError,
     ReadTimeoutError,
     ResponseStreamingError,
 )
@@ -61,6 +61,8 @@ def current_version(bucket: str, key: str) -> str | None:
             raise Refused("forbidden", _answer(error)) from error
         raise Unavailable(_answer(error)) from error
     except BotoCoreError as error:
+        if aws.is_refusal(error):  # there are no credentials
+            raise
         raise Unavailable(str(error)) from error
 
 
@@ -73,9 +75,9 @@ def get(bucket: str, key: str, max_bytes: int) -> PhotoObject:
         return _get(bucket, key, max_bytes)
     except ClientError as error:
         raise _fault(error) from error
-    except NoCredentialsError:
-        raise
     except BotoCoreError as error:
+        if aws.is_refusal(error):  # there are no credentials
+            raise
         raise Unavailable(f"reading {key!r} failed: {error}") from error
 
 
@@ -89,7 +91,8 @@ def get(bucket: str, key: str, max_bytes: int) -> PhotoObject:
 def _get(bucket: str, key: str, max_bytes: int) -> PhotoObject:
     answer = aws.s3().get_object(Bucket=bucket, Key=key)
     version = version_of(answer)
-    with answer["Body"] as body:
+    # Not `with answer["Body"]`, which hands out urllib3's response and with it errors of urllib3.
+    with closing(answer["Body"]) as body:
         if answer["ContentLength"] > max_bytes:
             detail = f"{answer['ContentLength']} bytes; images.max_bytes allows {max_bytes}"
             raise TooLarge(detail, version)

@@ -1,9 +1,7 @@
 """The commands' errors: one line each, which names cause and fix."""
 
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from infra_scripts.embedded import EmbeddedAws
 from processor.store import delta
 from processor.store.schema import FEATURES
+from tests.support.endpoints import Denies, serving
 from tests.support.sites import Site, deployed
 
 OTHER = "vgg16-avg_pool-224-of-another"
@@ -55,31 +54,10 @@ def test_errors_are_one_line(site: Site, setting: str, value: str, words: tuple)
     assert_one_line(site.command("run", "--once", **settings), *words)
 
 
-class Denies(BaseHTTPRequestHandler):
-    """An AWS that allows nothing."""
-
-    def answer(self) -> None:
-        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-        self.send_response(403)
-        self.send_header("Content-Type", "application/xml")
-        self.send_header("Content-Length", str(0 if self.command == "HEAD" else len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_GET = do_HEAD = do_PUT = do_POST = answer
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.mark.parametrize("command", [("run", "--once"), ("refit",), ("status",), ("why", "k")])
 def test_no_permission_is_one_line(site: Site, command: tuple[str, ...]) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Denies) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
+    with serving(Denies) as url:
         done = site.command(*command, AWS_ENDPOINT_URL=url)
-        server.shutdown()
     assert_one_line(done, site.bucket, "no permission", "infra_scripts policy")
 
 

@@ -10,21 +10,11 @@ import itertools
 import os
 import signal
 import sys
-from types import SimpleNamespace
 
 from common.layout import StoreLayout
 from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import RefitPolicy
-
-
-class InThisProcess:
-    """Stands in for processor.spark.background.Background."""
-
-    def run(self, items, work):
-        return list(work(iter(items)))
-
-    def broadcast(self, value):
-        return SimpleNamespace(value=value, destroy=lambda: None)
+from tests.support.in_process import InThisProcess
 
 
 def main(store: str, what: str, call: str, when: str) -> None:

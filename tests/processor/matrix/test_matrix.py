@@ -9,8 +9,6 @@ from pyspark.sql import SparkSession
 from sklearn.decomposition import PCA as SklearnPCA
 
 from processor.matrix import refit
-from processor.matrix.mirror import model_name
-from processor.store import delta
 from tests.support.drawn_photos import photo
 from tests.support.matrices import assert_csv_whole, assert_whole, matrix, put
 from tests.support.world import World
@@ -39,62 +37,6 @@ def test_first_update_fits_like_scikit_learn(
     signs = np.sign((ours * reference).sum(axis=0))
     scale = np.abs(reference).max()
     np.testing.assert_allclose(ours, reference * signs, atol=1e-4 * scale)
-
-
-def test_new_photos_are_projected_between_refits(world: World, spark: SparkSession) -> None:
-    put(world, *range(8))
-    reduced = matrix(world, spark)
-    reduced.update()
-    before = assert_whole(world)
-    put(world, 8, 9)
-    update = reduced.update()
-    assert update
-    assert (update.projected, update.refit) == (2, None)
-    after = assert_whole(world)
-    assert before.items() <= after.items()
-    assert reduced.update() is None
-
-
-def test_replaced_and_removed_photos_follow(world: World, spark: SparkSession) -> None:
-    put(world, *range(8))
-    reduced = matrix(world, spark)
-    reduced.update()
-    world.handle(
-        world.put("photos/L1/1.jpg", photo(50)),
-        world.remove("photos/L2/2.jpg"),
-        world.put("photos/L0/3.jpg", b"bad"),
-    )
-    reduced.update()
-    assert set(assert_whole(world)) == set(world.features())
-    world.handle(*(world.remove(key) for key in world.features()))
-    reduced.update()
-    table = delta.open_table(f"s3://{world.bucket}/reduced")
-    assert table
-    assert table.rows == 0
-
-
-def test_csv_has_the_rows_of_the_table(world: World, spark: SparkSession) -> None:
-    key = 'photos/a "b",c/ü\n🍎.jpg'
-    world.handle(world.put(key, photo(99)), world.put("photos/plain.jpg", photo(98)))
-    put(world, *range(5))
-    matrix(world, spark).update()
-    assert assert_csv_whole(world) == set(assert_whole(world)) == set(world.features())
-
-
-def test_a_csv_that_fell_behind_is_brought_up(world: World, spark: SparkSession) -> None:
-    put(world, *range(5))
-    matrix(world, spark).update()
-    old = world.s3.get_object(Bucket=world.bucket, Key="reduced.csv")
-    matrix(world, spark).update(force=True)
-    world.s3.put_object(  # as if the refit had ended right after its commit
-        Bucket=world.bucket, Key="reduced.csv", Body=old["Body"].read(), Metadata=old["Metadata"]
-    )
-    assert matrix(world, spark).update() is None
-    assert_csv_whole(world)
-    answer = world.s3.head_object(Bucket=world.bucket, Key="reduced.csv")
-    table = delta.open_table(f"s3://{world.bucket}/reduced")
-    assert table
-    assert answer["Metadata"]["model"] == model_name(table) != old["Metadata"]["model"]
 
 
 def test_refits_ingestion_and_readers_at_once(world: World, spark: SparkSession) -> None:

@@ -7,12 +7,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from processor.errors import NetworkError, WeightsError
 from processor.network import compiled
-from processor.network.agreement import Agreement, compare, probes
 from processor.network.spec import NetworkSpec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -110,28 +108,3 @@ compiled.obtain(NetworkSpec.from_json(sys.argv[1]), Path(sys.argv[2]))
     command = [*alone, sys.executable, "-c", script, wanted, str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True)
     assert len(list(tmp_path.glob("*.ncnn"))) == 1
-
-
-def test_agreement_is_measured_by_the_worst_photo() -> None:
-    keras = np.array([[3.0, 4.0], [0.0, 2.0], [0.0, 0.0]], np.float32)
-    assert compare(keras, keras) == Agreement(0.0, 0.0)
-    other = keras + np.array([[0.0, 0.1], [0.1, 0.0], [0.0, 0.0]], np.float32)
-    found = compare(other, keras)
-    assert found.relative_l2 == pytest.approx(0.05)
-    assert found.largest == pytest.approx(0.05)
-    assert found.within(0.051)
-    assert not found.within(0.049)
-    assert not Agreement(float("nan"), 0.0).within(1.0)
-
-
-def test_features_where_keras_has_none_disagree() -> None:
-    nothing = np.zeros((1, 2), np.float32)
-    assert not compare(nothing + 1e-6, nothing).within(1e-4)
-
-
-def test_probes_are_photos_noise_and_plain() -> None:
-    found = probes(48)
-    assert found.shape == (8, 48, 48, 3)
-    assert found.dtype == np.uint8
-    assert len({each.tobytes() for each in found}) == 8
-    assert np.array_equal(found, probes(48))

@@ -1,4 +1,4 @@
-"""Micro-batches: promises 1, 2, 3 and 8 of the store, against the embedded AWS."""
+"""Micro-batches: promises 1 to 3 of the store, against the embedded AWS."""
 
 import dataclasses
 import random
@@ -10,11 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.events import ObjectEvent
-from processor.errors import StoreError
 from processor.network.spec import NetworkSpec
-from processor.pipeline.feature_store import FeatureStore
-from processor.pipeline.outcomes import Work
-from processor.pipeline.tasks import extract
 from tests.support.drawn_photos import photo
 from tests.support.world import World
 
@@ -138,69 +134,3 @@ def test_repeated_events_compute_and_commit_nothing(world: World) -> None:
     world.handle(*reversed(events))
     assert sorted(world.computed) == sorted(event.key for event in events)
     assert world.services[0][0].features.table_version == version
-
-
-def test_a_batch_that_is_settled_again_adds_nothing(world: World) -> None:
-    """The answer to a commit was lost: the same files are handed in once more."""
-    store, _ = world.services[0]
-    event = world.put("photos/a.jpg", photo(1))
-    result = extract([Work(event.key, event.etag, event.event_time, False, None)], world.recipe)
-    for _ in range(2):
-        store.settle([result], 0, lambda _: True, {"batch": 0})
-    world.assert_exactly_the_live_photos()
-
-
-def test_two_services_with_the_same_photo_store_it_once(world: World) -> None:
-    event = world.put("photos/a.jpg", photo(1))
-    other = world.service("other")
-    world.services = [world.service("one", meanwhile=lambda: other[1].handle([event], 99))]
-    world.handle(event)
-    world.assert_exactly_the_live_photos()
-
-
-def test_a_photo_overwritten_while_it_was_computed_is_not_stored_old(world: World) -> None:
-    other = world.service("other")
-    first = world.put("photos/a.jpg", photo(1))
-    world.services = [
-        world.service(
-            "one",
-            meanwhile=lambda: other[1].handle([world.put("photos/a.jpg", photo(2))], 99),
-        )
-    ]
-    world.handle(first, world.put("photos/b.jpg", photo(3)))
-    world.assert_exactly_the_live_photos()
-
-
-@pytest.mark.parametrize("stored_before", [False, True])
-def test_a_photo_removed_while_it_was_computed_is_not_stored(
-    world: World, stored_before: bool
-) -> None:
-    other = world.service("other")
-    if stored_before:
-        world.handle(world.put("photos/a.jpg", photo(0)))
-    first = world.put("photos/a.jpg", photo(1))
-    world.services = [
-        world.service("one", meanwhile=lambda: other[1].handle([world.remove("photos/a.jpg")], 99))
-    ]
-    world.handle(first, world.put("photos/b.jpg", photo(3)))
-    world.assert_exactly_the_live_photos()
-
-
-def test_a_photo_that_turned_bad_while_it_was_computed_is_not_stored(world: World) -> None:
-    other = world.service("other")
-    first = world.put("photos/a.jpg", photo(1))
-    world.services = [
-        world.service(
-            "one", meanwhile=lambda: other[1].handle([world.put("photos/a.jpg", b"bad")], 99)
-        )
-    ]
-    world.handle(first)
-    assert world.features() == {}
-    assert world.rejects()["photos/a.jpg"]["reason"] == "unsupported"
-
-
-def test_a_store_never_mixes_two_networks(world: World) -> None:
-    world.handle(world.put("photos/a.jpg", photo(1)))
-    other = dataclasses.replace(world.recipe.network, layer="max_pool")
-    with pytest.raises(StoreError, match=r"restore \[model\]"):
-        FeatureStore(world.recipe.layout.store, other.model_id, world.folder / "x")

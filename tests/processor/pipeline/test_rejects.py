@@ -1,15 +1,12 @@
 """Rejects: promise 5 of the store, one bad photo harms nobody."""
 
-import contextlib
 import time
-from collections.abc import Iterator
 
 import pytest
-from botocore.awsrequest import AWSResponse
 
-from common.aws import s3
 from processor.pipeline.micro_batch import MAX_ATTEMPTS
 from tests.support.drawn_photos import photo
+from tests.support.s3_answers import s3_answers
 from tests.support.world import World
 
 BAD = {
@@ -34,44 +31,6 @@ def test_bad_photos_end_as_rejects_and_their_neighbours_go_through(world: World)
         **{f"photos/{name}": reason for name, (_, reason) in BAD.items()},
     }
     assert all(row["detail"] and row["attempts"] == 1 for row in world.rejects().values())
-
-
-def test_a_repeated_reject_is_one_row(world: World) -> None:
-    event = world.put("photos/a.jpg", b"bad")
-    world.handle(event)
-    version = world.services[0][0].rejects.table_version
-    world.handle(event)
-    assert world.services[0][0].rejects.table_version == version
-
-
-def test_a_photo_turns_bad_and_good_again(world: World) -> None:
-    world.handle(world.put("photos/a.jpg", photo(1)))
-    world.handle(world.put("photos/a.jpg", b"bad"))
-    assert (world.features(), set(world.rejects())) == ({}, {"photos/a.jpg"})
-    world.handle(world.put("photos/a.jpg", photo(2)))
-    assert (set(world.features()), world.rejects()) == ({"photos/a.jpg"}, {})
-    world.handle(world.put("photos/a.jpg", b"bad"))
-    world.handle(world.remove("photos/a.jpg"))
-    assert world.features() == world.rejects() == {}
-
-
-@contextlib.contextmanager
-def s3_answers(status: int, code: str, key: str, operation: str = "*") -> Iterator[None]:
-    """S3 answers requests for ``key`` with an error."""
-
-    def answer(request, **_):
-        if request.url.endswith(key):
-            body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-            raw = type("Raw", (), {"stream": lambda *_, **__: iter([body])})()
-            return AWSResponse(request.url, status, {"content-type": "application/xml"}, raw)
-        return None
-
-    events = s3().meta.events
-    events.register(f"before-send.s3.{operation}", answer)
-    try:
-        yield
-    finally:
-        events.unregister(f"before-send.s3.{operation}", answer)
 
 
 @pytest.mark.parametrize(

@@ -169,28 +169,6 @@ def test_vacuum_deletes_what_no_version_needs(world: World, spark: SparkSession)
     assert world.features() == before
 
 
-def test_new_photos_stay_counted_over_a_vacuum(world: World, spark: SparkSession) -> None:
-    def add(n: int) -> dict[str, str]:
-        world.handle(world.put(f"photos/L0/{n}.jpg", photo(n)))
-        matrix(world, spark).update()
-        return newest_entry()
-
-    def newest_entry() -> dict[str, str]:
-        table = delta.open_table(f"s3://{world.bucket}/reduced")
-        assert table
-        return next(table.history(1))
-
-    put_in_many_files(world, 4)
-    matrix(world, spark).update()
-    assert add(4)["photos_since_fit"] == "1"
-    datafiles.write(f"s3://{world.bucket}/reduced", one_row(world))
-    table = delta.open_table(f"s3://{world.bucket}/reduced")
-    assert table
-    assert table.vacuum(0) == 1
-    assert "VACUUM" in newest_entry()["operation"]
-    assert add(5)["photos_since_fit"] == "2"
-
-
 def test_nothing_to_do(world: World, spark: SparkSession) -> None:
     maintenance(world, spark).clean()
     assert compact(world, spark) == 0

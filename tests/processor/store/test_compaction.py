@@ -1,6 +1,5 @@
 """Compaction: which files are merged, and that the rows of a table stay what they were."""
 
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,15 +8,9 @@ from hypothesis import strategies as st
 
 from processor.store import datafiles, delta
 from processor.store.compaction import MERGED_AT_ONCE, TARGET_BYTES, compact, groups_of
+from tests.support.in_process import InThisProcess
 
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False)])
-
-
-class InPlace:
-    """Tasks that run where they are called."""
-
-    def run(self, items: Sequence, work: Callable[[Iterable], Iterable]) -> list:
-        return list(work(items))
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.integers(0, 2 * TARGET_BYTES), max_size=60))
@@ -33,7 +26,7 @@ def test_groups_are_full_alike_and_not_too_large(sizes: dict[str, int]) -> None:
 
 
 def test_no_table_is_nothing_to_do(tmp_path: Path) -> None:
-    assert compact(str(tmp_path / "none"), SCHEMA, InPlace()) == {}
+    assert compact(str(tmp_path / "none"), SCHEMA, InThisProcess()) == {}
 
 
 def test_the_rows_stay_and_the_old_names_lead_to_the_new(tmp_path: Path) -> None:
@@ -44,7 +37,7 @@ def test_the_rows_stay_and_the_old_names_lead_to_the_new(tmp_path: Path) -> None
         for n in range(MERGED_AT_ONCE + 1)
     ]
     table.commit(SCHEMA, files, [])
-    renamed = compact(folder, SCHEMA, InPlace())
+    renamed = compact(folder, SCHEMA, InThisProcess())
     assert len(renamed) == MERGED_AT_ONCE
     assert len(set(renamed.values())) == 1
     table.refresh()
@@ -52,4 +45,4 @@ def test_the_rows_stay_and_the_old_names_lead_to_the_new(tmp_path: Path) -> None
     keys = table.dataset().to_table()["key"].to_pylist()
     assert sorted(keys, key=int) == [str(n) for n in range(MERGED_AT_ONCE + 1)]
     assert not table.rows_changed_since(1)
-    assert compact(folder, SCHEMA, InPlace()) == {}
+    assert compact(folder, SCHEMA, InThisProcess()) == {}

@@ -15,11 +15,6 @@ from processor.store.datafiles import DataFile
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False)])
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> str:
-    return str(tmp_path / "table")
-
-
 def write(folder: str, *keys: str) -> DataFile:
     return datafiles.write(folder, pa.table({"key": list(keys)}, schema=SCHEMA))
 

@@ -1,49 +1,15 @@
 """Keyed tables: one row per key, whatever two writers do, however often the index is lost."""
 
-import sqlite3
 import time
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from processor.errors import CommitConflict
-from processor.store import datafiles, delta, keyed, objects
-from processor.store.datafiles import KeyedFile
-from processor.store.index import Index
-from processor.store.keyed import KeyedTable
-
-SCHEMA = pa.schema(
-    [
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("version", pa.string(), nullable=False),
-    ]
-)
-
-
-def write(folder: str, versions: dict[str, str]) -> KeyedFile:
-    rows = {"key": list(versions), "version": list(versions.values())}
-    return KeyedFile(datafiles.write(folder, pa.table(rows, schema=SCHEMA)), versions)
-
-
-def content(folder: str) -> dict[str, str]:
-    """The table as any reader sees it, checked for double keys and wrong statistics."""
-    table = delta.open_table(folder)
-    assert table is not None
-    rows = table.dataset().to_table().to_pylist()
-    assert len({row["key"] for row in rows}) == len(rows) == table.rows
-    return {row["key"]: row["version"] for row in rows}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> str:
-    return str(tmp_path / "table")
-
-
-def opened(folder: str, index: Path) -> KeyedTable:
-    return KeyedTable(folder, SCHEMA, index, "a description")
+from processor.store import delta, keyed, objects
+from tests.support.keyed_tables import content, opened, write
 
 
 def test_rows_are_added_replaced_and_dropped(folder: str, tmp_path: Path) -> None:
@@ -84,45 +50,6 @@ def test_an_empty_commit_is_a_fence(folder: str, tmp_path: Path) -> None:
     one.commit([], [], {})
     with pytest.raises(CommitConflict):
         two.commit([write(folder, {"a": "1"})], [], {})
-
-
-def test_a_lost_or_damaged_index_is_made_again(folder: str, tmp_path: Path) -> None:
-    index = tmp_path / "index"
-    table = opened(folder, index)
-    table.commit([write(folder, {"a": "1", "b": "1"})], [], {})
-    table.commit([write(folder, {"b": "2"})], ["b"], {})
-    table.close()
-    for damage in (lambda: index.unlink(), lambda: index.write_bytes(b"not a database" * 300)):
-        damage()
-        again = opened(folder, index)
-        assert {key: each.object_version for key, each in again.find("ab").items()} == content(
-            folder
-        )
-        again.close()
-
-
-def test_an_index_of_another_table_is_not_believed(folder: str, tmp_path: Path) -> None:
-    table = opened(folder, tmp_path / "index")
-    table.commit([write(folder, {"a": "1"})], [], {})
-    table.close()
-    other = opened(str(tmp_path / "other"), tmp_path / "index")
-    assert other.find("a") == {}
-
-
-def test_an_index_that_could_not_follow_a_commit_catches_up(
-    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
-
-    table = opened(folder, tmp_path / "index")
-    with monkeypatch.context() as patched:
-        patched.setattr(Index, "edit", full)
-        with pytest.raises(sqlite3.OperationalError):
-            table.commit([write(folder, {"a": "1"})], [], {})
-    assert table.find("a") == {}
-    table.refresh()
-    assert table.find("a")["a"].object_version == "1"
 
 
 def test_the_log_is_listed_only_if_there_is_news(

@@ -1,0 +1,247 @@
+"""The log: JSON lines on stdout, and on it everything that children write to stderr."""
+
+import io
+import json
+import logging
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.logs import MAX_LINE, JsonFormatter
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Log:
+    """A logger of its own, and what it wrote."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+        handler = logging.StreamHandler(self.stream)
+        handler.setFormatter(JsonFormatter())
+        self.logger = logging.Logger("ours.part")
+        self.logger.addHandler(handler)
+
+    def line(self) -> dict[str, Any]:
+        (text,) = self.stream.getvalue().splitlines(keepends=True)
+        assert text.endswith("\n")
+        return json.loads(text)
+
+
+def fail(text: str) -> None:
+    raise KeyError(text)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+def test_a_line_says_when_how_important_who_and_what(log: Log) -> None:
+    log.logger.warning("%d photos of %s", 3, "🍎")
+    line = log.line()
+    at = datetime.fromisoformat(line.pop("at"))
+    assert timedelta(0) <= datetime.now(UTC) - at < timedelta(minutes=1)
+    assert line == {"level": "WARNING", "logger": "ours.part", "message": "3 photos of 🍎"}
+    assert "🍎" in log.stream.getvalue()
+
+
+def test_what_is_passed_as_extra_becomes_fields(log: Log) -> None:
+    log.logger.info("a", extra={"photos": 3, "key": "a\nb", "path": Path("/x"), "no": None})
+    line = log.line()
+    found = {name: line[name] for name in ("photos", "key", "path", "no")}
+    assert found == {"photos": 3, "key": "a\nb", "path": "/x", "no": None}
+
+
+def test_an_exception_is_told_with_its_trace(log: Log) -> None:
+    try:
+        fail("lost")
+    except KeyError:
+        log.logger.exception("failed")
+    line = log.line()
+    assert line["message"] == "failed"
+    assert line["exception"].startswith("Traceback (most recent call last):")
+    assert line["exception"].endswith("KeyError: 'lost'")
+
+
+@given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
+def test_any_text_is_one_line(message: str, field: str) -> None:
+    log = Log()
+    log.logger.info("%s", message, extra={"field": field})
+    assert log.stream.getvalue().count("\n") == 1
+    line = json.loads(log.stream.getvalue())
+    assert (line["message"], line["field"]) == (message, field)
+
+
+def test_long_lines_are_cut_exceptions_at_their_beginning(log: Log) -> None:
+    try:
+        fail("x" * MAX_LINE + "the end")
+    except KeyError:
+        log.logger.exception("the beginning%s", "x" * MAX_LINE)
+    line = log.line()
+    assert len(line["message"]) == len(line["exception"]) == MAX_LINE
+    assert line["message"].startswith("the beginning")
+    assert line["exception"].endswith("the end'")
+
+
+# In processes
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+
+def lines(text: str) -> Iterator[dict[str, Any]]:
+    yield from map(json.loads, text.splitlines())
+
+
+def test_to_stdout_takes_all_but_the_chatter_of_others() -> None:
+    done = run("""
+        import logging
+        from common import logs
+        logging.basicConfig(level="DEBUG")
+        logs.to_stdout("DEBUG")
+        for name in ("ours", "botocore.hooks", "urllib3", "py4j.clientserver"):
+            logging.getLogger(name).debug("a detail")
+            logging.getLogger(name).warning("a warning")
+        logs.to_stdout("ERROR")
+        logging.getLogger("ours").warning("a warning")
+        logging.getLogger("botocore").warning("a warning")
+        logging.getLogger("botocore").error("an error")
+        """)
+    assert done.stderr == ""
+    assert [(each["logger"], each["level"]) for each in lines(done.stdout)] == [
+        ("ours", "DEBUG"),
+        ("ours", "WARNING"),
+        ("botocore.hooks", "WARNING"),
+        ("urllib3", "WARNING"),
+        ("py4j.clientserver", "WARNING"),
+        ("botocore", "ERROR"),
+    ]
+
+
+def test_to_stderr_leaves_a_log_that_there_is_alone() -> None:
+    done = run("""
+        import logging
+        from common import logs
+        logs.to_stderr()
+        logs.to_stderr()
+        logging.getLogger("ours").info("on stderr")
+        logging.getLogger("botocore").info("chatter")
+        logs.to_stdout("INFO")
+        logs.to_stderr()
+        logging.getLogger("ours").info("on stdout")
+        """)
+    assert [each["message"] for each in lines(done.stderr)] == ["on stderr"]
+    assert [each["message"] for each in lines(done.stdout)] == ["on stdout"]
+
+
+ADOPT = """
+    import logging, os, subprocess, sys, threading
+    from common import logs
+
+    class Ended(logging.Handler):
+        seen = threading.Event()
+
+        def emit(self, record):
+            record.name.startswith("botocore")  # as handlers' filters look at it
+            record.getMessage()
+            if record.getMessage() == "the end":
+                self.seen.set()
+
+    def told(line):
+        os.write(2, line.encode() + b"\\n")
+
+    logs.to_stdout("INFO")
+    logging.getLogger().addHandler(Ended())
+    logs.adopt_stderr()
+    {}
+    told("the end")
+    assert Ended.seen.wait(30)
+    """
+
+
+def adopted(script: str) -> list[dict[str, Any]]:
+    """What becomes of everything that the script and its children write to stderr."""
+    done = run(ADOPT.format(script))
+    assert done.stderr == ""
+    *found, end = lines(done.stdout)
+    assert end["message"] == "the end"
+    return found
+
+
+def test_a_line_of_a_child_becomes_one_of_ours() -> None:
+    child = (
+        "import logging; from common import logs; logs.to_stderr(); "
+        "logging.getLogger('a.child').warning('%d photos', 3, extra={'key': 'ü'}); "
+        "logging.getLogger('a.child').error('bad', exc_info=ValueError('why'))"
+    )
+    first, second = adopted(f"subprocess.run([sys.executable, '-c', {child!r}], check=True)")
+    first.pop("at")
+    assert first == {"level": "WARNING", "logger": "a.child", "message": "3 photos", "key": "ü"}
+    assert (second["level"], second["message"]) == ("ERROR", "bad")
+    assert "ValueError: why" in second["exception"]
+
+
+def test_text_of_others_is_information_of_unknown_importance() -> None:
+    found = adopted("""
+    told("Exception in thread main: %s %d")
+    told("")
+    print("of Python's own", file=sys.stderr, flush=True)
+    subprocess.run("echo of a shell >&2", shell=True)
+    os.write(2, b"caf\\xe9\\n")
+    """)
+    assert {(each["level"], each["logger"]) for each in found} == {("INFO", "stderr")}
+    assert [each["message"] for each in found] == [
+        "Exception in thread main: %s %d",
+        "of Python's own",
+        "of a shell",
+        "caf\\xe9",
+    ]
+
+
+ODD = [
+    '{"a": 1}',
+    "[1, 2]",
+    '"text"',
+    "null",
+    "7",
+    "1" * 5000,
+    "[" * 100_000,
+    '{"logger": "l", "message": "m", "level": "LOUD"}',
+    '{"logger": "l", "message": "m", "level": []}',
+]
+
+
+def test_json_of_others_is_text() -> None:
+    found = adopted("".join(f"told({line!r})\n    " for line in ODD))
+    assert [each["message"] for each in found] == ODD
+    assert {each["logger"] for each in found} == {"stderr"}
+
+
+def test_json_that_resembles_ours_harms_nothing() -> None:
+    odd = [
+        {"logger": 5, "message": ["a"], "level": "ERROR"},
+        {"logger": "l", "message": "%d", "level": "ERROR", "args": ["x"], "exc_info": "no"},
+        {"logger": "l", "message": "m", "level": "ERROR", "at": "long ago", "name": "other"},
+    ]
+    found = adopted("".join(f"told({json.dumps(each)!r})\n    " for each in odd))
+    assert [each["message"] for each in found] == ["['a']", "%d", "m"]
+    assert [each["logger"] for each in found] == ["5", "l", "l"]
+    assert {each["level"] for each in found} == {"ERROR"}
+    assert "long ago" not in [each["at"] for each in found]

@@ -1,0 +1,95 @@
+"""The export: reduced.csv is the matrix of the last refit, and written once for each."""
+
+import pytest
+from pyspark.sql import SparkSession
+
+from common.layout import StoreLayout
+from processor.matrix.export import CsvExport
+from processor.matrix.matrix import Matrix
+from processor.matrix.mirror import model_name
+from processor.matrix.refit_policy import RefitPolicy
+from processor.store import delta, objects
+from processor.store.schema import reduced
+from tests.support.drawn_photos import photo
+from tests.support.feature_files import commit_features, features_table
+from tests.support.in_process import InThisProcess
+from tests.support.matrices import assert_csv_whole, assert_whole, matrix, put
+from tests.support.spectra import geometric, sample
+from tests.support.world import World
+
+
+def test_csv_has_the_rows_of_the_table(world: World, spark: SparkSession) -> None:
+    key = 'photos/a "b",c/ü\n🍎.jpg'
+    world.handle(world.put(key, photo(99)), world.put("photos/plain.jpg", photo(98)))
+    put(world, *range(5))
+    matrix(world, spark).update()
+    assert assert_csv_whole(world) == set(assert_whole(world)) == set(world.features())
+
+
+def test_a_csv_that_fell_behind_is_brought_up(world: World, spark: SparkSession) -> None:
+    put(world, *range(5))
+    matrix(world, spark).update()
+    old = world.s3.get_object(Bucket=world.bucket, Key="reduced.csv")
+    matrix(world, spark).update(force=True)
+    world.s3.put_object(  # as if the refit had ended right after its commit
+        Bucket=world.bucket, Key="reduced.csv", Body=old["Body"].read(), Metadata=old["Metadata"]
+    )
+    assert matrix(world, spark).update() is None
+    assert_csv_whole(world)
+    answer = world.s3.head_object(Bucket=world.bucket, Key="reduced.csv")
+    table = delta.open_table(f"s3://{world.bucket}/reduced")
+    assert table
+    assert answer["Metadata"]["model"] == model_name(table) != old["Metadata"]["model"]
+
+
+@pytest.fixture
+def layout(bucket: str) -> StoreLayout:
+    return StoreLayout(f"s3://{bucket}/")
+
+
+def refitted(layout: StoreLayout) -> str:
+    """The name of a new model that the matrix is made with; its CSV is up to date."""
+    Matrix(layout, RefitPolicy(components=2), InThisProcess()).update(force=True)
+    table = delta.open_table(layout.reduced)
+    name = model_name(table) if table else None
+    assert name
+    assert objects.metadata(layout.reduced_csv)["model"] == name
+    return name
+
+
+def csv_model(layout: StoreLayout) -> str | None:
+    return objects.metadata(layout.reduced_csv).get("model")
+
+
+def test_without_a_matrix_there_is_no_csv(layout: StoreLayout) -> None:
+    export = CsvExport(layout, InThisProcess())
+    export.update(None)
+    assert not objects.exists(layout.reduced_csv)
+    delta.create_table(layout.reduced, reduced(2), "")
+    export.update(None)
+    assert not objects.exists(layout.reduced_csv)
+
+
+def test_it_is_written_once_for_each_model(layout: StoreLayout) -> None:
+    commit_features(layout, features_table(sample(9, geometric)))
+    first = refitted(layout)
+    export = CsvExport(layout, InThisProcess())
+    export.update(first)
+    objects.delete(layout.reduced_csv)  # a lost one shows who writes it again
+    export.update(first)
+    export.update(None)
+    assert csv_model(layout) is None
+    CsvExport(layout, InThisProcess()).update(first)
+    assert csv_model(layout) == first
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_refit_of_another_service_is_exported_too(layout: StoreLayout, known: bool) -> None:
+    commit_features(layout, features_table(sample(9, geometric)))
+    first = refitted(layout)
+    export = CsvExport(layout, InThisProcess())
+    export.update(first)
+    second = refitted(layout)
+    objects.delete(layout.reduced_csv)  # as if the other had died before it was written
+    export.update(second if known else None)
+    assert csv_model(layout) == second != first

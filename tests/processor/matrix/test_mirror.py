@@ -1,0 +1,241 @@
+"""The mirror: the matrix follows the features file by file, whatever came, went or was fitted."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from common.layout import StoreLayout
+from processor.errors import CommitConflict
+from processor.matrix import pca
+from processor.matrix.mirror import Mirror, mirrored_version, model_name, out_of_sample
+from processor.matrix.models import NamedModel
+from processor.matrix.moments import Statistics
+from processor.matrix.refit_policy import OutOfSample
+from processor.matrix.snapshot import FeaturesSnapshot
+from processor.store import datafiles, delta
+from processor.store.datafiles import DataFile
+from processor.store.delta import Table
+from tests.support.drawn_photos import photo
+from tests.support.feature_files import commit_features, features_table
+from tests.support.in_process import InThisProcess
+from tests.support.matrices import assert_whole, matrix, put
+from tests.support.spectra import geometric, sample
+from tests.support.world import World
+
+# Files of features, and the models
+
+
+def file_of(number: int):
+    """Rows that no other number has."""
+    return features_table(sample(2 + number % 3, geometric, seed=number), first=100 * number)
+
+
+def model(name: str, components: int = 3) -> NamedModel:
+    seed = sum(map(ord, name))
+    return NamedModel(name, pca.fit(Statistics.of(sample(50, geometric, seed)), components))
+
+
+ONE, TWO, WIDER = model("one"), model("two"), model("wider", components=5)
+
+
+@dataclass
+class Mirrored:
+    """A store on the local disk; what was done to its features is mirrored by :meth:`update`."""
+
+    layout: StoreLayout
+    live: dict[int, DataFile] = field(default_factory=dict)
+
+    def change(self, added: set[int], removed: set[int]) -> None:
+        gone = tuple(self.live.pop(number) for number in removed & self.live.keys())
+        numbers = sorted(added - self.live.keys())
+        files = commit_features(self.layout, *map(file_of, numbers), removed=gone)
+        self.live |= dict(zip(numbers, files, strict=True))
+
+    def update(self, of: NamedModel, reduced: Table | None = None) -> int | None:
+        features = FeaturesSnapshot.newest(self.layout)
+        assert features
+        reduced = reduced or self.reduced()
+        return Mirror(self.layout, InThisProcess()).update(
+            features, reduced, of, out_of_sample(reduced)
+        )
+
+    def reduced(self) -> Table | None:
+        return delta.open_table(self.layout.reduced)
+
+    def counted(self) -> OutOfSample:
+        return out_of_sample(self.reduced())
+
+    def assert_mirrors(self, of: NamedModel) -> Table:
+        reduced = self.reduced()
+        assert reduced
+        assert reduced.paths() == {f"{of.name}/{each.path}" for each in self.live.values()}
+        assert model_name(reduced) == (of.name if self.live else None)
+        features = delta.open_table(self.layout.features)
+        assert features
+        assert mirrored_version(reduced) == features.table_version
+        wanted = {
+            row["key"]: of.pca.project(np.array([row["features"]], np.float32))[0]
+            for row in features.dataset().to_table().to_pylist()
+        }
+        rows = {row["key"]: row for row in reduced.dataset().to_table().to_pylist()}
+        assert rows.keys() == wanted.keys()
+        for key, row in rows.items():
+            found = [value for name, value in row.items() if name.startswith("pc")]
+            np.testing.assert_allclose(found, wanted[key], rtol=1e-4, atol=1e-4)
+        return reduced
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path) -> Mirrored:
+    return Mirrored(StoreLayout(f"{tmp_path}/"))
+
+
+NUMBERS = st.sets(st.integers(0, 5), max_size=3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(
+        st.tuples(NUMBERS, NUMBERS, st.sampled_from([ONE, TWO, WIDER])), min_size=1, max_size=5
+    )
+)
+def test_any_history_ends_in_the_projection_of_what_is_there(
+    tmp_path_factory: pytest.TempPathFactory, steps: list
+) -> None:
+    mirrored = Mirrored(StoreLayout(f"{tmp_path_factory.mktemp('any')}/"))
+    for added, removed, of in steps:
+        mirrored.change(added, removed)
+        mirrored.update(of)
+    mirrored.assert_mirrors(of)
+
+
+def test_only_what_is_missing_is_projected(mirrored: Mirrored) -> None:
+    mirrored.change({0, 1}, set())
+    assert mirrored.update(ONE) == 5
+    mirrored.change({2}, {0})
+    assert mirrored.update(ONE) == 4
+    mirrored.assert_mirrors(ONE)
+    mirrored.change(set(), {2})
+    assert mirrored.update(ONE) == 0
+    mirrored.assert_mirrors(ONE)
+
+
+def test_what_is_mirrored_already_is_no_version(mirrored: Mirrored) -> None:
+    mirrored.change({0}, set())
+    mirrored.update(ONE)
+    before = mirrored.assert_mirrors(ONE).table_version
+    assert mirrored.update(ONE) is None
+    assert mirrored.assert_mirrors(ONE).table_version == before
+    mirrored.change(set(), set())  # a version of the features, with the same rows
+    assert mirrored.update(ONE) == 0
+    assert mirrored.assert_mirrors(ONE).table_version == before + 1
+
+
+def test_another_model_replaces_all_files_and_may_have_other_columns(mirrored: Mirrored) -> None:
+    mirrored.change({0, 1}, set())
+    mirrored.update(ONE)
+    assert mirrored.update(WIDER) == 5
+    assert mirrored.assert_mirrors(WIDER).columns.names[2:] == ["pc1", "pc2", "pc3", "pc4", "pc5"]
+    assert mirrored.update(TWO) == 5
+    assert mirrored.assert_mirrors(TWO).columns.names[2:] == ["pc1", "pc2", "pc3"]
+
+
+@pytest.mark.parametrize("late", [ONE, TWO])
+def test_who_planned_on_an_older_matrix_changes_nothing(
+    mirrored: Mirrored, late: NamedModel
+) -> None:
+    mirrored.change({0}, set())
+    mirrored.update(ONE)
+    older = mirrored.reduced()
+    mirrored.change({1}, set())
+    mirrored.update(ONE)
+    mirrored.change({2}, set())
+    before = mirrored.reduced()
+    assert before
+    with pytest.raises(CommitConflict):
+        mirrored.update(late, older)
+    after = mirrored.reduced()
+    assert after
+    assert (after.table_version, after.paths()) == (before.table_version, before.paths())
+
+
+def test_photos_that_came_after_the_fit_are_counted(mirrored: Mirrored) -> None:
+    assert mirrored.counted() == OutOfSample()
+    mirrored.change({0}, set())
+    mirrored.update(ONE)
+    assert mirrored.counted() == OutOfSample()  # the model was fitted to them
+    residual = 0.0
+    for number in (1, 2):
+        rows = np.stack(file_of(number)["features"].to_numpy(zero_copy_only=False))
+        residual += ONE.pca.residual(rows, ONE.pca.project(rows))
+        mirrored.change({number}, set())
+        mirrored.update(ONE)
+    counted = mirrored.counted()
+    assert counted.photos == 3 + 4
+    assert counted.residual == pytest.approx(residual, rel=1e-5)
+    mirrored.change(set(), {0})
+    mirrored.update(ONE)
+    assert mirrored.counted() == counted
+
+
+# Of photos, by Spark tasks
+
+
+def test_new_photos_are_projected_between_refits(world: World, spark: SparkSession) -> None:
+    put(world, *range(8))
+    reduced = matrix(world, spark)
+    reduced.update()
+    before = assert_whole(world)
+    put(world, 8, 9)
+    update = reduced.update()
+    assert update
+    assert (update.projected, update.refit) == (2, None)
+    after = assert_whole(world)
+    assert before.items() <= after.items()
+    assert reduced.update() is None
+
+
+def test_replaced_and_removed_photos_follow(world: World, spark: SparkSession) -> None:
+    put(world, *range(8))
+    reduced = matrix(world, spark)
+    reduced.update()
+    world.handle(
+        world.put("photos/L1/1.jpg", photo(50)),
+        world.remove("photos/L2/2.jpg"),
+        world.put("photos/L0/3.jpg", b"bad"),
+    )
+    reduced.update()
+    assert set(assert_whole(world)) == set(world.features())
+    world.handle(*(world.remove(key) for key in world.features()))
+    reduced.update()
+    table = delta.open_table(f"s3://{world.bucket}/reduced")
+    assert table
+    assert table.rows == 0
+
+
+def test_new_photos_stay_counted_over_a_vacuum(world: World, spark: SparkSession) -> None:
+    def add(n: int) -> dict[str, str]:
+        world.handle(world.put(f"photos/L0/{n}.jpg", photo(n)))
+        matrix(world, spark).update()
+        return newest_entry()
+
+    def newest_entry() -> dict[str, str]:
+        table = delta.open_table(f"s3://{world.bucket}/reduced")
+        assert table
+        return next(table.history(1))
+
+    for n in range(4):
+        put(world, n)
+    matrix(world, spark).update()
+    assert add(4)["photos_since_fit"] == "1"
+    datafiles.write(f"s3://{world.bucket}/reduced", file_of(0))  # litter
+    table = delta.open_table(f"s3://{world.bucket}/reduced")
+    assert table
+    assert table.vacuum(0) == 1
+    assert "VACUUM" in newest_entry()["operation"]
+    assert add(5)["photos_since_fit"] == "2"

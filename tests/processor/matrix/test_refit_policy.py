@@ -1,0 +1,163 @@
+"""The refit policy: when a refit is due, and why in words, from figures alone."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.matrix import pca
+from processor.matrix.moments import Statistics
+from processor.matrix.pca import PCA
+from processor.matrix.refit_policy import LOOK_SHARE, OutOfSample, RefitPolicy
+from tests.support.spectra import geometric, sample
+
+NONE = OutOfSample()
+FITTED = 200  # photos
+PHOTOS = st.integers(0, 3 * FITTED)
+
+
+def fitted(policy: RefitPolicy, *, seconds_ago: float = 0.0) -> PCA:
+    """A model as a refit leaves it, of version 7 of the features."""
+    about = {
+        "asked": policy.asked,
+        "fitted_at": (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat(),
+        "features_version": "7",
+    }
+    return pca.fit(Statistics.of(sample(FITTED, geometric)), 4, about=about)
+
+
+def never(_: int) -> bool:
+    raise AssertionError("the log was read")
+
+
+def always(answer: bool, asked: list[int]) -> Callable[[int], bool]:
+    return lambda version: asked.append(version) or answer
+
+
+@given(PHOTOS, st.integers(0, 10**6), st.floats(0, 1e9), st.floats(0, 1e9))
+def test_without_limits_nothing_makes_one_due(
+    photos: int, outside: int, residual: float, age: float
+) -> None:
+    policy = RefitPolicy(components=4)
+    model = fitted(policy, seconds_ago=age)
+    assert policy.due(model, photos, OutOfSample(outside, residual), never) is None
+    assert not policy.worth_a_look(model, photos)
+    assert policy.outgrown(0.0) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        RefitPolicy(components=5),
+        RefitPolicy(components=0.9),
+        RefitPolicy(components=4, whiten=True),
+    ],
+)
+def test_another_configuration_comes_before_all_else(other: RefitPolicy) -> None:
+    before = RefitPolicy(components=4, growth_photos=1)
+    said = f"configuration changed from {before.asked} to {other.asked}"
+    assert other.due(fitted(before), 10 * FITTED, NONE, never) == said
+
+
+def test_other_limits_are_not_another_configuration() -> None:
+    before = RefitPolicy(components=4)
+    after = RefitPolicy(components=4, growth_photos=9, growth_share=0.9, most_residual=9.0)
+    assert after.due(fitted(before), FITTED, NONE, never) is None
+
+
+@given(PHOTOS, st.integers(1, 3 * FITTED))
+def test_photos_that_came_or_went_are_counted(photos: int, limit: int) -> None:
+    policy = RefitPolicy(components=4, growth_photos=limit)
+    changed = abs(photos - FITTED)
+    said = f"{changed} photos came or went since the fit" if changed >= limit else None
+    assert policy.due(fitted(policy), photos, NONE, never) == said
+
+
+@given(PHOTOS, st.integers(1, 100))
+def test_and_compared_with_those_fitted(photos: int, percent: int) -> None:
+    policy = RefitPolicy(components=4, growth_share=percent / 100)
+    reason = policy.due(fitted(policy), photos, NONE, never)
+    assert (reason is not None) == (abs(photos - FITTED) >= percent / 100 * FITTED)
+    if reason:
+        assert reason.startswith(f"{abs(photos - FITTED) / FITTED:.1%} of the fitted photos")
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_an_old_fit_is_due_only_if_photos_came_or_went(changed: bool) -> None:
+    policy = RefitPolicy(components=4, interval_seconds=3600)
+    asked: list[int] = []
+    young = fitted(policy, seconds_ago=3500)
+    assert policy.due(young, FITTED, NONE, never) is None
+    old = fitted(policy, seconds_ago=3605)
+    reason = policy.due(old, FITTED, NONE, always(changed, asked))
+    assert re.fullmatch(r"the fit is 36\d\d s old", reason or "") if changed else reason is None
+    assert asked == [7]  # the version that the fit is of
+
+
+def outside(model: PCA, photos: int, times: float) -> OutOfSample:
+    """Photos whose mean squared residual is so many times that of the fitted."""
+    return OutOfSample(photos, photos * times * model.reconstruction_error)
+
+
+def test_photos_off_the_span_are_due_once_there_are_enough() -> None:
+    policy = RefitPolicy(components=4, most_residual=3.0)
+    model = fitted(policy)
+    enough = int(LOOK_SHARE * FITTED)
+    reason = policy.due(model, FITTED, outside(model, enough, 5.0), never)
+    assert reason
+    assert reason.startswith("new photos lie 5.0 times as far off the span")
+    assert policy.due(model, FITTED, outside(model, enough, 2.9), never) is None
+    assert policy.due(model, FITTED, outside(model, enough - 1, 5.0), never) is None
+
+
+def test_like_photos_are_not_off_the_span_and_others_are() -> None:
+    """By the residuals that projecting them gives."""
+    policy = RefitPolicy(components=4, most_residual=3.0)
+    model = fitted(policy)
+    like, others = sample(50, geometric, seed=1), sample(50, geometric[::-1], seed=1)
+    reasons = []
+    for rows in (like, others):
+        residual = model.residual(rows, model.project(rows))
+        reasons.append(policy.due(model, FITTED, NONE.plus(len(rows), residual), never))
+    assert reasons[0] is None
+    assert "off the span" in (reasons[1] or "")
+
+
+def test_without_any_variance_left_out_noise_is_the_measure() -> None:
+    policy = RefitPolicy(components=16, most_residual=3.0)
+    rows = sample(FITTED, geometric)
+    model = pca.fit(Statistics.of(rows), 16, about=fitted(policy).about)
+    residual = model.residual(rows, model.project(rows))
+    assert policy.due(model, FITTED, OutOfSample(FITTED, residual), never) is None
+    alike = Statistics.of(np.ones((5, 3), np.float32))
+    flat = pca.fit(alike, 2, about=fitted(policy).about)
+    assert policy.due(flat, 5, OutOfSample(5, 9.0), never) is None
+
+
+def test_components_are_judged_now_and_then() -> None:
+    policy = RefitPolicy(components=4, least_captured=0.98)
+    model = fitted(policy)
+    look = int(LOOK_SHARE * FITTED)
+    assert [policy.worth_a_look(model, changed) for changed in (0, look - 1, look)] == [
+        False,
+        False,
+        True,
+    ]
+    assert policy.outgrown(0.98) is None
+    assert policy.outgrown(0.97) == (
+        "the components hold 97.00% of the variance that as many could hold"
+    )
+
+
+@given(st.integers(0, 10**9), st.floats(0, allow_infinity=False))
+def test_the_count_survives_the_log(photos: int, residual: float) -> None:
+    counted = OutOfSample(photos, residual)
+    entry = {"model": "m", "version": 3, **counted.to_metadata()}
+    assert OutOfSample.from_metadata(entry) == counted
+    assert OutOfSample.from_metadata({}) == NONE
+    assert NONE.plus(photos, residual) == counted
+    assert counted.plus(2, 0.0) == OutOfSample(photos + 2, residual)

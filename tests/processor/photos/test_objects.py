@@ -1,0 +1,187 @@
+"""Photos in S3: what lies under a key now, and what each answer of S3 means."""
+
+import time
+from datetime import UTC, datetime
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
+
+from common import aws
+from processor.errors import Missing, Refused, TooLarge, Unavailable
+from processor.photos import objects
+from tests.support.endpoints import NOBODY, Body, aws_at, s3_sends
+from tests.support.s3_answers import s3_answers
+
+KEY = "photos/a b+ü%.jpg"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses between attempts."""
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+
+
+def put(bucket: str, data: bytes, key: str = KEY) -> str:
+    """The version that S3 has now."""
+    answer = boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=data)
+    return answer.get("VersionId") or answer["ETag"].strip('"')
+
+
+# What is there
+
+
+def test_an_object_has_bytes_a_version_and_a_date(bucket: str) -> None:
+    etag = put(bucket, b"bytes")
+    found = objects.get(bucket, KEY, 5)
+    assert (found.data, found.version) == (b"bytes", etag)
+    assert '"' not in found.version
+    assert abs((datetime.now(UTC) - found.modified).total_seconds()) < 60
+    assert objects.current_version(bucket, KEY) == etag
+
+
+def test_in_a_versioned_bucket_the_version_id_counts(bucket: str) -> None:
+    old = put(bucket, b"from before")
+    assert objects.current_version(bucket, KEY) == old
+    versioning = {"Status": "Enabled"}
+    boto3.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioning)
+    first, second = put(bucket, b"same"), put(bucket, b"same")
+    assert first != second
+    assert objects.get(bucket, KEY, 9).version == objects.current_version(bucket, KEY) == second
+    boto3.client("s3").delete_object(Bucket=bucket, Key=KEY)  # a delete marker
+    assert objects.current_version(bucket, KEY) is None
+    with pytest.raises(Missing):
+        objects.get(bucket, KEY, 9)
+
+
+def test_nothing_under_the_key(bucket: str) -> None:
+    assert objects.current_version(bucket, KEY) is None
+    with pytest.raises(Missing):
+        objects.get(bucket, KEY, 9)
+
+
+def test_a_delete_marker_is_nothing_too(bucket: str) -> None:
+    """As S3 answers where a version is asked for, and some implementations always."""
+    with s3_answers(405, "MethodNotAllowed", "/a"):
+        assert objects.current_version(bucket, "a") is None
+        with pytest.raises(Missing):
+            objects.get(bucket, "a", 9)
+
+
+# What is too large
+
+
+def test_an_object_above_the_limit_is_refused_with_its_version(bucket: str) -> None:
+    etag = put(bucket, bytes(11))
+    assert len(objects.get(bucket, KEY, 11).data) == 11
+    with pytest.raises(TooLarge, match=r"11 bytes; images\.max_bytes allows 10") as refused:
+        objects.get(bucket, KEY, 10)
+    assert refused.value.version == etag
+
+
+def test_and_not_read() -> None:
+    """Of this one no byte ever comes."""
+    with s3_sends(Body(bytes(11), "large", sent=0, silent=True)):
+        began = time.monotonic()
+        with pytest.raises(TooLarge):
+            objects.get("bucket", KEY, 10)
+        assert time.monotonic() - began < 10
+
+
+# What S3 does not give
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        (403, "AccessDenied", "forbidden"),
+        (403, "AllAccessDisabled", "forbidden"),
+        (403, "InvalidObjectState", "archived"),
+        (400, "KMS.DisabledException", "refused"),
+    ],
+)
+def test_an_object_that_s3_does_not_give(bucket: str, status: int, code: str, reason: str) -> None:
+    with s3_answers(status, code, "/a") as asked:
+        with pytest.raises(Refused, match=f"S3 answered {code}: no") as refused:
+            objects.get(bucket, "a", 9)
+        assert refused.value.reason == reason
+        with pytest.raises(Refused) as refused:
+            objects.current_version(bucket, "a")
+        assert refused.value.reason == "forbidden"  # the answer to HEAD has no body
+    assert asked.count("GET") == 1  # asking again does not help
+
+
+@pytest.mark.parametrize("call", ["get", "current_version"])
+@pytest.mark.parametrize(
+    ("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (429, "TooManyRequests")]
+)
+def test_what_s3_cannot_deliver_after_some_attempts_is_unavailable(
+    bucket: str, impatient: None, call: str, status: int, code: str
+) -> None:
+    with s3_answers(status, code, "/a") as asked, pytest.raises(Unavailable, match="S3 answered"):
+        look(call, bucket, "a")
+    assert len(asked) == aws.ATTEMPTS + 1
+
+
+@pytest.mark.parametrize("call", ["get", "current_version"])
+def test_an_outage_is_unavailable(impatient: None, call: str) -> None:
+    with aws_at(NOBODY), pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
+        look(call, "bucket", "a")
+
+
+def look(call: str, bucket: str, key: str) -> object:
+    if call == "get":
+        return objects.get(bucket, key, 9)
+    return objects.current_version(bucket, key)
+
+
+# Bodies that break off
+
+
+def test_a_body_that_breaks_off_is_read_again_from_its_beginning(impatient: None) -> None:
+    broken = Body(b"old bytes", "old", sent=4)
+    with s3_sends(broken, broken, Body(b"new bytes", "new")) as sent:
+        found = objects.get("bucket", KEY, 9)
+    assert (found.data, found.version) == (b"new bytes", "new")
+    assert len(sent) == 3
+
+
+def test_a_body_that_always_breaks_off_is_unavailable(impatient: None) -> None:
+    with (
+        s3_sends(Body(b"bytes", "1", sent=4)) as sent,
+        pytest.raises(Unavailable, match=r"reading 'photos/.* failed"),
+    ):
+        objects.get("bucket", KEY, 9)
+    assert len(sent) == 3
+
+
+# What is nobody's photo's fault
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (403, "ExpiredToken"),
+        (403, "InvalidAccessKeyId"),
+        (403, "SignatureDoesNotMatch"),
+        (403, "RequestTimeTooSkewed"),
+        (404, "NoSuchBucket"),
+    ],
+)
+def test_an_answer_about_all_photos_stays_what_it_is(bucket: str, status: int, code: str) -> None:
+    with s3_answers(status, code, "/a"), pytest.raises(ClientError, match=code):
+        objects.get(bucket, "a", 9)
+
+
+@pytest.mark.parametrize("call", ["get", "current_version"])
+def test_without_credentials_no_photo_is_looked_at(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none/such")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "none/such")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    aws.s3.cache_clear()
+    with pytest.raises(NoCredentialsError):
+        look(call, bucket, "a")

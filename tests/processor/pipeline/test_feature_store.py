@@ -1,0 +1,274 @@
+"""The feature store: outcomes made durable, by two services at once and any number of times."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from common.layout import StoreLayout
+from processor.errors import CommitConflict, StoreError
+from processor.pipeline.feature_store import MAX_CONFLICTS, FeatureStore, Settled
+from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
+from processor.pipeline.tasks import extract
+from processor.store import datafiles, delta
+from tests.support.drawn_photos import photo
+from tests.support.feature_files import features_table
+from tests.support.world import World
+
+# Outcomes of tasks, on the local disk
+
+
+class Services:
+    """Two services on one store, and what a reader of it sees."""
+
+    def __init__(self, folder: Path) -> None:
+        self.layout = StoreLayout(f"{folder}/")
+        self.stores = [FeatureStore(self.layout, "network", folder / name) for name in "ab"]
+
+    def result(self, *outcomes: Outcome) -> Extracted:
+        """What a task makes of them."""
+        stored = [each for each in outcomes if each.kind is Kind.STORED]
+        if not stored:
+            return Extracted(None, outcomes)
+        table = features_table(np.ones((len(stored), 4), np.float32))
+        keys, versions = zip(*((each.key, each.object_version) for each in stored), strict=True)
+        for name, values in (("key", keys), ("version", versions)):
+            at = table.schema.get_field_index(name)
+            table = table.set_column(at, table.schema.field(at), pa.array(values, pa.string()))
+        return Extracted(datafiles.write(self.layout.features, table), outcomes)
+
+    def settle(self, *outcomes: Outcome, by: int = 0) -> Settled:
+        store = self.stores[by]
+        store.features.refresh()
+        results = [self.result(*outcomes)]
+        return store.settle(results, store.features.table_version, unasked, {"batch": 1})
+
+    def rows(self, name: str) -> dict[str, dict]:
+        table = delta.open_table(getattr(self.layout, name))
+        assert table
+        rows = table.dataset().to_table().to_pylist()
+        assert len({row["key"] for row in rows}) == len(rows) == table.rows
+        return {row["key"]: row for row in rows}
+
+    def versions(self) -> dict[str, str]:
+        return {key: row["version"] for key, row in self.rows("features").items()}
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    opened = Services(tmp_path)
+    yield opened
+    for store in opened.stores:
+        store.close()
+
+
+def unasked(outcome: Outcome) -> bool:
+    raise AssertionError(f"S3 was asked again about {outcome.key}")
+
+
+def stored(key: str, version: str = "1") -> Outcome:
+    return Outcome(key, Kind.STORED, version)
+
+
+def rejected(key: str, version: str = "1", reason: str = "empty") -> Outcome:
+    return Outcome(key, Kind.REJECTED, version, reason, "why")
+
+
+def unavailable(key: str) -> Outcome:
+    return Outcome(key, Kind.UNAVAILABLE, "1", "unavailable", "why")
+
+
+def gone(key: str) -> Outcome:
+    return Outcome(key, Kind.GONE)
+
+
+def test_every_outcome_is_counted(services: Services) -> None:
+    first = services.settle(*map(stored, "abcd"))
+    assert first == Settled(4, 0, 0, 0, 0, 0)
+    second = services.settle(
+        stored("a", "2"),
+        stored("e"),
+        Outcome("b", Kind.UNCHANGED, "1"),
+        gone("c"),
+        gone("nobody's"),
+        rejected("d", "2"),
+        rejected("f"),
+        unavailable("g"),
+    )
+    assert second == Settled(2, 1, removed=2, unchanged=1, rejected=3, overtaken=0)
+    assert services.versions() == {"a": "2", "b": "1", "e": "1"}
+    assert services.rows("rejects").keys() == {"d", "f", "g"}
+
+
+def test_a_commit_says_of_which_batch_it_is(services: Services) -> None:
+    services.settle(*map(stored, "ab"), rejected("c"))
+    table = delta.open_table(services.layout.features)
+    assert table
+    entry = next(table.history(1))
+    assert (entry["batch"], entry["photos"]) == (1, 2)
+
+
+def test_a_reject_is_tried_again_and_counted(services: Services) -> None:
+    def tried() -> list[int]:
+        rows = services.rows("rejects")
+        found = services.stores[0].attempts(["a", "b", "c", "nobody's"])
+        assert found == {key: row["attempts"] for key, row in rows.items()}
+        return [found.get(key, 0) for key in "abc"]
+
+    services.settle(unavailable("a"), rejected("b"))
+    assert tried() == [1, 1, 0]
+    services.settle(unavailable("a"), rejected("b"), rejected("c"))
+    assert tried() == [2, 1, 1]  # the same bytes are not another attempt
+    services.settle(unavailable("a"), rejected("b", "2", "truncated"))
+    assert tried() == [3, 2, 1]
+    assert services.rows("rejects")["b"]["reason"] == "truncated"
+    services.settle(stored("a"), gone("b"), Outcome("c", Kind.UNCHANGED, "1"))
+    assert tried() == [0, 0, 0]
+
+
+def test_s3_is_asked_again_only_once_another_has_committed(services: Services) -> None:
+    one, planned_on = services.stores[0], services.stores[0].features.table_version
+    services.settle(stored("z"), by=1)
+    ends = [stored("a"), stored("b"), gone("c"), rejected("d"), rejected("e")]
+    others = [Outcome("f", Kind.UNCHANGED, "1"), unavailable("g")]
+    asked: list[str] = []
+
+    def is_current(outcome: Outcome) -> bool:
+        asked.append(outcome.key)
+        return outcome.key not in "bce"
+
+    results = [services.result(*ends), services.result(*others)]
+    settled = one.settle(results, planned_on, is_current, {})
+    assert sorted(asked) == ["a", "b", "c", "d", "e"]
+    assert settled == Settled(1, 0, removed=0, unchanged=1, rejected=2, overtaken=3)
+    assert services.versions() == {"a": "1", "z": "1"}
+    assert services.rows("rejects").keys() == {"d", "g"}
+
+
+@pytest.mark.parametrize("end", [gone, rejected])
+def test_an_end_without_a_row_stops_who_computed_before_it(services: Services, end) -> None:
+    """Its commit, although it changes no row, makes the other service ask S3 again."""
+    planned_on = services.stores[0].features.table_version
+    services.settle(end("a"), by=1)
+    results = [services.result(stored("a"), stored("b"))]
+    services.stores[0].settle(results, planned_on, lambda outcome: outcome.key != "a", {})
+    assert services.versions() == {"b": "1"}
+
+
+def test_who_is_always_overtaken_gives_up_and_changes_nothing(services: Services) -> None:
+    planned_on = services.stores[0].features.table_version
+    services.settle(stored("z0"), by=1)
+    commits = 0
+
+    def is_current(_: Outcome) -> bool:
+        nonlocal commits
+        commits += 1
+        services.settle(stored(f"z{commits}"), by=1)
+        return True
+
+    results = [services.result(stored("a"))]
+    with pytest.raises(CommitConflict, match=f"{MAX_CONFLICTS} commits in a row"):
+        services.stores[0].settle(results, planned_on, is_current, {})
+    assert commits == MAX_CONFLICTS
+    assert services.versions().keys() == {f"z{n}" for n in range(MAX_CONFLICTS + 1)}
+
+
+def test_rejects_of_two_services_are_all_kept(services: Services) -> None:
+    for number in range(4):
+        services.settle(rejected(f"{number}"), rejected("both"), by=number % 2)
+    assert services.rows("rejects").keys() == {"0", "1", "2", "3", "both"}
+    assert services.rows("rejects")["both"]["attempts"] == 1
+
+
+# Photos in S3
+
+
+def test_a_batch_that_is_settled_again_adds_nothing(world: World) -> None:
+    """The answer to a commit was lost: the same files are handed in once more."""
+    store, _ = world.services[0]
+    event = world.put("photos/a.jpg", photo(1))
+    result = extract([Work(event.key, event.etag, event.event_time, False, None)], world.recipe)
+    for _ in range(2):
+        store.settle([result], 0, lambda _: True, {"batch": 0})
+    world.assert_exactly_the_live_photos()
+
+
+def test_two_services_with_the_same_photo_store_it_once(world: World) -> None:
+    event = world.put("photos/a.jpg", photo(1))
+    other = world.service("other")
+    world.services = [world.service("one", meanwhile=lambda: other[1].handle([event], 99))]
+    world.handle(event)
+    world.assert_exactly_the_live_photos()
+
+
+def test_a_photo_overwritten_while_it_was_computed_is_not_stored_old(world: World) -> None:
+    other = world.service("other")
+    first = world.put("photos/a.jpg", photo(1))
+    world.services = [
+        world.service(
+            "one",
+            meanwhile=lambda: other[1].handle([world.put("photos/a.jpg", photo(2))], 99),
+        )
+    ]
+    world.handle(first, world.put("photos/b.jpg", photo(3)))
+    world.assert_exactly_the_live_photos()
+
+
+@pytest.mark.parametrize("stored_before", [False, True])
+def test_a_photo_removed_while_it_was_computed_is_not_stored(
+    world: World, stored_before: bool
+) -> None:
+    other = world.service("other")
+    if stored_before:
+        world.handle(world.put("photos/a.jpg", photo(0)))
+    first = world.put("photos/a.jpg", photo(1))
+    world.services = [
+        world.service("one", meanwhile=lambda: other[1].handle([world.remove("photos/a.jpg")], 99))
+    ]
+    world.handle(first, world.put("photos/b.jpg", photo(3)))
+    world.assert_exactly_the_live_photos()
+
+
+def test_a_photo_that_turned_bad_while_it_was_computed_is_not_stored(world: World) -> None:
+    other = world.service("other")
+    first = world.put("photos/a.jpg", photo(1))
+    world.services = [
+        world.service(
+            "one", meanwhile=lambda: other[1].handle([world.put("photos/a.jpg", b"bad")], 99)
+        )
+    ]
+    world.handle(first)
+    assert world.features() == {}
+    assert world.rejects()["photos/a.jpg"]["reason"] == "unsupported"
+
+
+def test_a_store_never_mixes_two_networks(world: World) -> None:
+    world.handle(world.put("photos/a.jpg", photo(1)))
+    other = dataclasses.replace(world.recipe.network, layer="max_pool")
+    with pytest.raises(StoreError, match=r"restore \[model\]"):
+        FeatureStore(world.recipe.layout.store, other.model_id, world.folder / "x")
+
+
+# Rejects
+
+
+def test_a_repeated_reject_is_one_row(world: World) -> None:
+    event = world.put("photos/a.jpg", b"bad")
+    world.handle(event)
+    version = world.services[0][0].rejects.table_version
+    world.handle(event)
+    assert world.services[0][0].rejects.table_version == version
+
+
+def test_a_photo_turns_bad_and_good_again(world: World) -> None:
+    world.handle(world.put("photos/a.jpg", photo(1)))
+    world.handle(world.put("photos/a.jpg", b"bad"))
+    assert (world.features(), set(world.rejects())) == ({}, {"photos/a.jpg"})
+    world.handle(world.put("photos/a.jpg", photo(2)))
+    assert (set(world.features()), world.rejects()) == ({"photos/a.jpg"}, {})
+    world.handle(world.put("photos/a.jpg", b"bad"))
+    world.handle(world.remove("photos/a.jpg"))
+    assert world.features() == world.rejects() == {}

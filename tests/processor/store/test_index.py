@@ -1,0 +1,177 @@
+"""The index: agrees with a dict whatever is edited, and is a cache that may be lost at any time."""
+
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.store.index import Edits, Index, Location
+from tests.support.keyed_tables import content, opened, write
+
+KEYS, PATHS = "abcdef", "PQRS"
+keys, paths = st.sampled_from(KEYS), st.sampled_from(PATHS)
+EDITS = st.one_of(
+    st.tuples(st.just("put"), paths, st.dictionaries(keys, st.sampled_from("123"), max_size=4)),
+    st.tuples(st.just("drop_keys"), st.sets(keys, max_size=3)),
+    st.tuples(st.just("drop_file"), paths),
+    st.tuples(st.just("move"), paths, paths),
+    st.tuples(st.just("clear")),
+)
+
+
+class BrokenOff(BaseException):
+    """Whatever ends a step in the middle, as a signal would."""
+
+
+@dataclass
+class InMemory:
+    """The same edits, as a reader of their docstrings would write them."""
+
+    files: set[str] = field(default_factory=set)
+    rows: dict[str, Location] = field(default_factory=dict)
+
+    def copy(self) -> "InMemory":
+        return InMemory(set(self.files), dict(self.rows))
+
+    def clear(self) -> None:
+        self.files, self.rows = set(), {}
+
+    def put(self, path: str, object_versions: dict[str, str]) -> None:
+        self.files.add(path)
+        self.rows |= {key: Location(version, path) for key, version in object_versions.items()}
+
+    def drop_keys(self, keys: set[str]) -> None:
+        self.rows = {key: each for key, each in self.rows.items() if key not in keys}
+
+    def move(self, old: str, new: str) -> None:
+        if old in self.files:
+            self.files = self.files - {old} | {new}
+            self.rows = {
+                key: Location(each.object_version, new) if each.path == old else each
+                for key, each in self.rows.items()
+            }
+
+    def drop_file(self, path: str) -> None:
+        self.files -= {path}
+        self.rows = {key: each for key, each in self.rows.items() if each.path != path}
+
+
+def assert_equal(index: Index, wanted: InMemory) -> None:
+    assert index.find(KEYS) == wanted.rows
+    assert len(index) == len(wanted.rows)
+    assert index.paths() == wanted.files
+    assert {path for path in PATHS if index.has_file(path)} == wanted.files
+
+
+def apply(to: Edits | InMemory, edits: list[tuple]) -> None:
+    for name, *arguments in edits:
+        getattr(to, name)(*arguments)
+
+
+def ends_here(broken_off: bool) -> None:
+    if broken_off:
+        raise BrokenOff
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=st.lists(st.tuples(st.lists(EDITS, max_size=4), st.booleans(), st.booleans())))
+def test_any_edits_leave_what_a_dict_would_hold(
+    tmp_path_factory: pytest.TempPathFactory, steps: list
+) -> None:
+    """A step may be broken off, which undoes it, and the process may end after it."""
+    path = tmp_path_factory.mktemp("index") / "index"
+    index, wanted, origin = Index(path), InMemory(), None
+    for number, (edits, broken_off, ended) in enumerate(steps):
+        before = wanted.copy()
+        legal = []
+        for edit in edits:  # a file is rewritten under a name that nobody has used before
+            if edit[0] != "move" or edit[2] not in wanted.files:
+                legal.append(edit)
+                apply(wanted, [edit])
+        try:
+            with index.edit("table", number) as editing:
+                apply(editing, legal)
+                ends_here(broken_off)
+            origin = ("table", number)
+        except BrokenOff:
+            wanted = before
+        if ended:
+            index.close()
+            index = Index(path)
+        assert index.origin() == origin
+        assert_equal(index, wanted)
+    index.close()
+
+
+def test_a_new_index_is_of_no_table(tmp_path: Path) -> None:
+    index = Index(tmp_path / "of" / "this" / "service" / "index")
+    assert index.origin() is None
+    assert_equal(index, InMemory())
+
+
+@pytest.mark.parametrize("harm", [b"", b"not a database" * 300])
+def test_a_damaged_file_is_an_empty_index(tmp_path: Path, harm: bytes) -> None:
+    path = tmp_path / "index"
+    index = Index(path)
+    with index.edit("table", 1) as edits:
+        edits.put("P", {"a": "1"})
+    index.close()
+    path.write_bytes(harm)
+    again = Index(path)
+    assert again.origin() is None
+    assert_equal(again, InMemory())
+    with again.edit("table", 2) as edits:
+        edits.put("Q", {"b": "2"})
+    assert again.find("b") == {"b": Location("2", "Q")}
+
+
+def test_a_place_that_cannot_be_written_is_an_error_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    with pytest.raises(sqlite3.OperationalError):
+        Index(tmp_path / "index")
+    assert (tmp_path / "index").is_dir()
+
+
+# The index of a table
+
+
+def test_a_lost_or_damaged_index_is_made_again(folder: str, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    table = opened(folder, index)
+    table.commit([write(folder, {"a": "1", "b": "1"})], [], {})
+    table.commit([write(folder, {"b": "2"})], ["b"], {})
+    table.close()
+    for damage in (lambda: index.unlink(), lambda: index.write_bytes(b"not a database" * 300)):
+        damage()
+        again = opened(folder, index)
+        assert {key: each.object_version for key, each in again.find("ab").items()} == content(
+            folder
+        )
+        again.close()
+
+
+def test_an_index_of_another_table_is_not_believed(folder: str, tmp_path: Path) -> None:
+    table = opened(folder, tmp_path / "index")
+    table.commit([write(folder, {"a": "1"})], [], {})
+    table.close()
+    other = opened(str(tmp_path / "other"), tmp_path / "index")
+    assert other.find("a") == {}
+
+
+def test_an_index_that_could_not_follow_a_commit_catches_up(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    table = opened(folder, tmp_path / "index")
+    with monkeypatch.context() as patched:
+        patched.setattr(Index, "edit", full)
+        with pytest.raises(sqlite3.OperationalError):
+            table.commit([write(folder, {"a": "1"})], [], {})
+    assert table.find("a") == {}
+    table.refresh()
+    assert table.find("a")["a"].object_version == "1"

@@ -1,0 +1,84 @@
+"""Objects: read, written and replaced whole, in S3 and on the local disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from processor.store import objects
+from tests.support.s3_answers import s3_answers
+
+
+def test_there_is_none(place: str) -> None:
+    assert objects.get(f"{place}/none") is None
+    assert not objects.exists(f"{place}/none")
+    assert objects.metadata(f"{place}/none") == {}
+
+
+def test_an_object_is_replaced_whole(place: str) -> None:
+    uri = f"{place}/deep/er/ü b+%20.bin"
+    objects.put(uri, b"first and long")
+    assert objects.get(uri) == b"first and long"
+    objects.put(uri, b"")
+    assert objects.get(uri) == b""
+    assert objects.exists(uri)
+
+
+def test_a_local_file_is_uploaded(place: str, tmp_path: Path) -> None:
+    uri = f"{place}/deep/table.csv"
+    for body in (b"key\na\n", b"key\nb\n"):
+        local = tmp_path / "made.csv"
+        local.write_bytes(body)
+        objects.upload(uri, local, "text/csv", {"model": "m"})
+        assert objects.get(uri) == body
+
+
+def test_an_upload_has_type_and_metadata(bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "made.csv").write_bytes(b"x")
+    objects.upload(f"s3://{bucket}/a.csv", tmp_path / "made.csv", "text/csv", {"model": "m"})
+    assert boto3.client("s3").head_object(Bucket=bucket, Key="a.csv")["ContentType"] == "text/csv"
+    assert objects.metadata(f"s3://{bucket}/a.csv") == {"model": "m"}
+    objects.put(f"s3://{bucket}/a.csv", b"by somebody else")
+    assert objects.metadata(f"s3://{bucket}/a.csv") == {}
+
+
+def test_a_listing_is_of_one_folder_in_the_order_of_keys(bucket: str) -> None:
+    folder = f"s3://{bucket}/models/pca"
+    assert list(objects.listing(folder)) == []
+    for name in ("models/pca/b.npz", "models/pca/a/c.npz", "models/pca-old/a.npz", "models/x"):
+        objects.put(f"s3://{bucket}/{name}", b"x")
+    found = list(objects.listing(folder))
+    assert [each.uri for each in found] == [f"{folder}/a/c.npz", f"{folder}/b.npz"]
+    head = boto3.client("s3").head_object(Bucket=bucket, Key="models/pca/b.npz")
+    assert found[1].modified == head["LastModified"]
+
+
+def test_deleting_may_be_repeated(bucket: str) -> None:
+    for name in ("a", "b"):
+        objects.put(f"s3://{bucket}/{name}", b"x")
+    for _ in range(2):
+        objects.delete(f"s3://{bucket}/a")
+    assert [objects.exists(f"s3://{bucket}/{name}") for name in ("a", "b")] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        objects.get,
+        objects.exists,
+        objects.metadata,
+        objects.delete,
+        lambda uri: objects.put(uri, b"x"),
+    ],
+)
+def test_any_other_answer_is_an_error(bucket: str, call: Callable[[str], object]) -> None:
+    with s3_answers(403, "AccessDenied", "/a") as asked, pytest.raises(ClientError):
+        call(f"s3://{bucket}/a")
+    assert len(asked) == 1
+
+
+def test_a_lost_bucket_is_not_a_lost_object(bucket: str) -> None:
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        objects.get(f"s3://{bucket}-of-nobody/a")

@@ -1,0 +1,115 @@
+"""The errors: one tree, as drawn; and the one line that a message comes down to."""
+
+import copy
+import inspect
+import pickle
+import re
+import traceback
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor import errors
+from processor.errors import ChildError, ProcessorError, Refused, RejectedImage, TooLarge, cause_in
+
+CLASSES = {
+    name: each
+    for name, each in inspect.getmembers(errors, inspect.isclass)
+    if each.__module__ == errors.__name__
+}
+
+
+def drawn() -> dict[str, str]:
+    """The parent of each class, as the module's docstring draws it."""
+    parents: dict[str, str] = {}
+    above: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.match(r"    ((?:[│ ]   )*)(?:[├└]── )?([A-Z]\w+)(?:  |$)", line)
+        if found:
+            branch = re.search("[├└]── ", line)
+            depth = len(found[1]) // 4 + 1 if branch else 0
+            del above[depth:]
+            parents[found[2]] = above[-1] if above else "RuntimeError"
+            above.append(found[2])
+    return parents
+
+
+def test_the_tree_is_the_one_that_is_drawn() -> None:
+    assert drawn() == {name: each.__base__.__name__ for name, each in CLASSES.items()}
+    assert all(issubclass(each, ProcessorError) for each in CLASSES.values())
+
+
+def test_the_particulars_of_an_error_are_kept() -> None:
+    assert (ChildError("no weights", "a trace").reason, str(ChildError("", "a trace"))) == (
+        "no weights",
+        "a trace",
+    )
+    refused, large = Refused("forbidden", "S3 answered"), TooLarge("9 bytes", "version")
+    assert (refused.reason, str(refused)) == ("forbidden", "S3 answered")
+    assert (large.version, str(large)) == ("version", "9 bytes")
+
+
+# Rejected images: they come out of the decoder, and from other processes
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=1000))
+def test_a_detail_is_one_printable_line(text: str) -> None:
+    rejected = RejectedImage("corrupt", text)
+    assert rejected.detail.isprintable()
+    assert len(rejected.detail) <= 300
+    assert "  " not in rejected.detail
+    assert str(rejected) == f"corrupt: {rejected.detail}"
+    for again in (pickle.loads(pickle.dumps(rejected)), copy.copy(rejected)):
+        assert (again.reason, again.detail) == (rejected.reason, rejected.detail)
+
+
+def test_a_printable_detail_stays_as_it_is() -> None:
+    assert RejectedImage("corrupt", "12 × 9 pixels, 🍎").detail == "12 × 9 pixels, 🍎"
+    assert RejectedImage("corrupt", "a\x00b\r\nc\u202ed").detail == "a b c d"
+
+
+# Causes
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def trace(error: Exception) -> str:
+    try:
+        fail(error)
+    except Exception:
+        return traceback.format_exc()
+
+
+@pytest.mark.parametrize("around", ["{}", "Job aborted: Lost task 0.0:\n{}\n\tat org.apache(X)\n"])
+def test_the_cause_in_a_trace_is_its_exception(around: str) -> None:
+    assert cause_in(around.format(trace(ValueError("bad\nsecond line")))) == "ValueError: bad"
+
+
+def test_of_several_traces_the_last_counts() -> None:
+    def raise_from() -> None:
+        try:
+            {}["lost"]
+        except KeyError as error:
+            raise ValueError("no such photo") from error
+
+    with pytest.raises(ValueError, match="no such") as failure:
+        raise_from()
+    text = "".join(traceback.format_exception(failure.value))
+    assert "KeyError" in text
+    assert cause_in(text) == "ValueError: no such photo"
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", ""),
+        ("one line", "one line"),
+        ("\n  first \nsecond", "first "),
+        ("cut off\nTraceback (most recent call last):\n  File x", "cut off"),
+    ],
+)
+def test_without_a_trace_it_is_the_first_line(text: str, cause: str) -> None:
+    assert cause_in(text) == cause

@@ -1,0 +1,15 @@
+"""Tasks in this process: what stands in for Spark where a test is not about Spark."""
+
+from collections.abc import Callable, Iterable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+
+class InThisProcess:
+    """Stands in for processor.spark.background.Background: one task does it all, in place."""
+
+    def run(self, items: Sequence, work: Callable[[Iterable], Iterable]) -> list:
+        return list(work(iter(items)))
+
+    def broadcast(self, value: Any) -> SimpleNamespace:
+        return SimpleNamespace(value=value, destroy=lambda: None)

@@ -1,0 +1,34 @@
+"""Keyed tables under test: opened, their data files written, and read as anybody would."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from processor.store import datafiles, delta
+from processor.store.datafiles import KeyedFile
+from processor.store.keyed import KeyedTable
+
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+    ]
+)
+
+
+def write(folder: str, versions: dict[str, str]) -> KeyedFile:
+    rows = {"key": list(versions), "version": list(versions.values())}
+    return KeyedFile(datafiles.write(folder, pa.table(rows, schema=SCHEMA)), versions)
+
+
+def content(folder: str) -> dict[str, str]:
+    """The table as any reader sees it, checked for double keys and wrong statistics."""
+    table = delta.open_table(folder)
+    assert table is not None
+    rows = table.dataset().to_table().to_pylist()
+    assert len({row["key"] for row in rows}) == len(rows) == table.rows
+    return {row["key"]: row["version"] for row in rows}
+
+
+def opened(folder: str, index: Path) -> KeyedTable:
+    return KeyedTable(folder, SCHEMA, index, "a description")
