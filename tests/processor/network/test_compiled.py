@@ -71,17 +71,19 @@ def test_one_that_disagrees_is_refused_with_the_figure(
     wanted: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "TOLERANCE", 1e-9)
-    said = r"'ncnn' does not agree with Keras here: relative L2 \d.*allowed 1e-09: set model.engine"
-    with pytest.raises(NetworkError, match=said):
+    message = (
+        r"'ncnn' does not agree with Keras here: relative L2 \d.*allowed 1e-09: set model.engine"
+    )
+    with pytest.raises(NetworkError, match=message):
         compiled.obtain(wanted, tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == [".lock"]
 
 
-def test_a_child_that_is_killed_is_told(
+def test_a_child_that_dies_is_reported(
     wanted: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled.child.sys, "executable", "/bin/false")
-    with pytest.raises(NetworkError, match=r"ended with status 1 \(it said nothing\): give it mem"):
+    with pytest.raises(NetworkError, match=r"ended with status 1 \(no output\): give it more mem"):
         compiled.obtain(wanted, tmp_path)
 
 
@@ -95,7 +97,7 @@ def test_other_weights_and_unwritable_caches_are_refused(
         compiled.obtain(wanted, tmp_path / "file")
 
 
-def test_it_is_compiled_without_any_network(spec: NetworkSpec, tmp_path: Path) -> None:
+def test_it_is_compiled_without_internet_access(spec: NetworkSpec, tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
@@ -124,12 +126,12 @@ def test_agreement_is_measured_by_the_worst_photo() -> None:
     assert not Agreement(float("nan"), 0.0).within(1.0)
 
 
-def test_features_where_keras_has_none_disagree() -> None:
-    nothing = np.zeros((1, 2), np.float32)
-    assert not compare(nothing + 1e-6, nothing).within(1e-4)
+def test_anything_but_zero_disagrees_where_keras_has_zeros() -> None:
+    zeros = np.zeros((1, 2), np.float32)
+    assert not compare(zeros + 1e-6, zeros).within(1e-4)
 
 
-def test_probes_are_photos_noise_and_plain() -> None:
+def test_probes_are_distinct_and_reproducible() -> None:
     found = probes(48)
     assert found.shape == (8, 48, 48, 3)
     assert found.dtype == np.uint8
