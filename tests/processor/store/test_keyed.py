@@ -29,7 +29,7 @@ def write(folder: str, versions: dict[str, str]) -> KeyedFile:
 
 
 def content(folder: str) -> dict[str, str]:
-    """The table as any reader sees it, checked for double keys and wrong statistics."""
+    """The table as any reader sees it, checked for duplicate keys and wrong statistics."""
     table = delta.open_table(folder)
     assert table is not None
     rows = table.dataset().to_table().to_pylist()
@@ -56,7 +56,7 @@ def test_rows_are_added_replaced_and_dropped(folder: str, tmp_path: Path) -> Non
     assert len(table) == 2
 
 
-def test_a_file_without_rows_left_is_removed(folder: str, tmp_path: Path) -> None:
+def test_a_file_with_no_rows_left_is_removed(folder: str, tmp_path: Path) -> None:
     table = opened(folder, tmp_path / "index")
     table.commit([write(folder, {"a": "1", "b": "1"})], [], {})
     table.commit([], ["a", "b"], {})
@@ -86,7 +86,7 @@ def test_an_empty_commit_is_a_fence(folder: str, tmp_path: Path) -> None:
         two.commit([write(folder, {"a": "1"})], [], {})
 
 
-def test_a_lost_or_damaged_index_is_made_again(folder: str, tmp_path: Path) -> None:
+def test_a_lost_or_damaged_index_is_rebuilt(folder: str, tmp_path: Path) -> None:
     index = tmp_path / "index"
     table = opened(folder, index)
     table.commit([write(folder, {"a": "1", "b": "1"})], [], {})
@@ -101,7 +101,7 @@ def test_a_lost_or_damaged_index_is_made_again(folder: str, tmp_path: Path) -> N
         again.close()
 
 
-def test_an_index_of_another_table_is_not_believed(folder: str, tmp_path: Path) -> None:
+def test_an_index_of_another_table_is_not_trusted(folder: str, tmp_path: Path) -> None:
     table = opened(folder, tmp_path / "index")
     table.commit([write(folder, {"a": "1"})], [], {})
     table.close()
@@ -125,7 +125,7 @@ def test_an_index_that_could_not_follow_a_commit_catches_up(
     assert table.find("a")["a"].object_version == "1"
 
 
-def test_the_log_is_listed_only_if_there_is_news(
+def test_the_log_is_listed_only_if_there_is_a_newer_version(
     folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listings = []
@@ -162,12 +162,12 @@ def test_a_log_whose_next_entry_has_expired_is_listed_in_time(
     assert len(idle) == len(busy)
 
 
-def test_a_conflict_ends_the_trust_in_a_stale_answer(
+def test_after_a_conflict_a_stale_response_is_not_trusted(
     folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = opened(folder, tmp_path / "one"), opened(folder, tmp_path / "two")
     two.commit([write(folder, {"a": "1"})], [], {})
-    monkeypatch.setattr(objects, "exists", lambda _: False)  # out of some proxy's cache
+    monkeypatch.setattr(objects, "exists", lambda _: False)  # as from a proxy's cache
     one.refresh()
     with pytest.raises(CommitConflict):
         one.commit([write(folder, {"a": "2"})], [], {})
@@ -202,9 +202,9 @@ steps = st.lists(
 def test_two_writers_keep_one_row_per_key(
     tmp_path_factory: pytest.TempPathFactory, steps: list
 ) -> None:
-    place = tmp_path_factory.mktemp("two")
-    folder = str(place / "table")
-    indexes = [place / "0", place / "1"]
+    root = tmp_path_factory.mktemp("two")
+    folder = str(root / "table")
+    indexes = [root / "0", root / "1"]
     writers = [opened(folder, index) for index in indexes]
     expected: dict[str, str] = {}
     for writer, puts, drops, forgets in steps:
