@@ -114,7 +114,7 @@ def check_webp(data: bytes, max_pixels: int) -> None:
 
 
 def orientation(exif: bytes) -> int:
-    """The EXIF orientation, 1 to 8; 1 if there is none or the block is malformed. Never raises."""
+    """The EXIF orientation, 1 to 8; 1 if it is missing or the block is malformed. Never raises."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
     try:

@@ -176,7 +176,7 @@ def open_table(folder: str, table_version: int | None = None) -> Table | None:
 
 
 def create_table(folder: str, schema: pa.Schema, description: str) -> Table:
-    """The Delta table at ``folder``, created if there is none; several processes may do so at once.
+    """The Delta table at ``folder``, created if it is missing; several processes may do so at once.
 
     An existing table keeps its schema and its description.
     """

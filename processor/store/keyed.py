@@ -28,8 +28,8 @@ class KeyedTable:
     Adding rows for new keys costs the same whatever the table's size. Replacing or dropping rows
     rewrites the data files that they are in.
 
-    The table is created if there is none; ``description`` is the existing one if there is. The index
-    is rebuilt from the table if it is missing, damaged or of another table.
+    The table is created if it is missing; an existing one keeps its description. The index is rebuilt
+    from the table if it is missing, damaged or of another table.
     """
 
     def __init__(
