@@ -37,7 +37,7 @@ def test_label_is_the_parent_folder_or_null(world: World) -> None:
     assert [row["label"] for _, row in sorted(world.features().items())] == [None, "y"]
 
 
-def test_events_of_other_places_and_folder_markers_are_ignored(world: World) -> None:
+def test_events_outside_the_prefix_and_folder_markers_are_ignored(world: World) -> None:
     events = [world.put("features/x.jpg", photo(1)), world.put("photos/Apple/", b"")]
     world.handle(*events, dataclasses.replace(events[0], bucket="another", key="photos/a.jpg"))
     assert world.features() == world.rejects() == {}
@@ -104,7 +104,7 @@ def test_any_interleaving_ends_in_exactly_the_live_photos(
     world.assert_exactly_the_live_photos()
 
 
-def test_a_reordered_removal_does_not_remove_what_came_back(world: World) -> None:
+def test_a_reordered_removal_does_not_remove_a_photo_put_again(world: World) -> None:
     world.handle(world.put("photos/a.jpg", photo(1)))
     removal, again = world.remove("photos/a.jpg"), world.put("photos/a.jpg", photo(2))
     world.handle(again)
@@ -112,7 +112,7 @@ def test_a_reordered_removal_does_not_remove_what_came_back(world: World) -> Non
     world.assert_exactly_the_live_photos()
 
 
-def test_versions_of_a_versioned_bucket_are_told_apart(world: World) -> None:
+def test_versions_of_a_versioned_bucket_are_distinguished(world: World) -> None:
     world.s3.put_bucket_versioning(
         Bucket=world.bucket, VersioningConfiguration={"Status": "Enabled"}
     )
@@ -141,7 +141,7 @@ def test_repeated_events_compute_and_commit_nothing(world: World) -> None:
 
 
 def test_a_batch_that_is_settled_again_adds_nothing(world: World) -> None:
-    """The answer to a commit was lost: the same files are handed in once more."""
+    """The response to a commit was lost: the same files are passed in once more."""
     store, _ = world.services[0]
     event = world.put("photos/a.jpg", photo(1))
     result = extract([Work(event.key, event.etag, event.event_time, False, None)], world.recipe)
@@ -158,7 +158,7 @@ def test_two_services_with_the_same_photo_store_it_once(world: World) -> None:
     world.assert_exactly_the_live_photos()
 
 
-def test_a_photo_overwritten_while_it_was_computed_is_not_stored_old(world: World) -> None:
+def test_a_photo_overwritten_while_it_was_computed_is_stored_as_it_is_now(world: World) -> None:
     other = world.service("other")
     first = world.put("photos/a.jpg", photo(1))
     world.services = [
