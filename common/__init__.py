@@ -1,1 +1,1 @@
-"""What every program here shares: configuration, the bucket's layout, AWS, the log."""
+"""What all programs of this repository share: configuration, the bucket's layout, AWS, the log."""

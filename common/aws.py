@@ -1,4 +1,4 @@
-"""AWS: its clients, the one rule for the region, and its errors in the words of the person who waits.
+"""AWS: clients, the one rule for the region, and errors explained to the operator.
 
 Credentials and endpoint come from the standard chain (``AWS_PROFILE``, ``AWS_ENDPOINT_URL``, the
 instance's role, …), never from a file of ours.
@@ -8,8 +8,8 @@ Errors::
     RuntimeError
     └── EndpointError        AWS_ENDPOINT_URL is not a URL
 
-Everything that AWS answers stays botocore's ``ClientError`` or ``BotoCoreError``; who handles one asks
-the functions below what it means.
+Failed requests raise botocore's own ``ClientError`` or ``BotoCoreError``; the functions below tell
+their handlers what they mean.
 """
 
 import functools
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
-ATTEMPTS = 4  # at one request, the first included; botocore waits between them, longer each time
+ATTEMPTS = 4  # per request, the first included; botocore backs off exponentially between them
 S3_CONNECTIONS = 32
 
 # Everything that a client raises, for `except`.
 ERRORS = (boto.ClientError, boto.BotoCoreError, Boto3Error)
 
-# Codes that mean the same to everybody who asks, whatever the service that answers.
+# Error codes with one meaning for every caller, whichever service returns them.
 MISSING_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "Forbidden"}
 BAD_CREDENTIALS = {
@@ -62,7 +62,7 @@ _NO_CREDENTIALS = (
     boto.ProfileNotFound,
 )
 
-# IAM's name for an operation, where it is not that of the service and the operation.
+# The IAM action that allows an operation, where it isn't simply `service:Operation`.
 _ACTIONS = {
     "DeleteObjects": "s3:DeleteObject and s3:DeleteObjectVersion",
     "GetBucketEncryption": "s3:GetEncryptionConfiguration",
@@ -82,7 +82,7 @@ _ACTIONS = {
     "PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
 }
 
-# Where the person who runs the service finds what it must be granted.
+# How the operator finds out which permissions the service needs.
 SERVICE_POLICY = "`python -m infra_scripts policy` prints what the service needs"
 
 
@@ -95,7 +95,7 @@ class EndpointError(RuntimeError):
 
 @functools.cache
 def _instance_region() -> str | None:
-    """What the instance's metadata service says; asked once, given up after a second."""
+    """The region in the instance's metadata; queried once, for at most a second."""
     found: str | None = InstanceMetadataRegionFetcher(timeout=1, num_attempts=1).retrieve_region()
     return found
 
@@ -143,9 +143,10 @@ def client(
     read_seconds: int = READ_SECONDS,
     attempts: int = ATTEMPTS,
 ) -> Any:
-    """A client of its own, for use by as many threads as it has ``connections``.
+    """A new client, for as many threads as it has ``connections``; makes no request.
 
-    Raises :class:`EndpointError`, and botocore's ``NoRegionError`` where no region can be found.
+    ``read_seconds`` is the read timeout of one attempt; ``attempts`` counts the first one too.
+    Raises :class:`EndpointError`, and botocore's ``NoRegionError`` if no region can be found.
     """
     config = Config(
         max_pool_connections=connections,
@@ -153,7 +154,7 @@ def client(
         read_timeout=read_seconds,
         retries={"mode": "standard", "total_max_attempts": attempts},
     )
-    session = boto3.Session(region_name=region())  # of its own: the shared one is not thread-safe
+    session = boto3.Session(region_name=region())  # a new one: boto3's default is not thread-safe
     try:
         return session.client(service, config=config)
     except ValueError as error:
@@ -167,7 +168,7 @@ def s3() -> "S3Client":
 
 
 def queue_url(sqs: "SQSClient", name: str) -> str | None:
-    """The URL of the queue ``name``, None where there is none."""
+    """The URL of the queue ``name``, None if there is no such queue. Raises botocore's errors."""
     try:
         return sqs.get_queue_url(QueueName=name)["QueueUrl"]
     except boto.ClientError as error:
@@ -180,9 +181,9 @@ def queue_url(sqs: "SQSClient", name: str) -> str | None:
 
 
 def code_of(error: Exception) -> str:
-    """The service's name for the error: ``NoSuchBucket``, or ``404`` where the answer has no body.
+    """The service's name for the error: ``NoSuchBucket``, or ``404`` if the response has no body.
 
-    Empty for an error that no service answered.
+    Empty for an error that is not a service's response.
     """
     if not isinstance(error, boto.ClientError):
         return ""
@@ -190,26 +191,26 @@ def code_of(error: Exception) -> str:
 
 
 def status_of(error: Exception) -> int:
-    """The HTTP status of the answer, 0 where none is known."""
+    """The HTTP status of the response, 0 if unknown."""
     if not isinstance(error, boto.ClientError):
         return 0
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def message_of(error: boto.ClientError) -> str:
-    """The service's own words, as one line."""
+    """The service's own message, as one line."""
     return " ".join(str(error.response.get("Error", {}).get("Message", "")).split())
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether AWS does not know who asks, or does not let them."""
+    """Whether AWS does not recognise the caller (or there are no credentials), or denies access."""
     if isinstance(error, boto.ClientError):
         return code_of(error) in BAD_CREDENTIALS | DENIED or status_of(error) == 403
     return isinstance(error, _NO_CREDENTIALS)
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Whether nobody answered, so that it is unknown whether the request took effect."""
+    """Whether no response came, so it is unknown whether the request took effect."""
     return isinstance(error, (boto.ConnectionError, boto.HTTPClientError))
 
 
@@ -223,36 +224,36 @@ def action_of(operation: str) -> str:
 
 
 def explain(error: Exception, what: str = "", *, hint: str = SERVICE_POLICY) -> str:
-    """An error of boto3 in one line: what was asked for, what was answered, and the fix.
+    """One of :data:`ERRORS` in one line: what was requested, AWS's response, and the fix.
 
-    ``what`` names the thing that the caller wanted, for instance ``bucket 'fruits-photos'``.
-    ``hint`` follows a missing permission; the default suits the service, which needs that policy.
+    ``what`` names what the request was about, for instance ``bucket 'fruits-photos'``.
+    ``hint`` follows a missing permission; the default is right for permissions of the service.
     """
     subject = f"{what}: " if what else ""
     if isinstance(error, boto.ClientError):
-        return subject + _explain_answer(error, hint)
-    said = " ".join(str(error).split())
+        return subject + _explain_response(error, hint)
+    message = " ".join(str(error).split())
     if isinstance(error, _NO_CREDENTIALS):
         return (
-            f"{subject}no usable AWS credentials ({said}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+            f"{subject}no usable AWS credentials ({message}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or give the instance a role"
         )
     if isinstance(error, boto.NoRegionError):
         return f"{subject}no AWS region is set: set AWS_REGION, for example to eu-west-1"
     if is_unreachable(error):
-        return f"{subject}{said.rstrip('.')}: check the network, AWS_ENDPOINT_URL and AWS_REGION"
-    return subject + said
+        return f"{subject}{message.rstrip('.')}: check the network, AWS_ENDPOINT_URL and AWS_REGION"
+    return subject + message
 
 
-def _explain_answer(error: boto.ClientError, hint: str) -> str:
-    code, operation, said = code_of(error), error.operation_name, message_of(error)
+def _explain_response(error: boto.ClientError, hint: str) -> str:
+    code, operation, message = code_of(error), error.operation_name, message_of(error)
     if code in BAD_CREDENTIALS:
-        return f"AWS does not accept the credentials ({code}: {said}): renew or correct them"
+        return f"AWS does not accept the credentials ({code}: {message}): renew or correct them"
     if code in DENIED or status_of(error) == 403:
         return (
-            f"no permission: {operation} was denied ({said}); grant {action_of(operation)} to these "
-            f"credentials{f' ({hint})' if hint else ''}"
+            f"no permission: {operation} was denied ({message}); "
+            f"grant {action_of(operation)} to these credentials{f' ({hint})' if hint else ''}"
         )
     if code.rpartition(".")[2] in BUSY:
         return f"{operation}: AWS is busy with an earlier change: retry in a minute"
-    return f"{operation} failed: {code}: {said}"
+    return f"{operation} failed: {code}: {message}"

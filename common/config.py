@@ -1,7 +1,7 @@
 """The configuration: one frozen value, read from config.toml and the environment.
 
-Only entry points call :func:`load`; everything below receives values. Each default lives here
-once, and a test compares it with the commented ``config.toml``.
+Only entry points call :func:`load`; everything below them receives values. Each default is defined
+here and nowhere else, and a test compares it with the commented ``config.toml``.
 """
 
 import os
@@ -19,7 +19,7 @@ ENVIRONMENT_PREFIX = "FRUITS_"
 
 
 class ConfigError(ValueError):
-    """The configuration cannot be used; the message names each key, its value and what would do."""
+    """The configuration cannot be used; the message names each key, its value and what is allowed."""
 
 
 class _Section(BaseModel):
@@ -38,12 +38,12 @@ class Storage(_Section):
 
     @property
     def layout(self) -> BucketLayout:
-        """Where photos and store lie in the bucket."""
+        """Where the bucket keeps the photos and the store."""
         return BucketLayout(self.bucket, self.photos_prefix, self.store_prefix)
 
     @model_validator(mode="after")
-    def _apart(self) -> "Storage":
-        _ = self.layout  # raises ValueError where the photos' prefix contains the store
+    def _photos_apart_from_store(self) -> "Storage":
+        _ = self.layout  # raises ValueError if the photos' prefix contains the store
         return self
 
 
@@ -144,8 +144,8 @@ _SECTIONS: dict[str, type[_Section]] = {name: type(section) for name, section in
 def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
     """Read ``file`` (default: the repository's ``config.toml``), overlay the environment, validate.
 
-    Raises :class:`ConfigError` for an unreadable file, an unknown key, a wrong type or an
-    impossible value.
+    Raises :class:`ConfigError` for an unreadable file, a variable without a known section, or (all
+    of them in one error) unknown keys, wrong types and impossible values.
     """
     path = DEFAULT_FILE if file is None else file
     try:
@@ -164,12 +164,12 @@ def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) 
         for fault in error.errors():
             where, wrong = _explain(fault, overridden)
             faults.setdefault(where, []).append(wrong)
-        said = "; ".join(f"{where} {', or '.join(wrong)}" for where, wrong in faults.items())
-        raise ConfigError(f"{path}: {said}") from error
+        listed = "; ".join(f"{where} {', or '.join(wrong)}" for where, wrong in faults.items())
+        raise ConfigError(f"{path}: {listed}") from error
 
 
 def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """Write ``FRUITS_SECTION__KEY`` variables into ``values``; return who set which key."""
+    """Write ``FRUITS_SECTION__KEY`` variables into ``values``; the variable that set each key."""
     overridden: dict[tuple[str, str], str] = {}
     for variable, raw in sorted(environment.items()):
         if not variable.startswith(ENVIRONMENT_PREFIX):
@@ -177,12 +177,12 @@ def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> dict[tup
         section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
         if section not in _SECTIONS or not key:
             raise ConfigError(
-                f"{variable} names no setting; use {ENVIRONMENT_PREFIX}<SECTION>__<KEY> with a "
-                f"section of {', '.join(_SECTIONS)}"
+                f"{variable} does not name a setting; use {ENVIRONMENT_PREFIX}<SECTION>__<KEY>, "
+                f"where SECTION is one of {', '.join(_SECTIONS)}"
             )
         table = values.setdefault(section, {})
         if not isinstance(table, dict):
-            continue  # validation names the section that is no table
+            continue  # validation reports a section that is not a table
         table[key] = _parse(raw, section, key)
         overridden[section, key] = variable
     return overridden
@@ -200,14 +200,14 @@ def _parse(raw: str, section: str, key: str) -> Any:
 
 
 def _explain(fault: Any, overridden: Mapping[tuple[str, str], str]) -> tuple[str, str]:
-    """Where a fault is, with the value, and what would do."""
+    """Where a fault is, with the value, and what is allowed there."""
     path = tuple(str(part) for part in fault["loc"][:2])
     name = ".".join(path) or "the file"
     if len(path) == 2 and path in overridden:
         name = f"{name} (set by {overridden[path[0], path[1]]})"
     if fault["type"] == "extra_forbidden":
         known = _SECTIONS[path[0]].model_fields if len(path) == 2 else _SECTIONS
-        return name, f"is not a setting; known here: {', '.join(known)}"
+        return name, f"is not a setting; valid names here: {', '.join(known)}"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if fault["type"] == "value_error":
         return f"{name}:", message

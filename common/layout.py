@@ -1,6 +1,6 @@
-"""The layout of the bucket: where photos lie, and where everything computed from them lies.
+"""The layout of the bucket: where the photos are, and where everything computed from them is.
 
-Nobody else spells these names out. They are part of the contract with whoever reads the tables.
+No other module spells these names out. They are part of the contract with readers of the tables.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ STORE_FILES = ("reduced.csv",)
 
 @dataclass(frozen=True, slots=True)
 class StoreLayout:
-    """The places of one store. ``root`` is what their names are put behind, and may end in anything.
+    """The locations in one store: each is ``root``, whatever it ends in, followed by a fixed name.
 
-    Usually ``s3://bucket/`` and ``storage.store_prefix``; benchmarks use a local folder that ends
-    in ``/``.
+    ``root`` is ``s3://bucket/`` plus ``storage.store_prefix``, or in benchmarks a local folder that
+    ends in ``/``.
     """
 
     root: str
@@ -41,7 +41,7 @@ class StoreLayout:
 
     @property
     def pca_models(self) -> str:
-        """The folder of all PCA models."""
+        """The folder of the PCA models."""
         return f"{self.root}models/pca"
 
     def pca_model(self, name: str) -> str:
@@ -50,7 +50,7 @@ class StoreLayout:
 
     @property
     def statistics(self) -> str:
-        """The object that caches the statistics of the last fit."""
+        """The statistics cache: an object with the statistics of the last fit."""
         return f"{self.root}models/statistics.npz"
 
 
@@ -58,8 +58,8 @@ class StoreLayout:
 class BucketLayout:
     """A bucket with photos under one prefix and a store beside them.
 
-    Prefixes end in ``/``; ``store_prefix`` may be empty. ValueError where the photos' prefix contains a
-    place of the store, because the service would take its own files for photos.
+    Prefixes end in ``/``; ``store_prefix`` may be empty. Raises ValueError if the photos' prefix
+    contains any part of the store, because the service would take its own files for photos.
     """
 
     bucket: str
@@ -71,7 +71,7 @@ class BucketLayout:
         if any(path.startswith(self.photos_prefix) for path in stored):
             raise ValueError(
                 f"photos_prefix {self.photos_prefix!r} contains the store's folders, so the "
-                "service would take its own files for photos; use a folder of its own "
+                "service would take its own files for photos; use a separate folder "
                 "such as 'photos/'"
             )
 
@@ -81,16 +81,16 @@ class BucketLayout:
 
     @property
     def stored_keys(self) -> tuple[str, ...]:
-        """Patterns of the keys that the service writes, as IAM reads them."""
+        """Patterns, in IAM's syntax, of the keys that the service writes."""
         folders = tuple(f"{self.store_prefix}{folder}*" for folder in STORE_FOLDERS)
         return folders + tuple(f"{self.store_prefix}{file}" for file in STORE_FILES)
 
     def contains(self, bucket: str, key: str) -> bool:
-        """Whether an object lies under the photos' prefix of this bucket."""
+        """Whether an object is under the photos' prefix of this bucket."""
         return bucket == self.bucket and key.startswith(self.photos_prefix)
 
     def label_of(self, key: str) -> str | None:
-        """The name of the folder that a photo lies in; None right under the prefix."""
+        """The name of the folder that a photo is in; None if it is directly under the prefix."""
         folders = key.removeprefix(self.photos_prefix).split("/")[:-1]
         return folders[-1] if folders else None
 

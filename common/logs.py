@@ -1,6 +1,6 @@
 """The log: JSON lines on stdout.
 
-One stream has everything: what Spark's JVM and the Python processes it starts write to stderr is
+One stream carries everything: what Spark's JVM and the Python processes it starts write to stderr is
 read back and becomes log lines too. stdout (the journal, under systemd) always has every line.
 """
 
@@ -16,7 +16,7 @@ MAX_LINE = 100_000  # characters; CloudWatch cuts at 256 KiB
 
 
 class JsonFormatter(logging.Formatter):
-    """``{"at", "level", "logger", "message", …}``; what is passed as ``extra`` becomes fields."""
+    """``{"at", "level", "logger", "message", …}``; values passed as ``extra`` become fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -32,7 +32,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def to_stdout(level: str) -> None:
-    """Log from here on as JSON lines on stdout."""
+    """From now on, log JSON lines to stdout, and nowhere else."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
@@ -43,7 +43,10 @@ def to_stdout(level: str) -> None:
 
 
 def to_stderr() -> None:
-    """The same on stderr, for the processes that Spark starts; whoever reads it logs it again."""
+    """The same on stderr, for the processes that Spark starts; :func:`adopt_stderr` reads it back.
+
+    Does nothing if logging is already set up.
+    """
     root = logging.getLogger()
     if not root.handlers:
         handler = logging.StreamHandler(sys.stderr)
@@ -54,7 +57,7 @@ def to_stderr() -> None:
 
 
 def adopt_stderr() -> None:
-    """Log every line that this process and its children write to stderr from here on."""
+    """From now on, log every line that this process and its children write to stderr."""
     reader, writer = os.pipe()
     os.dup2(writer, sys.stderr.fileno())
     os.close(writer)
@@ -69,7 +72,7 @@ def adopt_stderr() -> None:
 
 
 def _record(line: str) -> logging.LogRecord:
-    """A line from a child: one of our own JSON lines, or text of unknown importance."""
+    """A line from a child: one of our own JSON lines, or text of unknown severity."""
     try:
         told = json.loads(line)
         name, message = told.pop("logger"), told.pop("message")

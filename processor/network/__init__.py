@@ -1,1 +1,1 @@
-"""The network: VGG-16 and its weights, the engines that run it, and the proof that they agree."""
+"""The network: VGG-16 and its weights, the engines that run it, and the check that they agree."""

@@ -1,8 +1,8 @@
 """Agreement: how far an engine's features are from Keras', on probe images.
 
-Runs as a process of its own, ``python -m processor.network.agreement SPEC TOLERANCE``, SPEC as
-:meth:`NetworkSpec.to_json` writes it, because Keras needs TensorFlow. Prints the figures as JSON, with
-exit status 0 when they are within the tolerance, or the reason with 1.
+Runs in its own process, because Keras needs TensorFlow: ``python -m processor.network.agreement SPEC
+TOLERANCE``, where SPEC is from :meth:`NetworkSpec.to_json`. Prints the figures as JSON and exits with
+status 0 if they are within the tolerance; otherwise prints the reason and exits with 1.
 """
 
 import json
@@ -20,7 +20,7 @@ from processor.photos.decode import Pixels
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The worst photo's distance between two engines' features."""
+    """The distance of an engine's features from Keras', of the photo where it is largest."""
 
     relative_l2: float  # norm of the difference over the norm of Keras' features
     largest: float  # largest difference over the largest of Keras' features
@@ -33,9 +33,9 @@ class Agreement:
 def compare(found: Features, wanted: Features) -> Agreement:
     """The distance of ``found`` from ``wanted``, both (photos, dimension), photo by photo."""
     difference = np.abs(found.astype(np.float64) - wanted)
-    least = np.finfo(np.float32).tiny  # features that are all 0 agree with 0 only
-    norms = np.maximum(np.linalg.norm(wanted.astype(np.float64), axis=1), least)
-    peaks = np.maximum(np.abs(wanted).max(axis=1).astype(np.float64), least)
+    tiny = np.finfo(np.float32).tiny  # not 0: features that are all 0 agree with nothing but 0
+    norms = np.maximum(np.linalg.norm(wanted.astype(np.float64), axis=1), tiny)
+    peaks = np.maximum(np.abs(wanted).max(axis=1).astype(np.float64), tiny)
     return Agreement(
         float((np.linalg.norm(difference, axis=1) / norms).max()),
         float((difference.max(axis=1) / peaks).max()),
@@ -43,7 +43,7 @@ def compare(found: Features, wanted: Features) -> Agreement:
 
 
 def probes(size: int) -> Pixels:
-    """Eight images, uint8 (8, size, size, 3): waves with grain as photos have, noise, and plain ones."""
+    """Eight images, uint8 (8, size, size, 3): waves with photo-like grain, noise, black and white."""
     generator = np.random.Generator(np.random.PCG64(16))
     y, x = np.mgrid[0:size, 0:size] / size
     phase, speed = generator.uniform(0, 6, (2, 5, 1, 1, 3))
@@ -57,16 +57,16 @@ def probes(size: int) -> Pixels:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The process: see above."""
+    """Run the process that the module's docstring describes; its exit status."""
     text, tolerance = arguments
     spec = NetworkSpec.from_json(text)
     try:
         network = load(spec)
         images = probes(spec.input_size)
-        company = np.arange(max(len(images), network.batch_size)) % len(images)  # a whole batch
-        found = network.features(images[company])
+        repeated = np.arange(max(len(images), network.batch_size)) % len(images)  # a whole batch
+        found = network.features(images[repeated])
         keras = load(replace(spec, engine="tensorflow", compiled=None))
-        wanted = keras.features(images)[company]
+        wanted = keras.features(images)[repeated]
     except (NetworkError, WeightsError) as error:
         print(error)
         return 1

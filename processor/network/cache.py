@@ -1,4 +1,4 @@
-"""A cache folder: files that are expensive to make, each made once and then kept whole.
+"""A cache folder: files that are expensive to make, each made once and kept only if complete.
 
 Several processes may share one. All of it can be deleted at any time.
 """
@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Make ``folder`` if need be, and hold its lock, which the kernel releases when a process dies."""
+def locked(folder: Path) -> Iterator[None]:
+    """Create ``folder`` if needed and hold its lock; the kernel releases it if the process dies."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -21,9 +21,9 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def workshop(folder: Path) -> Iterator[Path]:
-    """A place in ``folder`` to make files in before they are moved; only inside :func:`alone`."""
+def staging(folder: Path) -> Iterator[Path]:
+    """A temporary folder in ``folder`` for files until they are complete; only while :func:`locked`."""
     for abandoned in folder.glob("making-*"):  # by a process that was killed
         shutil.rmtree(abandoned, ignore_errors=True)
-    with TemporaryDirectory(prefix="making-", dir=folder) as place:
-        yield Path(place)
+    with TemporaryDirectory(prefix="making-", dir=folder) as temporary:
+        yield Path(temporary)

@@ -1,7 +1,7 @@
-"""A Python process of its own for work that the caller's process should not carry.
+"""A child process, for work whose imports and memory should not stay in the caller's process.
 
-A module that runs this way prints why it failed as its only line on stdout, with exit status 1; for any
-other end, the last line on stderr is taken for the cause.
+A module that runs this way reports a failure as its only line on stdout, with exit status 1; for any
+other exit, the last line on stderr is taken as the cause.
 """
 
 import os
@@ -13,7 +13,7 @@ from processor.errors import ChildError
 
 
 def run(module: str, *arguments: str) -> str:
-    """What ``python -m module`` prints on stdout; raises :class:`ChildError`."""
+    """Run ``python -m module`` to its end; what it prints on stdout. Raises :class:`ChildError`."""
     root = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -28,5 +28,5 @@ def run(module: str, *arguments: str) -> str:
     if done.returncode == 0:
         return done.stdout
     reason = done.stdout.strip() if done.returncode == 1 else ""
-    last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+    last = (done.stderr.strip() or "no output").splitlines()[-1]
     raise ChildError(reason, f"it ended with status {done.returncode} ({last})")

@@ -1,8 +1,8 @@
 """The compiled network: made once from the weights, compared with Keras, and kept.
 
-The comparison takes ten seconds and needs TensorFlow (fc2: half a minute and 5 GB), in a process of its
-own; using the file takes neither. The file is keyed by all that decides it: the engine's version, the
-layer, the input size and the weights' digest. It is compared in batches of the size that will be used.
+The comparison runs in its own process with TensorFlow and takes ten seconds (fc2: half a minute and
+5 GB); using the file needs neither. The file is keyed by everything that determines it: the engine's
+version, the layer, the input size and the weights' digest. It is compared at the batch size in use.
 """
 
 import hashlib
@@ -14,32 +14,32 @@ from pathlib import Path
 
 from processor.errors import ChildError, NetworkError
 from processor.network import child
-from processor.network.cache import alone, workshop
+from processor.network.cache import locked, staging
 from processor.network.ncnn_graph import write_weights
 from processor.network.spec import CompiledFile, NetworkSpec
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 1e-4  # how far features may be from Keras': relative L2 of a photo, and largest feature
+TOLERANCE = 1e-4  # the most that features may differ from Keras', see agreement.Agreement
 
 
 def obtain(spec: NetworkSpec, cache_dir: Path) -> NetworkSpec:
-    """``spec`` with the file that its engine, a compiled one, loads; from ``cache_dir`` if it is there.
+    """``spec`` with the file that its (compiled) engine loads: from ``cache_dir``, else made.
 
-    May be called by several processes at once; one makes the file, the others wait. NetworkError when
-    the network cannot be compiled here, or gives other features than Keras by more than TOLERANCE;
-    then nothing is kept.
+    May be called by several processes at once; one makes the file, the others wait. Raises
+    NetworkError if the network cannot be compiled here or its features differ from Keras' by more than
+    TOLERANCE, WeightsError if the weights cannot be read; nothing is kept then.
     """
     path = cache_dir.resolve() / _name(spec)
     try:
         sha256 = _cached(path)
         if sha256 is None:
-            with alone(path.parent):
+            with locked(path.parent):
                 sha256 = _cached(path) or _make(spec, path)
     except OSError as error:
         raise NetworkError(
             f"cannot keep the compiled network in {cache_dir} ({error}): make it a folder that this "
-            "user can write, with room for it (0.2 GB; with fc2 2 GB), or choose another"
+            "user can write to, with room for it (0.2 GB; with fc2 2 GB), or choose another"
         ) from error
     return replace(spec, compiled=CompiledFile(str(path), sha256))
 
@@ -68,7 +68,7 @@ def _cached(path: Path) -> str | None:
 
 def _make(spec: NetworkSpec, path: Path) -> str:
     log.info("compiling the network, once", extra={"engine": spec.engine, "model": spec.model_id})
-    with workshop(path.parent) as folder:
+    with staging(path.parent) as folder:
         made = folder / path.name
         weights = Path(spec.weights_path)
         write_weights(made, weights, spec.weights_digest, top=spec.layer == "fc2")
@@ -89,7 +89,7 @@ def _agreement(spec: NetworkSpec) -> dict[str, float]:
             raise NetworkError(error.reason) from error
         raise NetworkError(
             f"the process that compares the compiled network with Keras failed: {error}: give it "
-            "memory (1.5 GB, with fc2 5 GB), or set model.engine to tensorflow"
+            "more memory (1.5 GB, with fc2 5 GB), or set model.engine to tensorflow"
         ) from error
     figures: dict[str, float] = json.loads(found)
     return figures

@@ -1,7 +1,8 @@
 """The engine ``ncnn``: the compiled network, on CPU, by https://github.com/Tencent/ncnn.
 
-Its Winograd convolutions need fewer multiplications than the definition has, which is why it exceeds
-what the machine can multiply plainly. Neither TensorFlow nor the weights file is needed here.
+Its Winograd convolutions (Lavin and Gray 2015, arXiv:1509.09308) need fewer multiplications than the
+definition, so it is faster than the machine's peak rate would allow for plain ones. Neither
+TensorFlow nor the weights file is needed here.
 """
 
 import hashlib
@@ -28,19 +29,19 @@ from processor.photos.decode import Pixels
 
 Maps = npt.NDArray[np.float32]  # channels first: (channels, rows, columns), with photos stacked
 
-LEAST_BATCH = 8  # with fewer photos the weights of blocks 4 and 5 are fetched more often
+MIN_BATCH = 8  # with fewer photos the weights of blocks 4 and 5 are fetched more often
 STACK_ROWS = 240  # of block 4; 8 photos of 224 px, 17 of 100 (where 16 are 3 % faster than 8)
 
 
 class NcnnNetwork:
-    """See :class:`.spec.Network`; calls from several threads take turns."""
+    """See :class:`.spec.Network`; calls from several threads are serialised."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         if spec.compiled is None:
             raise ValueError("engine 'ncnn' needs a compiled file, see processor.network.compiled")
-        self.batch_size = spec.batch_size or max(LEAST_BATCH, STACK_ROWS // _pitch(spec.input_size))
+        self.batch_size = spec.batch_size or max(MIN_BATCH, STACK_ROWS // _pitch(spec.input_size))
         self._spec = spec
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._ncnn = import_ncnn()
         self._net = self._load(_verified(spec.compiled))
 
@@ -49,7 +50,7 @@ class NcnnNetwork:
         spec = self._spec
         spec.check_pixels(pixels)
         result = np.empty((len(pixels), LAYERS[spec.layer]), dtype=np.float32)
-        with self._turn:
+        with self._lock:
             for start in range(0, len(pixels), self.batch_size):
                 batch = slice(start, start + self.batch_size)
                 result[batch] = self._head(self._maps(pixels[batch]))
@@ -68,13 +69,13 @@ class NcnnNetwork:
         return net
 
     def _maps(self, pixels: Pixels) -> Maps:
-        """What block 5 gives before its pooling: (512, n, height, width)."""
+        """The output of block 5 before its pooling: (512, n, height, width)."""
         count, size = len(pixels), self._spec.input_size
         height, pitch = size // 8, _pitch(size)  # a photo's rows in block 4, without and with zeros
         stack = np.zeros((256, count, pitch, height), dtype=np.float32)
-        for place, photo in enumerate(vgg16_input(pixels).transpose(0, 3, 1, 2)):
+        for index, photo in enumerate(vgg16_input(pixels).transpose(0, 3, 1, 2)):
             inputs = {graph.PIXELS: np.ascontiguousarray(photo)}
-            stack[:, place, :height] = self._run(inputs, graph.LOWER)
+            stack[:, index, :height] = self._run(inputs, graph.LOWER)
         inputs = {
             graph.STACK: stack.reshape(256, -1, height),
             graph.ROWS[4]: _mask(count, pitch, height),
@@ -84,7 +85,7 @@ class NcnnNetwork:
         return maps.reshape(512, count, pitch // 2, height // 2)[:, :, : height // 2]
 
     def _head(self, maps: Maps) -> Features:
-        """Block 5's pooling, and the layer asked for: (n, dimension)."""
+        """Block 5's pooling, then the layer of the spec: (n, dimension)."""
         _, count, height, width = maps.shape
         pooled = np.maximum(maps[..., : width - 1 : 2], maps[..., 1::2])
         pooled = np.maximum(pooled[:, :, : height - 1 : 2], pooled[:, :, 1::2])
@@ -100,21 +101,22 @@ class NcnnNetwork:
 
     def _run(self, inputs: dict[str, Maps], output: str) -> Maps:
         extractor = self._net.create_extractor()
-        held = {name: self._ncnn.Mat(array) for name, array in inputs.items()}  # not copies
-        for name, array in held.items():
-            extractor.input(name, array)
+        # Mat does not copy, so `inputs` must outlive the extraction.
+        mats = {name: self._ncnn.Mat(array) for name, array in inputs.items()}
+        for name, mat in mats.items():
+            extractor.input(name, mat)
         status, result = extractor.extract(output)
         if status != 0:
             raise NetworkError(
-                f"ncnn ended with status {status}: is there enough memory for a batch?"
+                f"ncnn failed with status {status}: is there enough memory for a batch?"
             )
-        return np.array(result)  # a copy: the memory is ncnn's
+        return np.array(result)  # a copy, because ncnn owns the memory
 
 
 def import_ncnn() -> Any:
-    """The package; raises :class:`NetworkError` where it cannot run."""
+    """Import the package; raises :class:`NetworkError` if it cannot be loaded here."""
     try:
-        # Not at the top: where there is no wheel of it, the service runs on TensorFlow.
+        # Not at the top of the file: on a platform without a wheel the service runs on TensorFlow.
         import ncnn
     except ImportError as error:
         raise NetworkError(
@@ -125,20 +127,20 @@ def import_ncnn() -> Any:
 
 
 def _pitch(size: int) -> int:
-    """Rows of block 4's stack from one photo to the next; even, for the pooling after it."""
+    """Rows of block 4's stack from one photo to the next; even, because pooling follows."""
     return 2 * (size // 16 + 1)
 
 
 @lru_cache(maxsize=8)
 def _mask(count: int, pitch: int, height: int) -> Maps:
-    """For square maps of ``height``: 1 in each photo's rows, 0 in those up to the next photo."""
+    """For square maps of ``height``: 1 in each photo's rows, 0 in the rows up to the next photo."""
     mask = np.zeros((1, count, pitch, height), dtype=np.float32)
     mask[:, :, :height] = 1
     return mask.reshape(1, -1, height)
 
 
 def _verified(file: CompiledFile) -> Path:
-    """The file's path, once every byte of it has been checked."""
+    """The file's path, after its digest has been verified."""
     path = Path(file.path)
     try:
         with path.open("rb") as opened:

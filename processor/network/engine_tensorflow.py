@@ -1,6 +1,6 @@
 """The engine ``tensorflow``: Keras' own VGG16, on CPU or GPU.
 
-Every other engine is measured against it.
+It is the reference that every other engine is compared with.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ _CHATTER = re.compile(
 
 
 def import_keras() -> tuple[Any, Any]:
-    """TensorFlow and Keras, quiet, and with the conventions VGG-16's weights were made under."""
-    # 3, because at 2 every machine without a GPU reports an error; failures still raise.
+    """Import TensorFlow and Keras, silenced and set to the conventions of VGG-16's weights."""
+    # 3, because at 2 every machine without a GPU logs an error; failures still raise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # ~/.keras/keras.json may say otherwise
     with _without_chatter():
-        # Not at the top: it costs 3 s and 0.4 GB, which the driver and workers that run a compiled
-        # network can do without.
+        # Not at the top of the file: it costs 3 s and 0.4 GB, which the driver and workers that run
+        # a compiled network are spared.
         import keras
         import tensorflow
     keras.config.set_floatx("float32")
@@ -51,21 +51,21 @@ class TensorFlowNetwork:
         gpus = self._configure()
         self.batch_size = spec.batch_size or (GPU_BATCH_SIZE if gpus else CPU_BATCH_SIZE)
         size, top = spec.input_size, spec.layer == "fc2"
-        model = keras.applications.VGG16(
+        network = keras.applications.VGG16(
             weights=None,
             include_top=top,
             input_shape=(size, size, 3),
             pooling=_POOLING.get(spec.layer),
         )
         if top:
-            model = keras.Model(model.input, model.get_layer("fc2").output)
+            network = keras.Model(network.input, network.get_layer("fc2").output)
         for name, array in read(spec.weights_path, include_top=top, digest=spec.weights_digest):
             layer, part = name.split("/")
-            getattr(model.get_layer(layer), part).assign(array)
-        # One trace, whatever the batch: predict() takes up to 10 % more time, constants instead
-        # of variables gain nothing and take 0.6 GB more, XLA is slower on a CPU.
+            getattr(network.get_layer(layer), part).assign(array)
+        # One trace for every batch size. Measured and rejected: predict() takes up to 10 % longer,
+        # constants instead of variables gain nothing for 0.6 GB more, XLA is slower on a CPU.
         self._run = self._tensorflow.function(
-            lambda batch: model(batch, training=False),
+            lambda batch: network(batch, training=False),
             input_signature=[self._tensorflow.TensorSpec((None, size, size, 3), "float32")],
             autograph=False,
         )
@@ -81,33 +81,32 @@ class TensorFlowNetwork:
         return checked(result, spec)
 
     def _configure(self) -> int:
-        """Make process-wide settings, most before TensorFlow's first tensor; how many GPUs it sees."""
+        """Apply process-wide settings, most before TensorFlow's first tensor; the number of GPUs."""
         config = self._tensorflow.config
-        # TF32 keeps 10 bits of a factor; rows of GPU and CPU workers carry the same model_id.
+        # TF32 keeps 10 bits of a factor, but rows of GPU and CPU workers carry the same model_id.
         config.experimental.enable_tensor_float_32_execution(enabled=False)
         try:
             if self._spec.threads:
                 config.threading.set_intra_op_parallelism_threads(self._spec.threads)
-                config.threading.set_inter_op_parallelism_threads(1)  # layers follow one another
+                config.threading.set_inter_op_parallelism_threads(1)  # layers run in sequence
             gpus = config.list_physical_devices("GPU")
             for gpu in gpus:
-                config.experimental.set_memory_growth(
-                    gpu, enable=True
-                )  # else one worker takes it all
+                # Without it one worker takes all of the GPU's memory.
+                config.experimental.set_memory_growth(gpu, enable=True)
         except RuntimeError as error:
             raise NetworkError(
-                f"cannot give TensorFlow {self._spec.threads} threads, it runs in this process "
-                "already: use one number for all networks, or a fresh process"
+                f"cannot give TensorFlow {self._spec.threads} threads, because it is already running "
+                "in this process: use the same number for all networks, or a fresh process"
             ) from error
         return len(gpus)
 
 
 @contextlib.contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Drop the greetings that TensorFlow writes to stderr before any setting can stop it.
+    """Drop the start-up messages that TensorFlow writes to stderr before any setting can stop it.
 
     Everything that the process writes to stderr in the block is held back and then passed on without
-    them. Hazard: if TensorFlow aborts the process here (a CPU without AVX), its last words are lost.
+    them. Hazard: if TensorFlow aborts the process here (a CPU without AVX), its message is lost.
     """
     with tempfile.TemporaryFile() as held:
         stderr = os.dup(2)

@@ -1,4 +1,4 @@
-"""The engines: which code runs the network in this process."""
+"""The engines: the code that can run the network, and the networks loaded in this process."""
 
 import logging
 import threading
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 # Measured peaks of worker processes, rounded up: without and with fc2.
 _NETWORK_BYTES = {"ncnn": (600 << 20, 1800 << 20), "tensorflow": (1000 << 20, 2500 << 20)}
-_BYTES_A_PIXEL = {"ncnn": 1_000, "tensorflow": 10_000}  # maps of 64 channels; 16 photos at once
+_BYTES_PER_PIXEL = {"ncnn": 1_000, "tensorflow": 10_000}  # maps of 64 channels; 16 photos at once
 
 ENGINES: dict[str, Callable[[NetworkSpec], Network]] = {
     "ncnn": NcnnNetwork,
@@ -22,7 +22,7 @@ ENGINES: dict[str, Callable[[NetworkSpec], Network]] = {
 
 
 def default_engine() -> str:
-    """The compiled engine where it is installed, else TensorFlow."""
+    """The compiled engine if it is installed, else TensorFlow, with a warning."""
     if find_spec("ncnn"):
         return "ncnn"
     log.warning("ncnn is not installed here: TensorFlow runs the network, at a third of the speed")
@@ -36,10 +36,10 @@ _loading = threading.Lock()
 def load(spec: NetworkSpec) -> Network:
     """The network for ``spec``, loaded once in each process; thread-safe.
 
-    With ``ncnn`` the first time takes 0.4 s and 0.4 GB (fc2: 2 s, 1.5 GB), with ``tensorflow`` 7 s
-    and 0.8 GB (fc2: 14 s and 3 GB, then 2 GB). WeightsError or NetworkError when a file is missing,
-    damaged or not the one that ``spec`` names, or when the engine cannot run here; ValueError for an
-    unknown engine. A failure is not remembered: the next call tries again.
+    With ``ncnn`` the first call takes 0.4 s and 0.4 GB (fc2: 2 s, 1.5 GB), with ``tensorflow`` 7 s
+    and 0.8 GB (fc2: 14 s and 3 GB, then 2 GB). Raises WeightsError or NetworkError if a file is
+    missing, damaged or not the one that ``spec`` names, or if the engine cannot run here; ValueError
+    for an unknown engine. A failure is not cached: the next call tries again.
     """
     if spec.engine not in ENGINES:
         raise ValueError(f"no engine {spec.engine!r}: choose one of {', '.join(ENGINES)}")
@@ -50,6 +50,6 @@ def load(spec: NetworkSpec) -> Network:
 
 
 def worker_bytes(spec: NetworkSpec) -> int:
-    """What one worker takes at its peak: Python, the network, a batch of photos in it."""
+    """The peak memory of one worker, in bytes: Python, the network and one batch of photos."""
     network = _NETWORK_BYTES[spec.engine][spec.layer == "fc2"]
-    return network + _BYTES_A_PIXEL[spec.engine] * spec.input_size**2
+    return network + _BYTES_PER_PIXEL[spec.engine] * spec.input_size**2

@@ -1,10 +1,10 @@
-"""VGG-16 in ncnn's form: a text that names the layers, and a file with their weights.
+"""VGG-16 in ncnn's format: a text that describes the layers, and a file with their weights.
 
-Two chains in one network. Blocks 1 to 3 see one photo at a time: its maps are large, and the caches
-hold it. Blocks 4 and 5 have small maps and nine tenths of the convolutions' weights, which would be
-fetched from memory again for every photo; there the photos of a batch lie below one another in one tall
-map, so the weights are fetched once a batch (100 px: 81 instead of 60 photos/s). Rows of zeros between
-photos are each one's padding; what a convolution writes into them is cleared before the next.
+Two chains in one network. Blocks 1 to 3 process one photo at a time, because its maps are large and
+just fit into the caches. Blocks 4 and 5 have small maps and nine tenths of the convolutions' weights,
+which would be fetched from memory again for every photo; there the photos of a batch are stacked into
+one tall map, so the weights are fetched once a batch (100 px: 81 instead of 60 photos/s). Rows of
+zeros between photos are their padding; what a convolution writes into them is cleared before the next.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,14 +14,14 @@ import numpy as np
 
 from processor.network.weights_file import read
 
-PIXELS, LOWER = "pixels", "lower"  # first chain: float32 (3, size, size) to (256, size/8, size/8)
-STACK, MAPS = "stack", "maps"  # second: (256, rows, size/8) to (512, rows/2, size/16)
+PIXELS, LOWER = "pixels", "lower"  # first chain: float32 (3, size, size) -> (256, size/8, size/8)
+STACK, MAPS = "stack", "maps"  # second: (256, rows, size/8) -> (512, rows/2, size/16)
 ROWS = {4: "rows4", 5: "rows5"}  # its masks, (1, rows, width): 1 in a photo's rows, 0 between them
-FLAT, DENSE = "flat", "dense"  # third, with fc2 only: (n, 25088), channels last, to (n, 4096)
+FLAT, DENSE = "flat", "dense"  # third, only with fc2: (n, 25088), channels last, -> (n, 4096)
 
 _CHANNELS = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
 _MAGIC = 7767517
-_FLOAT32 = b"\0\0\0\0"  # the tag before weights that are not compressed
+_FLOAT32 = b"\0\0\0\0"  # the tag of uncompressed weights
 
 
 def text(*, top: bool) -> str:
@@ -32,10 +32,10 @@ def text(*, top: bool) -> str:
 
 
 def write_weights(target: Path, weights: Path, digest: str, *, top: bool) -> None:
-    """Write what ``Net.load_model`` reads after :func:`text`, in its order.
+    """Write what ``Net.load_model`` reads: the weights of the layers of :func:`text`, in its order.
 
-    Memory: one array at a time. WeightsError when ``weights`` cannot be read or are not those that
-    ``digest`` names; then half a file is left.
+    Holds one array in memory at a time. Raises WeightsError if ``weights`` cannot be read or have
+    another digest; a partial ``target`` is left then.
     """
     with target.open("wb") as file:
         for name, array in read(weights, include_top=top, digest=digest):
@@ -47,7 +47,7 @@ def write_weights(target: Path, weights: Path, digest: str, *, top: bool) -> Non
 
 
 class _Layer:
-    """A line of the text; parameters are numbered, see ncnn's operation list."""
+    """A line of the text. ``_N`` is parameter N, see ncnn's list of operators."""
 
     def __init__(
         self, kind: str, inputs: Iterable[str], outputs: Iterable[str], **parameters: float
@@ -72,8 +72,8 @@ def _convolution(source: str, target: str, inputs: int, outputs: int) -> _Layer:
     return _Layer("Convolution", [source], [target], _0=outputs, _1=3, _4=1, _5=1, _6=size, _9=1)
 
 
-def _halved(source: str, target: str) -> _Layer:
-    """The maximum of 2 x 2; an odd row or column is left out, as in Keras."""
+def _max_pooling(source: str, target: str) -> _Layer:
+    """The maximum of 2 x 2; an odd last row or column is dropped, as in Keras."""
     return _Layer("Pooling", [source], [target], _0=0, _1=2, _2=2, _5=1)
 
 
@@ -86,7 +86,7 @@ def _lower() -> Iterator[_Layer]:
             yield _convolution(last, name, inputs, outputs)
             last, inputs = name, outputs
         target = LOWER if block == 3 else f"block{block}_pool"
-        yield _halved(last, target)
+        yield _max_pooling(last, target)
         last = target
 
 
@@ -95,15 +95,18 @@ def _upper() -> Iterator[_Layer]:
     for block, uses in ((4, 2), (5, 3)):
         yield _input(ROWS[block])
         yield _Layer("Split", [ROWS[block]], [f"{ROWS[block]}_{use}" for use in range(uses)])
-    yield from _cleared_chain(4, STACK, "block4_conv3", inputs=256, clear_first=False)
-    yield _halved("block4_conv3", "block4_pool")
-    yield from _cleared_chain(5, "block4_pool", MAPS, inputs=512, clear_first=True)
+    yield from _stacked_block(4, STACK, "block4_conv3", inputs=256, clear_first=False)
+    yield _max_pooling("block4_conv3", "block4_pool")
+    yield from _stacked_block(5, "block4_pool", MAPS, inputs=512, clear_first=True)
 
 
-def _cleared_chain(
+def _stacked_block(
     block: int, last: str, end: str, *, inputs: int, clear_first: bool
 ) -> Iterator[_Layer]:
-    """A block's convolutions, the rows between photos cleared before each (stacked, they are)."""
+    """A block's convolutions; the rows between photos are cleared before each of them.
+
+    Before the first only with ``clear_first``: a new stack has zeros there.
+    """
     use = 0
     for number, outputs in enumerate(_CHANNELS[block], start=1):
         if number > 1 or clear_first:

@@ -1,4 +1,4 @@
-"""The network: VGG-16 cut at one layer, from pixels to features.
+"""The network: VGG-16 up to one of its layers, from pixels to features.
 
 Keras is the source of truth: it builds the network, and every engine must agree with it.
 """
@@ -18,39 +18,39 @@ Features = npt.NDArray[np.float32]  # (photos, dimension)
 Input = npt.NDArray[np.float32]  # (photos, height, width, 3): what VGG-16 reads
 
 _IMAGENET_MEAN_BGR = np.array([103.939, 116.779, 123.68], dtype=np.float32)
-LAYERS = {"avg_pool": 512, "max_pool": 512, "fc2": 4096}  # layer: features of one photo
+LAYERS = {"avg_pool": 512, "max_pool": 512, "fc2": 4096}  # layer -> features of one photo
 
 
 @dataclass(frozen=True)
 class CompiledFile:
-    """A network with its weights, made by :mod:`.compiled`, which compared it with Keras."""
+    """A network with its weights in an engine's format, compared with Keras by :mod:`.compiled`."""
 
-    path: str  # on this machine; elsewhere Spark brings a file of the same name
-    sha256: str  # of its bytes; another file is not loaded
+    path: str  # on the driver's machine; Spark ships it to others under the same file name
+    sha256: str  # of its bytes; a file with another is not loaded
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """All that decides features, and how to compute them here; hashable and picklable.
+    """Everything that determines the features, and how to compute them; hashable and picklable.
 
-    Made by the driver, which has checked the configuration; ValueError for what cannot be.
+    Made by the driver from the validated configuration. Raises ValueError for impossible values.
     """
 
-    weights_path: str  # as processor.network.weights_file writes, on the machine that loads it
-    weights_digest: str  # of that file; a network with other weights is not loaded
+    weights_path: str  # written by processor.network.weights_file; on the machine that loads it
+    weights_digest: str  # see weights_file.digest_of; weights with another are not loaded
     layer: str  # one of LAYERS
     input_size: int  # pixels on each side, at least 32; with fc2 224
     engine: str = "tensorflow"  # one of processor.network.engines
-    threads: int = 0  # 0: as many as the process sees cores
-    batch_size: int = 0  # photos that the network takes at once; 0: as suits the engine
+    threads: int = 0  # 0: one for each core that the process may use
+    batch_size: int = 0  # photos that the network takes at once; 0: chosen by the engine
     preprocessing: str = PREPROCESSING  # PREPROCESSING_FULL if photos are decoded in full
-    compiled: CompiledFile | None = None  # what a compiled engine loads, in place of the weights
+    compiled: CompiledFile | None = None  # what a compiled engine loads instead of the weights
 
     def __post_init__(self) -> None:
         if self.layer not in LAYERS:
             raise ValueError(f"no layer {self.layer!r}: choose one of {', '.join(LAYERS)}")
         if self.input_size < 32:
-            raise ValueError(f"input_size {self.input_size} is below 32, VGG-16's least")
+            raise ValueError(f"input_size {self.input_size} is below 32, VGG-16's minimum")
         if self.layer == "fc2" and self.input_size != 224:
             raise ValueError(f"layer 'fc2' needs input_size 224, not {self.input_size}")
         if self.threads < 0 or self.batch_size < 0:
@@ -64,12 +64,12 @@ class NetworkSpec:
 
     @property
     def model_id(self) -> str:
-        """What every stored row carries: all that decides features, and nothing else."""
+        """The name in every stored row: of everything that determines features, and nothing else."""
         digest = self.weights_digest[:16]
         return f"vgg16-{self.layer}-{self.input_size}-{digest}-{self.preprocessing}"
 
     def to_json(self) -> str:
-        """For another process; :meth:`from_json` reads it."""
+        """The spec as text for another process; :meth:`from_json` reads it."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -80,29 +80,29 @@ class NetworkSpec:
         return cls(**values, compiled=CompiledFile(**compiled) if compiled else None)
 
     def check_pixels(self, pixels: Pixels) -> None:
-        """ValueError unless ``pixels`` are (n, size, size, 3)."""
+        """Raise ValueError unless ``pixels`` are (n, size, size, 3)."""
         if pixels.shape[1:] != (self.input_size, self.input_size, 3):
             wanted = f"(n, {self.input_size}, {self.input_size}, 3)"
             raise ValueError(f"pixels are {pixels.shape}, the network reads {wanted}")
 
 
 class Network(Protocol):
-    """A loaded network; may be called from many threads."""
+    """A loaded network. Thread-safe."""
 
-    batch_size: int  # photos that it takes at once; batches of that size are fastest
+    batch_size: int  # photos that it takes at once; calls with a multiple of it are fastest
 
     def features(self, pixels: Pixels) -> Features:
         """Features of each photo: uint8 RGB (n, size, size, 3) becomes float32 (n, dimension).
 
         Row i depends on photo i alone, within 1e-5 (relative L2), whatever else is in the call.
-        Memory grows with batch_size, not with n. n may be 0. ValueError for pixels of another
+        Memory grows with batch_size, not with n. n may be 0. Raises ValueError for pixels of another
         shape or type, NetworkError for features that are NaN or infinite.
         """
         ...
 
 
 def checked(features: Features, spec: NetworkSpec) -> Features:
-    """``features``; raises :class:`NetworkError` when some are NaN or infinite."""
+    """Return ``features``; raises :class:`NetworkError` if any of them is NaN or infinite."""
     if not np.isfinite(features).all():
         raise NetworkError(
             f"{spec.model_id} gave NaN or infinite features: its weights are useless; "
@@ -115,7 +115,7 @@ def vgg16_input(pixels: Pixels) -> Input:
     """What VGG-16 reads: uint8 RGB (n, h, w, 3) becomes float32 BGR minus the ImageNet mean.
 
     Bit-equal to keras.applications.vgg16.preprocess_input of the same pixels as float32. The
-    result is new and C-contiguous; there are no temporaries. ValueError for any other input.
+    result is new and C-contiguous; there are no temporaries. Raises ValueError for other input.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise ValueError(f"wanted uint8 (n, h, w, 3), not {pixels.dtype} {pixels.shape}")

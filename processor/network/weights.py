@@ -8,7 +8,7 @@ a path                    .weights.h5, .keras or old .h5 as Keras saves VGG16, o
 ``s3://B/K#sha256=HEX``   such a file in S3; the digest, as sha256sum prints it, is mandatory
 ========================= =====================================================================
 
-Nothing here falls back: weights other than those asked for are an error. TensorFlow is never
+There is no fallback: weights other than the configured ones are an error. TensorFlow is never
 imported into this process; what only Keras can read is read by ``processor.network.weights_keras``.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 from common import aws
 from processor.errors import ChildError, WeightsError
 from processor.network import child
-from processor.network.cache import alone, workshop
+from processor.network.cache import locked, staging
 from processor.network.weights_file import Array, digest_of, layout, one_line, read, write
 
 log = logging.getLogger(__name__)
@@ -43,12 +43,12 @@ class Weights:
 
     path: Path
     digest: str
-    source: str  # for humans
+    source: str  # for people to read
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """``identity`` names the weights' content, ``make(target)`` writes them as a weights file."""
+    """``identity`` identifies the weights' content, ``make(target)`` writes them as a weights file."""
 
     identity: str
     text: str
@@ -56,15 +56,15 @@ class _Source:
 
 
 def obtain(weights: str, *, include_top: bool, cache_dir: Path) -> Weights:
-    """The file for a setting: from ``cache_dir`` if it is whole there, else made.
+    """The file for a setting: from ``cache_dir`` if it is there intact, else made.
 
-    May be called again and by several processes at once; one makes the file, the others wait and
-    find it. The cache is keyed by what decides the content (seed, SHA-256 of a file), so a changed
-    file is noticed and a pinned S3 object is asked for once. A damaged cache file is replaced.
-    All of ``cache_dir`` can be deleted at any time. With ``include_top`` the file holds fc1 and
-    fc2, whose input is fixed to 224 x 224, and has 537 MB, else 59 MB.
+    May be repeated, also by several processes at once; one makes the file, the others wait and find
+    it. The cache is keyed by what determines the content (seed, SHA-256 of a file), so a changed file
+    is noticed and a pinned S3 object is downloaded once. A damaged cache file is replaced. All of
+    ``cache_dir`` can be deleted at any time. With ``include_top`` the file also has fc1 and fc2,
+    whose input is fixed to 224 x 224, and takes 537 MB, else 59 MB.
 
-    Raises :class:`WeightsError`, and after it nothing is left in the cache.
+    Raises :class:`WeightsError`; nothing is added to the cache then.
     """
     try:
         source = _source(weights.strip(), include_top=include_top)
@@ -72,14 +72,14 @@ def obtain(weights: str, *, include_top: bool, cache_dir: Path) -> Weights:
         path = cache_dir.resolve() / name
         digest = _cached(path, include_top=include_top)
         if digest is None:
-            with alone(path.parent):
+            with locked(path.parent):
                 digest = _cached(path, include_top=include_top) or _make(
                     source, path, include_top=include_top
                 )
     except OSError as error:
         raise WeightsError(
             f"cannot keep weights in {cache_dir} ({one_line(error)}): make it a folder that this "
-            "user can write, with 1.2 GB free, or choose another"
+            "user can write to, with 1.2 GB free, or choose another"
         ) from error
     return Weights(path, digest, source.text)
 
@@ -94,7 +94,7 @@ def _source(weights: str, *, include_top: bool) -> _Source:
         return _Source(f"random-{seed}", f"random weights (He-normal, seed {seed})", make)
     if weights.startswith("random:"):
         raise WeightsError(
-            f"{weights!r} has no seed: write random:SEED, SEED a whole number from 0"
+            f"{weights!r} has no valid seed: write random:SEED, where SEED is a whole number from 0"
         )
     if weights.startswith("s3:"):
         return _s3_source(weights, include_top=include_top)
@@ -113,7 +113,7 @@ def _s3_source(weights: str, *, include_top: bool) -> _Source:
     if found is None:
         raise WeightsError(
             f"{weights!r} does not pin its content: write s3://bucket/key#sha256=HEX, "
-            "HEX the 64 digits that sha256sum prints for the file"
+            "where HEX is the 64 digits that sha256sum prints for the file"
         )
     bucket, key, sha256 = found[1], found[2], found[3].lower()
     if not key.endswith(_CONTAINERS):
@@ -141,10 +141,10 @@ def _cached(path: Path, *, include_top: bool) -> str | None:
 
 def _make(source: _Source, path: Path, *, include_top: bool) -> str:
     log.info("preparing %s", source.text)
-    with workshop(path.parent) as folder:
+    with staging(path.parent) as folder:
         made = folder / path.name
         source.make(made)
-        digest = digest_of(made, include_top=include_top)  # of what the disk has, not memory
+        digest = digest_of(made, include_top=include_top)  # of what is on disk, not in memory
         made.replace(path)
     return digest
 
@@ -153,9 +153,9 @@ def _random(seed: int, target: Path, *, include_top: bool) -> None:
     """He-normal kernels (He et al. 2015, arXiv:1502.01852), zero biases.
 
     Keras' own default, Glorot's, lets the activations fade to 1e-2 over the thirteen layers. NumPy
-    promises PCG64's bits for ever but the normal numbers made of them only within a version (NEP
-    19); a change there would show as another digest, never unnoticed. The convolutions are the
-    same with and without top.
+    guarantees PCG64's bits across versions, but the normal numbers drawn from them only within one
+    (NEP 19); a change would show as another digest. The convolutions are the same with and without
+    top.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
 
@@ -180,7 +180,7 @@ def _convert(path: Path, target: Path, *, include_top: bool) -> None:
 
 
 def _by_keras(source: str, target: Path, *, include_top: bool) -> None:
-    """Have ``processor.network.weights_keras`` write ``target``, in a process of its own."""
+    """Have ``processor.network.weights_keras`` write ``target``, in a child process."""
     top = "top" if include_top else "notop"
     try:
         child.run("processor.network.weights_keras", source, str(target), top)
@@ -188,8 +188,8 @@ def _by_keras(source: str, target: Path, *, include_top: bool) -> None:
         if error.reason:
             raise WeightsError(error.reason) from error
         raise WeightsError(
-            f"the process that reads {source} with Keras failed: {error}: give it memory (0.9 GB, "
-            "with fc2 3 GB), or reinstall requirements.txt"
+            f"the process that reads {source} with Keras failed: {error}: give it more memory "
+            "(0.9 GB, with fc2 3 GB), or reinstall requirements.txt"
         ) from error
 
 
@@ -205,7 +205,7 @@ def _download(bucket: str, key: str, sha256: str, target: Path) -> None:
     if found != sha256:
         raise WeightsError(
             f"s3://{bucket}/{key} has SHA-256 {found}, not {sha256}: the object was replaced or "
-            "damaged; restore it, or put the new digest into model.weights if that is meant"
+            "damaged; restore it, or put the new digest into model.weights if that is intended"
         )
 
 

@@ -1,7 +1,7 @@
 """The weights file: VGG-16's arrays in network order in one plain .npz, and their digest.
 
-Every source of weights ends in this one form, so that whoever runs the network reads one form only
-and needs neither Keras nor HDF5. Pure numpy; no pickles.
+Every source of weights is converted to this one format, so that engines read nothing else and need
+neither Keras nor HDF5. Pure numpy; no pickles.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from processor.errors import WeightsError
 Array = npt.NDArray[np.float32]  # one kernel or bias
 
 _BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions and their channels
-_DENSE = (("fc1", 7 * 7 * 512), ("fc2", 4096))  # inputs; 7 x 7 is what 224 x 224 leaves
-# NotImplementedError: what zipfile raises for a compression that it does not know.
+_DENSE = (("fc1", 7 * 7 * 512), ("fc2", 4096))  # inputs; 224 x 224 pixels are pooled to 7 x 7
+# NotImplementedError is what zipfile raises for an unknown compression.
 _UNREADABLE = (OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError)
 
 
 def layout(*, include_top: bool) -> dict[str, tuple[int, ...]]:
     """Name and shape of every array, in network order; kernels as Keras has them, channels last.
 
-    The top is fc1 and fc2. ImageNet's classes behind them ("predictions") are not kept.
+    The top is fc1 and fc2. ImageNet's classifier after them ("predictions") is not kept.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     channels = 3
@@ -45,8 +45,9 @@ def write(
 ) -> None:
     """Write ``arrays``, which must be those of :func:`layout` in its order, to ``path``.
 
-    Holds one array at a time (fc1 has 411 MB). ``origin`` is named in errors. WeightsError when an
-    array is missing, misshapen or not finite, OSError when the disk fails; both leave half a file.
+    Holds one array at a time (fc1 has 411 MB). ``origin`` is named in errors. Raises WeightsError if
+    an array is missing, misshapen or not finite, OSError if the file cannot be written; both leave a
+    partial file.
     """
     given = iter(arrays)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -63,11 +64,11 @@ def write(
 def read(
     path: str | Path, *, include_top: bool, digest: str | None = None
 ) -> Iterator[tuple[str, Array]]:
-    """The arrays of :func:`layout`, float32, one at a time; a file with a top serves both forms.
+    """The arrays of :func:`layout`, float32, one at a time; a file with a top can be read without.
 
-    WeightsError when the file is missing, damaged (each array has a checksum) or another
-    network's. With ``digest`` the last step raises it too if the arrays are others: until the
-    iterator is exhausted nothing is proven.
+    Raises WeightsError if the file is missing, damaged (each array has a checksum) or another
+    network's. With ``digest`` the last step also raises it if that differs: nothing is verified
+    until the iterator is exhausted.
     """
     found = hashlib.sha256()
     for name, array in _arrays(path, include_top=include_top):
@@ -76,7 +77,7 @@ def read(
     if digest is not None and found.hexdigest() != digest:
         raise WeightsError(
             f"the weights in {path} have digest {found.hexdigest()}, not {digest}: "
-            "delete the file and start again, so that it is made again"
+            "delete the file and start the service again, which makes it again"
         )
 
 
@@ -84,7 +85,7 @@ def digest_of(path: str | Path, *, include_top: bool) -> str:
     """SHA-256 (hex) over names, shapes and little-endian float32 bytes in network order.
 
     Equal weights have equal digests, whatever container they came in. Reads and verifies the whole
-    file: 0.1 s, with the top 1 s. Raises as :func:`read`.
+    file: 0.1 s, with the top 1 s. Raises like :func:`read`.
     """
     found = hashlib.sha256()
     for name, array in _arrays(path, include_top=include_top):
@@ -98,13 +99,13 @@ def _arrays(path: str | Path, *, include_top: bool) -> Iterator[tuple[str, Array
             for name, shape in layout(include_top=include_top).items():
                 with archive.open(f"{name}.npy") as member:
                     array = np.lib.format.read_array(member, allow_pickle=False)
-                    member.read(1)  # zipfile compares the checksum only when it meets the end
+                    member.read(1)  # zipfile verifies the checksum only when it reaches the end
                 _check(name, array, shape, str(path))
                 yield name, array
     except FileNotFoundError as error:
         raise WeightsError(
             f"there is no weights file {path} on this machine: start the service again, or put "
-            "cache_dir where all workers see it"
+            "cache_dir where all workers can read it"
         ) from error
     except _UNREADABLE as error:
         raise WeightsError(
@@ -117,7 +118,7 @@ def _check(name: str, array: Array, shape: tuple[int, ...], origin: str) -> None
     if array.shape != shape or array.dtype != np.float32:
         has = f"{array.dtype} {array.shape}"
         raise WeightsError(f"{name} of {origin} is {has}, in VGG-16 float32 {shape}: {_fix()}")
-    # Extremes carry NaN and infinity along, without the mask of bools that isfinite() would need.
+    # min() and max() propagate NaN and infinity without isfinite()'s temporary array of bools.
     if not (np.isfinite(array.min()) and np.isfinite(array.max())):
         raise WeightsError(f"{name} of {origin} has NaN or infinite values: {_fix()}")
 
@@ -128,7 +129,7 @@ def _add(digest: "hashlib._Hash", name: str, array: Array) -> None:
 
 
 def _fix() -> str:
-    return "set model.weights to weights that Keras saved of its VGG16"
+    return "set model.weights to a file in which Keras saved its VGG16"
 
 
 def one_line(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """Keras' weights: its ImageNet download and its containers become a weights file.
 
-Runs as a process of its own, ``python -m processor.network.weights_keras SOURCE TARGET top|notop``: the
-caller is a Spark driver, which should not carry TensorFlow's 0.5 GB and threads for its whole life
-because it read one file. Exit status 0, or 1 with the reason as the only line on stdout.
+Runs in its own process, ``python -m processor.network.weights_keras SOURCE TARGET top|notop``: the
+caller is a Spark driver, which should not carry TensorFlow's 0.5 GB and threads for the rest of its
+life to read one file. Exit status 0, or 1 with the reason as the only line on stdout.
 """
 
 import contextlib
@@ -28,19 +28,20 @@ def convert(source: str, target: Path, *, include_top: bool) -> None:
     """Write the weights of ``source``, :data:`IMAGENET` or a file, to ``target``.
 
     Imports TensorFlow. Memory: 0.9 GB, with the top 3 GB. Keras keeps its download in its own
-    cache (``KERAS_HOME``, else ``~/.keras``) and verifies it there on each use. Raises as
-    :func:`processor.network.weights_file.write`, and WeightsError when Keras cannot get or read them.
+    cache (``KERAS_HOME``, else ``~/.keras``) and verifies it there on each use. Raises like
+    :func:`processor.network.weights_file.write`, and WeightsError if Keras cannot get or read them.
     """
     if source == IMAGENET:
-        model = _imagenet(include_top=include_top)
+        network = _imagenet(include_top=include_top)
     else:
-        model = _from_file(source, include_top=include_top)
-    write(target, _arrays(model, include_top=include_top), include_top=include_top, origin=source)
+        network = _from_file(source, include_top=include_top)
+    arrays = _arrays(network, include_top=include_top)
+    write(target, arrays, include_top=include_top, origin=source)
 
 
 def _imagenet(*, include_top: bool) -> Any:
     _, keras = import_keras()
-    socket.setdefaulttimeout(_STALLED_SECONDS)  # Keras sets none: a dead network would hang us
+    socket.setdefaulttimeout(_STALLED_SECONDS)  # Keras sets none: a dead connection would hang us
     try:
         return keras.applications.VGG16(weights="imagenet", include_top=include_top)
     except Exception as error:  # Keras raises bare Exceptions here
@@ -56,36 +57,36 @@ def _from_file(path: str, *, include_top: bool) -> Any:
     try:
         if old:
             _check_order(path, include_top=include_top)
-        model = _blank(include_top=include_top)
+        network = _blank(include_top=include_top)
         # Keras only warns of arrays that it skips; here they stay NaN, which `write` refuses.
         with warnings.catch_warnings(action="ignore"):
-            model.load_weights(path, **({"by_name": True} if old else {}))
-    except Exception as error:  # h5py and Keras raise whatever the damage leads them to
-        kind = "with its top (fc1, fc2), " if include_top else ""
+            network.load_weights(path, **({"by_name": True} if old else {}))
+    except Exception as error:  # h5py and Keras raise all kinds of exceptions for damaged files
+        top = "with its top (fc1, fc2), " if include_top else ""
         raise WeightsError(
-            f"cannot read VGG-16 weights from {path} ({one_line(error)}): give a file that Keras "
-            f"saved of its VGG16, {kind}named .weights.h5, .keras, or .h5 if in the old format"
+            f"cannot read VGG-16 weights from {path} ({one_line(error)}): give a file in which Keras "
+            f"saved its VGG16, {top}named .weights.h5, .keras, or .h5 if in the old format"
         ) from error
-    return model
+    return network
 
 
 def _blank(*, include_top: bool) -> Any:
     tensorflow, keras = import_keras()
-    model = keras.applications.VGG16(weights=None, include_top=include_top)
-    if include_top:  # the classes behind fc2 may be anybody's
-        model = keras.Model(model.input, model.get_layer("fc2").output)
-    for variable in model.variables:
+    network = keras.applications.VGG16(weights=None, include_top=include_top)
+    if include_top:  # the classifier after fc2 may be for any classes
+        network = keras.Model(network.input, network.get_layer("fc2").output)
+    for variable in network.variables:
         variable.assign(tensorflow.fill(variable.shape, np.float32(np.nan)))
-    return model
+    return network
 
 
 def _check_order(path: str, *, include_top: bool) -> None:
-    """ValueError unless the file's layers begin with VGG-16's.
+    """Raise ValueError unless the file's layers begin with VGG-16's.
 
-    Loading by name, which lets a file with a top serve a network without, asks for no such thing:
-    it would take the half of VGG-19 that has the same names, or nothing at all.
+    Loading by name, which lets a file with a top serve a network without one, does not check this: it
+    would load those layers of VGG-19 that have the same names, or nothing at all.
     """
-    import h5py  # here, with Keras, which needs it
+    import h5py  # only here, with Keras, which needs it
 
     with h5py.File(path) as file:
         group = file.get("model_weights", file)
@@ -99,16 +100,16 @@ def _check_order(path: str, *, include_top: bool) -> None:
             raise ValueError(f"it has {(found[at:] or ['no layer'])[0]} in the place of {name}")
 
 
-def _arrays(model: Any, *, include_top: bool) -> Iterator[tuple[str, Array]]:
+def _arrays(network: Any, *, include_top: bool) -> Iterator[tuple[str, Array]]:
     for name in layout(include_top=include_top):
         layer, part = name.split("/")
-        yield name, getattr(model.get_layer(layer), part).value.numpy()
+        yield name, getattr(network.get_layer(layer), part).value.numpy()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The process: see above."""
+    """Run the process that the module's docstring describes; its exit status."""
     source, target, top = arguments
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a GPU is no use here, and may be full
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a GPU would not help here, and may be full
     try:
         # Keras draws the download's progress on stdout.
         with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):

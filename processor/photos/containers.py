@@ -1,8 +1,8 @@
-"""The containers of photos, read before Pillow sees them: what decides pixels, and how large they are.
+"""Image containers, parsed before Pillow sees them: the parts that make the pixels, and their size.
 
-Here the size is known before anything is allocated, and profiles, texts, EXIF and further pictures
-are left out, so that none can inflate, warn about or spoil a photo. Every reader raises RejectedImage,
-and EOFError, IndexError or struct.error where the file ends early.
+The size is checked before anything is allocated. Profiles, text, EXIF and further pictures are
+dropped, so that none of them can inflate, cause a warning or spoil a photo. Functions that read a
+container raise RejectedImage, or EOFError, IndexError or struct.error if the file ends early.
 """
 
 import re
@@ -12,19 +12,21 @@ import zlib
 from processor.errors import RejectedImage
 
 _MAX_SIDE = 65_535  # JPEG's own limit; a 1 x 100,000,000 PNG would take 90 GB halfway into resize
-_MAX_SCANS = 100  # encoders write ten or so; each costs a pass over the picture, for 150 bytes
+_MAX_SCANS = 100  # encoders write about ten; 150 bytes of a scan cost a pass over the whole picture
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # neither fill nor part of a scan
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise RejectedImage (`too-large`) above `max_pixels` in all or 65,535 on a side."""
     if width * height > max_pixels or max(width, height) > _MAX_SIDE:
         cause = f"declares {width:,} x {height:,} pixels"
         limit = f"the limit is {max_pixels:,} pixels and {_MAX_SIDE:,} a side"
-        raise RejectedImage("too-large", f"{cause}; {limit}; scale it down or raise max_pixels")
+        fix = "scale it down or raise images.max_pixels"
+        raise RejectedImage("too-large", f"{cause}; {limit}; {fix}")
 
 
 def jpeg(data: bytes) -> tuple[bytes, bytes]:
-    """The first picture's tables, frame and scans (ITU T.81, annex B), and the EXIF block."""
+    """The first picture's tables, frame and scans (ITU T.81, annex B), and its EXIF block or b""."""
     kept: list[bytes | memoryview] = [b"\xff\xd8"]
     view, exif, scans, at = memoryview(data), b"", 0, 2
     while found := _JPEG_MARKER.search(data, at):
@@ -40,7 +42,8 @@ def jpeg(data: bytes) -> tuple[bytes, bytes]:
             raise EOFError("inside a segment")
         scans += marker == 0xDA
         if scans > _MAX_SCANS:
-            raise RejectedImage("too-large", f"has over {_MAX_SCANS} scans; save the photo again")
+            detail = f"has more than {_MAX_SCANS} scans; save the photo again"
+            raise RejectedImage("too-large", detail)
         name, length = data[start + 4 : start + 10], at - start
         # JFIF and Adobe segments say how colours are coded; libjpeg ignores shorter ones.
         jfif = marker == 0xE0 and name.startswith(b"JFIF\0") and length >= 18
@@ -55,7 +58,7 @@ def jpeg(data: bytes) -> tuple[bytes, bytes]:
 
 
 def png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
-    """The chunks that make the picture, checksums verified (Pillow skips IDAT's), and EXIF."""
+    """The chunks that make the picture, checksums verified (Pillow skips IDAT's), and EXIF or b""."""
     width, height = struct.unpack_from(">II", data, 16)
     check_size(width, height, max_pixels)
     view, exif, kind, at = memoryview(data), b"", b"", 8
@@ -68,7 +71,8 @@ def png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
             raise EOFError(f"inside a chunk {kind!r}")
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
             if zlib.crc32(view[start + 4 : at - 4]) != struct.unpack_from(">I", data, at - 4)[0]:
-                raise RejectedImage("corrupt", f"checksum of {kind!r} is wrong; replace the file")
+                detail = f"the checksum of {kind!r} is wrong; replace the file"
+                raise RejectedImage("corrupt", detail)
             kept.append(view[start:at])
         elif kind == b"eXIf":
             exif = data[start + 8 : at - 4]
@@ -76,11 +80,11 @@ def png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
 
 
 def gif(data: bytes, max_pixels: int) -> bytes:
-    """The file with a screen that holds the first frame, and no disposal: Pillow allocates both."""
+    """The file with a screen that holds the first frame, without disposal: Pillow allocates both."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + (3 * (2 << (flags & 7)) if flags & 0x80 else 0)
     screen, control = data[10:at], b""
-    while data[at] != 0x2C:  # an image descriptor; before it extensions, each of many blocks
+    while data[at] != 0x2C:  # the image descriptor; extensions, each of many blocks, come before
         start, block = at, data[at]
         at += 2 if block == 0x21 else 1
         while block == 0x21 and data[at]:
@@ -95,7 +99,7 @@ def gif(data: bytes, max_pixels: int) -> bytes:
 
 
 def check_webp(data: bytes, max_pixels: int) -> None:
-    """Size and length only, because Pillow allocates the canvas when it opens the file."""
+    """Check size and length only. Pillow would allocate the canvas as soon as it opens the file."""
     width = height = 0
     if data[12:16] == b"VP8X":
         width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
@@ -110,7 +114,7 @@ def check_webp(data: bytes, max_pixels: int) -> None:
 
 
 def orientation(exif: bytes) -> int:
-    """The EXIF orientation, 1 to 8; 1 also when there is none or the block makes no sense."""
+    """The EXIF orientation, 1 to 8; 1 if it is missing or the block is malformed. Never raises."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
     try:

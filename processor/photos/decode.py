@@ -1,7 +1,7 @@
-"""A photo: the bytes of an untrusted file become pixels for the network, or a named rejection.
+"""Decoding: the bytes of an untrusted file become pixels for the network, or a named rejection.
 
 Pure functions of bytes and arrays, without process-wide state: `decode` may run in many threads.
-Containers are read before Pillow sees them, see `processor.photos.containers`.
+Containers are parsed before Pillow sees them, see `processor.photos.containers`.
 """
 
 import io
@@ -20,10 +20,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 from processor.errors import RejectedImage
 from processor.photos import containers
 
-# Names what `decode` and `vgg16_input` make of a file; every stored row carries it. Whatever
-# changes the pixels that come out must change it, or the store mixes two kinds of features.
+# The name of what `decode` and `vgg16_input` do to a file; every stored row carries it. A change
+# that alters the resulting pixels must change it too, or the store mixes two kinds of features.
 PREPROCESSING = "reduced2-bilinear-vgg16-1"
-PREPROCESSING_FULL = "full-bilinear-vgg16-1"  # with reduced_decode=False: other pixels, other name
+PREPROCESSING_FULL = "full-bilinear-vgg16-1"  # with reduced_decode=False, which alters the pixels
 
 _DRAFT_GAP = 2  # JPEG is decoded at 1/2, 1/4 or 1/8, but to no less than twice the target
 _REDUCING_GAP = 3.0  # Pillow: from here on "indistinguishable from fair resampling in most cases"
@@ -48,7 +48,7 @@ Pixels = npt.NDArray[np.uint8]  # RGB, channels last
 class DecodedPhoto:
     """One decoded photo. `width` and `height` are the upright original's, before resizing."""
 
-    pixels: Pixels  # uint8 (size, size, 3), RGB, C-contiguous, perhaps read-only
+    pixels: Pixels  # uint8 (size, size, 3), RGB, C-contiguous, possibly read-only
     width: int
     height: int
 
@@ -56,22 +56,22 @@ class DecodedPhoto:
 def decode(
     data: bytes, size: int, *, max_pixels: int = 100_000_000, reduced_decode: bool = True
 ) -> DecodedPhoto:
-    """The photo in `data`, upright, squashed to size x size; raises RejectedImage.
+    """Decode the photo in `data`, upright and squashed to size x size. Raises RejectedImage.
 
-    Reads JPEG (also with more pictures behind the first, as phones write it), PNG, WebP and GIF;
-    of several frames the first. Squashes as Keras' load_img does, but antialiased. Colours count
-    as sRGB: profiles are ignored, as in Keras. Transparency goes over white, the page that
-    cut-outs are made for; the colour stored beneath is arbitrary, often black. Of 16-bit channels
-    the high byte counts (in 16-bit grey no key colour is transparent).
+    Reads JPEG (including the multi-picture files that phones write), PNG, WebP and GIF, and only
+    the first of several frames. Squashes as Keras' load_img does, but antialiased. Colours are
+    taken as sRGB: profiles are ignored, as in Keras. Transparent pixels are blended with white, the
+    page that cut-outs are made for; the colour stored beneath is arbitrary, often black. Of 16-bit
+    channels the high byte is used (in 16-bit grey the transparent key colour is ignored).
 
     A file that declares more than `max_pixels` is rejected undecoded. Any other takes up to 16
     bytes a pixel while it is decoded (WebP, progressive CMYK; a plain JPEG next to nothing).
-    `reduced_decode` lets JPEG decode near the target size and large images shrink in two steps:
-    faster, nearly the same pixels; rows made without it must say PREPROCESSING_FULL.
-    ValueError for a size or limit below 1.
+    `reduced_decode` decodes JPEG near the target size and shrinks large images in two steps:
+    faster, nearly the same pixels; rows made without it must name PREPROCESSING_FULL.
+    Raises ValueError for a size or limit below 1.
 
-    Equal bytes give equal answers, so a retry is pointless. The exception is a worker without
-    memory, `too-large` as well: as an error it would stop its whole batch again and again.
+    Equal bytes give equal results, so a retry is pointless. The exception is running out of memory,
+    which also rejects as `too-large`: raised as an error, it would stop the same batch repeatedly.
     """
     if size < 1 or max_pixels < 1:
         raise ValueError(f"size and max_pixels must be at least 1, not {size} and {max_pixels}")
@@ -86,14 +86,14 @@ def decode(
 def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) -> DecodedPhoto:
     image, orientation = _open(data, max_pixels)
     width, height = image.size
-    containers.check_size(
-        width, height, max_pixels
-    )  # as Pillow read it; the readers looked before it
+    # By Pillow's reading of the size; the container's own was checked before.
+    containers.check_size(width, height, max_pixels)
     box: tuple[float, float, float, float] = (0, 0, width, height)
     if reduced_decode and (draft := image.draft(None, (_DRAFT_GAP * size, _DRAFT_GAP * size))):
         box = draft[1]
     image.load()
-    # Turned after the resize, which is free: the target is square and the filter symmetric.
+    # Transposed after the resize, when it is cheap; the same pixels, because the target is square
+    # and the filter symmetric.
     gap = _REDUCING_GAP if reduced_decode else None
     small = _resizable(image).resize((size, size), Image.Resampling.BILINEAR, box, gap)
     if orientation in _TRANSPOSE:
@@ -106,7 +106,7 @@ def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) ->
 def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
     """The image, not decoded yet, and its EXIF orientation.
 
-    Not by Image.open, whose limit on pixels is one for the whole process and begins as a warning.
+    Avoids Image.open, whose pixel limit is global to the process and starts as a warning.
     """
     if data.startswith(b"\xff\xd8\xff"):
         stream, exif = containers.jpeg(data)
@@ -127,7 +127,7 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
 
 
 def _resizable(image: Image.Image) -> Image.Image:
-    """The picture as L, RGB or RGBa (colours times alpha): modes in which averaging is right."""
+    """The image as L, RGB or RGBa (colours times alpha): modes in which averaging is correct."""
     if image.mode == "I;16":  # Pillow's own conversion clips at 255
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
@@ -145,13 +145,13 @@ def _over_white(image: Image.Image) -> Pixels:
 
 
 def _rejection(error: Exception, length: int) -> RejectedImage:
-    said = f"{error} ({type(error).__name__})"
+    cause = f"{error} ({type(error).__name__})"
     if isinstance(error, MemoryError | Image.DecompressionBombError):
-        return RejectedImage("too-large", f"no memory to decode it; scale it down: {said}")
-    if isinstance(error, EOFError | IndexError | struct.error) or "truncated" in said.lower():
+        return RejectedImage("too-large", f"not enough memory to decode it; scale it down: {cause}")
+    if isinstance(error, EOFError | IndexError | struct.error) or "truncated" in cause.lower():
         return RejectedImage(
-            "truncated", f"ends early, after {length:,} bytes; upload again: {said}"
+            "truncated", f"ends early, after {length:,} bytes; upload it again: {cause}"
         )
-    if "cannot handle" in said:
-        return RejectedImage("unsupported", f"a rare format; save it as a plain one: {said}")
-    return RejectedImage("corrupt", f"cannot be decoded; replace the file: {said}")
+    if "cannot handle" in cause:
+        return RejectedImage("unsupported", f"a rare format; save it as a plain one: {cause}")
+    return RejectedImage("corrupt", f"cannot be decoded; replace the file: {cause}")

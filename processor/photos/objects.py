@@ -1,8 +1,8 @@
-"""Photos in S3: what lies under a key now, whatever the events said.
+"""Photos in S3: what is under a key now, whatever the events say.
 
 Errors: :class:`Missing`, :class:`TooLarge`, :class:`Refused`, :class:`Unavailable`, see
-:mod:`processor.errors`. What S3 answers about every photo rather than one (no such bucket, invalid
-credentials) is raised as botocore's own error and fails the micro-batch.
+:mod:`processor.errors`. Errors that concern all photos rather than one (no such bucket, invalid or
+no credentials) leave :func:`get` as botocore's own and fail the micro-batch.
 """
 
 from contextlib import closing
@@ -32,7 +32,7 @@ _ABOUT_ALL_PHOTOS = {"NoSuchBucket", "RequestTimeTooSkewed"} | aws.BAD_CREDENTIA
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PhotoObject:
-    """An object's bytes and the version (version id, else ETag) that they are of."""
+    """An object's bytes, its version (see :func:`version_of`) and when it was last modified."""
 
     data: bytes
     version: str
@@ -46,10 +46,10 @@ def version_of(answer: "GetObjectOutputTypeDef | HeadObjectOutputTypeDef") -> st
 
 
 def current_version(bucket: str, key: str) -> str | None:
-    """The version that S3 has under ``key`` now; None if there is none.
+    """The version that S3 has under ``key`` now; None if there is no object or no bucket.
 
     Raises :class:`Unavailable`, and :class:`Refused` without the true reason: only :func:`get` learns
-    it, because S3's answer to HEAD has no body.
+    it, because a response to HEAD has no body.
     """
     try:
         return version_of(aws.s3().head_object(Bucket=bucket, Key=key))
@@ -58,8 +58,8 @@ def current_version(bucket: str, key: str) -> str | None:
         if status in (404, 405):  # 405: a delete marker
             return None
         if status < 500 and status != 429:
-            raise Refused("forbidden", _answer(error)) from error
-        raise Unavailable(_answer(error)) from error
+            raise Refused("forbidden", _describe(error)) from error
+        raise Unavailable(_describe(error)) from error
     except BotoCoreError as error:
         if aws.is_refusal(error):  # there are no credentials
             raise
@@ -67,9 +67,10 @@ def current_version(bucket: str, key: str) -> str | None:
 
 
 def get(bucket: str, key: str, max_bytes: int) -> PhotoObject:
-    """The object under ``key`` as it is now. An object above ``max_bytes`` is not read.
+    """Read the object under ``key`` as it is now, in at most three attempts if its body breaks off.
 
-    Raises :class:`Missing`, :class:`TooLarge`, :class:`Refused`, :class:`Unavailable`.
+    Raises :class:`Missing`, :class:`TooLarge` (above ``max_bytes``, unread), :class:`Refused`,
+    :class:`Unavailable`, and botocore's error if it concerns all photos.
     """
     try:
         return _get(bucket, key, max_bytes)
@@ -106,10 +107,10 @@ def _fault(error: ClientError) -> ClientError | PhotoError:
     if code in _MISSING:
         return Missing(code)
     if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout"):
-        return Unavailable(_answer(error))
+        return Unavailable(_describe(error))
     reason = _REFUSED.get(code, "forbidden" if status == 403 else "refused")
-    return Refused(reason, _answer(error))
+    return Refused(reason, _describe(error))
 
 
-def _answer(error: ClientError) -> str:
+def _describe(error: ClientError) -> str:
     return f"S3 answered {aws.code_of(error)}: {aws.message_of(error)}"

@@ -1,6 +1,6 @@
 """The feature store: features and rejects, one row per photo, one transaction per micro-batch.
 
-Two services may write to one store. Whichever finds that another has committed in between asks S3 again
+Several services may write to one store. One that finds a commit of another in between checks in S3
 which of its photos are still current, so an outcome that was overtaken while it was computed is never
 written.
 """
@@ -24,15 +24,15 @@ from processor.store.schema import FEATURES, REJECTS
 
 log = logging.getLogger(__name__)
 
-MAX_CONFLICTS = 20  # in a row, before a commit gives up and its messages come back
+MAX_CONFLICTS = 20  # in a row, before a commit fails and its messages are redelivered
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A micro-batch whose outcomes are durable; photos counted by outcome.
+    """A micro-batch whose outcomes are durable: the number of photos by outcome.
 
-    ``overtaken`` photos changed in S3 while they were looked at: nothing was written for them, the
-    event of the change takes care of them.
+    ``overtaken`` photos changed in S3 while they were processed: nothing was written for them, because
+    the event of that change will settle them.
     """
 
     stored: int
@@ -44,22 +44,22 @@ class Settled:
 
 
 class FeatureStore:
-    """Features and rejects of one store, of one network only. Used by one thread.
+    """The features and rejects of one store, from one network only. Used by one thread.
 
     Every live photo has one row in ``features/``; every photo that cannot have one has one row in
     ``rejects/`` that says why.
     """
 
     def __init__(self, layout: StoreLayout, model_id: str, work_dir: Path) -> None:
-        """Open or create. Raises :class:`StoreError` when the features are another network's."""
+        """Open or create the tables. Raises :class:`StoreError` if they are another network's."""
         self.features = KeyedTable(
             layout.features, FEATURES, work_dir / "features.sqlite", description=model_id
         )
         if self.features.description != model_id:
             raise StoreError(
-                f"{layout.features} holds features of {self.features.description!r}, the "
-                f"configuration asks for {model_id!r}: restore [model], or give the new network a "
-                "store of its own with storage.store_prefix"
+                f"{layout.features} has features of {self.features.description!r}, but the "
+                f"configuration asks for {model_id!r}: restore [model], or give the new network its "
+                "own store with storage.store_prefix"
             )
         self.rejects = KeyedTable(layout.rejects, REJECTS, work_dir / "rejects.sqlite")
 
@@ -70,17 +70,18 @@ class FeatureStore:
         is_current: Callable[[Outcome], bool],
         metadata: Mapping[str, object],
     ) -> Settled:
-        """Make the outcomes of a micro-batch durable that was planned on a version of the table.
+        """Make the outcomes of a micro-batch durable, one that was planned on version ``planned_on``.
 
-        May be repeated with the same results. ``is_current`` asks S3 whether it still is as the
-        outcome found it; it is called only when another writer has committed since ``planned_on``.
-        Raises :class:`CommitConflict` when others keep committing first; nothing was changed then.
+        May be repeated with the same results. ``is_current`` checks whether S3 is still as the outcome
+        found it; it is called, from several threads, only if another writer has committed since
+        ``planned_on``. Raises :class:`CommitConflict` if others keep committing first. Features are
+        committed before rejects, so a failure may leave the former only; to repeat completes it.
         """
         overtaken: set[str] = set()
         replaced = removed = 0
         for _ in range(MAX_CONFLICTS):
             self.features.refresh()
-            if self._is_committed(results):  # the answer to our own commit was lost
+            if self._is_committed(results):  # the response to our own commit was lost
                 break
             if self.features.table_version != planned_on:
                 overtaken |= _overtaken(results, is_current)
@@ -93,7 +94,7 @@ class FeatureStore:
                 continue
             break
         else:
-            raise CommitConflict(f"{MAX_CONFLICTS} commits in a row were overtaken")
+            raise CommitConflict(f"lost {MAX_CONFLICTS} commits in a row to other writers")
         self._commit_rejects(results)
         count = {kind: sum(1 for _ in of_kind(results, kind)) for kind in Kind}
         return Settled(
@@ -106,7 +107,7 @@ class FeatureStore:
         )
 
     def attempts(self, keys: Collection[str]) -> dict[str, int]:
-        """How often each of some rejected photos was tried; costs one read per file of rejects."""
+        """The attempts at those ``keys`` that are rejected; reads every file with one of them."""
         rejected = self.rejects.find(keys)
         found: dict[str, int] = {}
         for path in {location.path for location in rejected.values()}:
@@ -126,14 +127,14 @@ class FeatureStore:
     def _commit_features(
         self, results: Sequence[Extracted], metadata: Mapping[str, object]
     ) -> tuple[int, int]:
-        """Rows replaced and rows removed."""
+        """Commit files and drop rows; the number of rows replaced and of rows removed."""
         added = [each for result in results for each in result.keyed_files()]
         stored = {key for each in added for key in each.object_versions}
         ended = {outcome.key for outcome in of_kind(results, Kind.GONE, Kind.REJECTED)}
         replaced = self.features.find(stored)
         removed = self.features.find(ended)
-        # An end without a row commits too: it is the fence that another service runs into which
-        # read the photo before it ended and has not committed yet.
+        # A photo that ended commits even if it has no row. This is a fence: a service that read the
+        # photo before it ended and has not committed yet runs into a conflict and checks again.
         if added or ended:
             photos = sum(each.file.rows for each in added)
             self.features.commit(added, {*replaced, *removed}, {**metadata, "photos": photos})
@@ -169,7 +170,7 @@ class FeatureStore:
             except CommitConflict:
                 continue
             return
-        raise CommitConflict(f"{MAX_CONFLICTS} commits to rejects/ in a row were overtaken")
+        raise CommitConflict(f"lost {MAX_CONFLICTS} commits to rejects/ in a row to other writers")
 
     def _write_rejects(self, new: Mapping[str, Outcome], tried: Mapping[str, int]) -> KeyedFile:
         now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The Spark jobs of ingestion, seen from the driver: what runs on how many workers."""
+"""The Spark jobs of ingestion, as the driver runs them: which tasks on how many workers."""
 
 import time
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
 from processor.pipeline.tasks import Recipe, extract, load_network
 from processor.spark.isolate import isolate
 
-TOGETHER_SECONDS = 0.1  # long enough that no worker gets two of the tasks that warm up
+TOGETHER_SECONDS = 0.1  # long enough that no worker runs two of the warm-up tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +22,16 @@ class Jobs:
     workers: int
 
     def ship(self) -> None:
-        """Have Spark bring the compiled network to each worker of a cluster, once."""
+        """Have Spark copy the compiled network to each machine of a cluster, once."""
         compiled = self.recipe.network.compiled
         if compiled:
             self.context.addFile(compiled.path)
 
     def extract(self, works: Sequence[Work]) -> list[Extracted]:
-        """Run :func:`.tasks.extract` over ``works``.
+        """Run :func:`.tasks.extract` over ``works``; every one of them has one outcome.
 
-        A photo whose decoding kills its worker process is found by halving, and rejected alone.
+        A photo whose decoding kills its worker process is found by bisection and rejected alone.
+        Raises :class:`WorkerDied` if too many do, and py4j's ``Py4JJavaError`` if a task fails.
         """
         recipe = self.recipe
 
@@ -43,9 +44,9 @@ class Jobs:
         return [*done.results, Extracted(None, crashed)] if crashed else done.results
 
     def warm_up(self) -> None:
-        """Have all workers load the network, if they have not, and stay for another minute.
+        """Have every worker load the network, if it has not, and keep it alive for another minute.
 
-        Spark ends workers that have been idle for a minute; then a photo would wait for new ones.
+        Spark ends workers that have been idle for a minute; a photo would then wait for new ones.
         """
         network = self.recipe.network
 
@@ -57,5 +58,5 @@ class Jobs:
 
 
 def _crashed(work: Work) -> Outcome:
-    detail = "a worker process died over it, twice; the file may attack or exhaust the decoder"
+    detail = "a worker process died over it, twice; the file may exploit or exhaust the decoder"
     return Outcome(work.key, Kind.REJECTED, work.event_version or "", "crash", detail)

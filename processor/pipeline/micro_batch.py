@@ -1,7 +1,7 @@
-"""The micro-batch: from the object events in it to outcomes that are durable.
+"""The micro-batch: from its object events to durable outcomes.
 
-Knows nothing of streaming: the caller acknowledges the events after :meth:`MicroBatches.handle` has
-returned, and may hand in the same ones again at any time.
+Independent of streaming: the caller acknowledges the events after :meth:`MicroBatches.handle` has
+returned, and may pass the same ones in again at any time.
 """
 
 import logging
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5  # at a photo that S3 cannot deliver
 FIRST_RETRY_SECONDS = 60
-MAX_DELAY_SECONDS = 900  # SQS delays no message longer
+MAX_DELAY_SECONDS = 900  # the longest that SQS delays a message
 
 
 class MicroBatches:
-    """Handles one micro-batch after the other for one store.
+    """Handles the micro-batches of one store, one after the other. Used by one thread.
 
-    ``extract`` does the work, in Spark tasks or in place. ``send`` queues a message body, to be
-    delivered after some seconds.
+    ``extract`` does the work, in Spark tasks or in this process. ``send`` enqueues a message body
+    with a delay in seconds.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class MicroBatches:
         self._send = send
 
     def handle(self, events: Iterable[ObjectEvent], batch_id: int) -> Settled:
-        """Make the outcome of every event durable; idempotent.
+        """Make the outcome of every event durable; idempotent. ``batch_id`` is only recorded.
 
-        Raises whatever kept it from that; nothing may be acknowledged then.
+        Raises whatever prevented that; no event may be acknowledged then, so all are redelivered.
         """
         began = time.monotonic()
         photos = [event for event in newest(events).values() if self._is_photo(event)]
         self._store.features.refresh()
         planned_on = self._store.features.table_version
         results = self._extract(self._plan(photos))
-        self._try_later(results, photos)
+        self._retry_later(results, photos)
         settled = self._store.settle(results, planned_on, self._is_current, {"batch": batch_id})
         self._report(settled, results, batch_id, len(photos), time.monotonic() - began)
         return settled
@@ -60,7 +60,7 @@ class MicroBatches:
     def _is_photo(self, event: ObjectEvent) -> bool:
         ours = self._layout.contains(event.bucket, event.key)
         if not ours:
-            log.warning("ignored an event of another place: s3://%s/%s", event.bucket, event.key)
+            log.warning("ignored an event outside the prefix: s3://%s/%s", event.bucket, event.key)
         return ours and not event.key.endswith("/")  # the console makes folders as empty objects
 
     def _plan(self, photos: Sequence[ObjectEvent]) -> list[Work]:
@@ -77,14 +77,14 @@ class MicroBatches:
         ]
 
     def _is_current(self, outcome: Outcome) -> bool:
-        """Whether S3 still is as ``outcome`` found it. Raises :class:`Unavailable`."""
+        """Whether S3 is still as ``outcome`` found it. Raises :class:`Unavailable`."""
         try:
             version = objects.current_version(self._layout.bucket, outcome.key)
         except Refused:
             return outcome.kind is Kind.REJECTED
         return version == (None if outcome.kind is Kind.GONE else outcome.object_version or None)
 
-    def _try_later(self, results: Sequence[Extracted], photos: Sequence[ObjectEvent]) -> None:
+    def _retry_later(self, results: Sequence[Extracted], photos: Sequence[ObjectEvent]) -> None:
         """Re-enqueue the events of photos that S3 could not deliver, with exponential backoff."""
         failed = {outcome.key for outcome in of_kind(results, Kind.UNAVAILABLE)}
         if not failed:

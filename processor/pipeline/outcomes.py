@@ -9,21 +9,21 @@ from processor.store.datafiles import DataFile, KeyedFile
 
 
 class Kind(StrEnum):
-    """The ends that an object event can come to."""
+    """What can become of a photo that an event names."""
 
-    STORED = "stored"  # a row with features lies in a data file
+    STORED = "stored"  # its row, with features, is in a data file
     UNCHANGED = "unchanged"  # S3 still has the version whose features are stored
-    GONE = "gone"  # removed from S3: its row goes too
-    REJECTED = "rejected"  # no features can be had from it; the reason says why
-    UNAVAILABLE = "unavailable"  # S3 could not deliver it now; it is tried again later
+    GONE = "gone"  # removed from S3, so its row is removed too
+    REJECTED = "rejected"  # it cannot have features; the reason says why
+    UNAVAILABLE = "unavailable"  # S3 could not deliver it now; it is retried later
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One photo to look at. ``stored_version`` is the object version whose row the store has, if any.
+    """One photo to process. ``stored_version`` is the object version whose row the store has, if any.
 
-    ``event_version`` (of the object) and ``event_time`` come from the newest event; they are hints,
-    and what S3 has now counts.
+    ``event_version`` (of the object) and ``event_time`` come from the newest event; they are hints
+    only, because what S3 has now counts.
     """
 
     key: str
@@ -35,7 +35,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one :class:`Work`. ``object_version``: the one that was looked at, else empty."""
+    """The outcome of one :class:`Work`.
+
+    ``object_version`` is the one that S3 has, else the event's, else empty.
+    """
 
     key: str
     kind: Kind
@@ -46,7 +49,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What one Spark task did: ``file`` holds exactly the rows of the STORED outcomes."""
+    """The result of one Spark task: ``file`` has exactly the rows of the STORED outcomes."""
 
     file: DataFile | None
     outcomes: tuple[Outcome, ...]
@@ -57,7 +60,7 @@ class Extracted:
         return {each.key: each.object_version for each in stored}
 
     def keyed_files(self) -> Iterator[KeyedFile]:
-        """The file, if there is one, with what is in it."""
+        """The file with the object versions of its rows; nothing if there is no file."""
         if self.file:
             yield KeyedFile(self.file, self.stored())
 

@@ -1,9 +1,9 @@
-"""The Spark task: photos that events named, through the network, into one data file.
+"""The Spark task: from the photos that events name, through the network, to one data file.
 
-This is what runs in a worker: it knows S3, the decoder and the network, but no Spark session, no index
-and no queue. The order of events does not matter here. An event only says that a photo may have changed;
-what counts is what S3 has under its key when the task asks. Whatever sequence, repetition or delay the
-events of a photo arrive with, its last one finds the final state.
+This is what runs in a worker: it uses S3, the decoder and the network, but no Spark session, no index
+and no queue. The order of events does not matter here: an event only says that a photo may have changed,
+and what counts is what S3 has under its key when the task reads it. However the events of a photo are
+reordered, repeated or delayed, the last one to be handled finds the final state.
 """
 
 import threading
@@ -29,12 +29,12 @@ from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
 from processor.store import datafiles
 from processor.store.schema import FEATURES
 
-_decoding = threading.Semaphore(2)  # a hostile photo may take 16 bytes a pixel; not all at once
+_decoding = threading.Semaphore(2)  # a hostile photo may take 16 bytes a pixel, so not all at once
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a task needs to know; travels to the workers with each task."""
+    """What a task needs to know; sent to the workers with each task."""
 
     layout: BucketLayout
     network: NetworkSpec
@@ -45,8 +45,8 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Looked:
-    """A photo ready for the network, or the end it came to before."""
+class _Prepared:
+    """A photo with its pixels, ready for the network; without pixels if it has another outcome."""
 
     work: Work
     outcome: Outcome
@@ -57,67 +57,69 @@ class _Looked:
 
 
 def load_network(spec: NetworkSpec) -> Network:
-    """The network of this worker process, loaded once. Raises as :func:`.engines.load` does.
+    """The network of this worker process, loaded once. Raises like :func:`.engines.load`.
 
-    On a cluster Spark brings the compiled file, under its own name in a folder of Spark's.
+    On a cluster the compiled file is where Spark has copied it, under the same name.
     """
     compiled = spec.compiled
     if compiled and not Path(compiled.path).exists():
-        brought = replace(compiled, path=SparkFiles.get(Path(compiled.path).name))
-        spec = replace(spec, compiled=brought)
+        copied = replace(compiled, path=SparkFiles.get(Path(compiled.path).name))
+        spec = replace(spec, compiled=copied)
     return engines.load(spec)
 
 
 def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
-    """Look at each photo, compute features of those that are new, write them as one data file.
+    """Read each photo, compute the features of those that are new, write them as one data file.
 
-    Memory: ``downloads`` objects, twice a network batch of pixels, and the features of the share.
+    May be repeated: the file of a run that is not committed is orphaned. Raises botocore's errors
+    about S3 as a whole, and like :func:`load_network`; a fault of one photo is its outcome.
+    Memory: ``downloads`` objects, twice a network batch of pixels, and the features of all works.
     """
     outcomes: list[Outcome] = []
-    rows: list[_Looked] = []
+    rows: list[_Prepared] = []
     features: list[Features] = []
     network = load_network(recipe.network)
-    looked_at = _look_ahead(works, recipe, network.batch_size)
-    for batch in _batched(looked_at, network.batch_size, outcomes):
-        pixels = np.stack([looked.pixels for looked in batch if looked.pixels is not None])
+    prepared = _prepare_ahead(works, recipe, network.batch_size)
+    for batch in _batched(prepared, network.batch_size, outcomes):
+        pixels = np.stack([each.pixels for each in batch if each.pixels is not None])
         features.append(network.features(pixels))
-        rows += [replace(looked, pixels=None) for looked in batch]
+        rows += [replace(each, pixels=None) for each in batch]
     if not rows:
         return Extracted(None, tuple(outcomes))
     table = _table(rows, np.concatenate(features), recipe)
     file = datafiles.write(recipe.layout.store.features, table)
-    return Extracted(file, (*outcomes, *(looked.outcome for looked in rows)))
+    return Extracted(file, (*outcomes, *(row.outcome for row in rows)))
 
 
-def _look_ahead(works: Iterable[Work], recipe: Recipe, batch_size: int) -> Iterator[_Looked]:
-    """Look at photos in threads, a bounded number ahead, in order."""
+def _prepare_ahead(works: Iterable[Work], recipe: Recipe, batch_size: int) -> Iterator[_Prepared]:
+    """Prepare photos in threads, a bounded number ahead of the network, in order."""
     ahead = recipe.downloads + batch_size
-    waiting: deque[Future[_Looked]] = deque()
-    with ThreadPoolExecutor(recipe.downloads, thread_name_prefix="look") as pool:
+    waiting: deque[Future[_Prepared]] = deque()
+    with ThreadPoolExecutor(recipe.downloads, thread_name_prefix="prepare") as pool:
         queue = iter(works)
         for work in queue:
-            waiting.append(pool.submit(_look, work, recipe))
+            waiting.append(pool.submit(_prepare, work, recipe))
             if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _look(work: Work, recipe: Recipe) -> _Looked:
+def _prepare(work: Work, recipe: Recipe) -> _Prepared:
     bucket = recipe.layout.bucket
     try:
         if _is_unchanged(work, bucket):
-            return _Looked(work, Outcome(work.key, Kind.UNCHANGED, work.stored_version or ""))
+            return _Prepared(work, Outcome(work.key, Kind.UNCHANGED, work.stored_version or ""))
         stored = objects.get(bucket, work.key, recipe.max_bytes)
     except Missing:
-        return _Looked(work, _absent(work))
+        return _Prepared(work, _absent(work))
     except TooLarge as error:
         return _rejected(work, error.version, "too-large", str(error))
     except Refused as error:
         return _rejected(work, work.event_version or "", error.reason, str(error))
     except Unavailable as error:
         version = work.event_version or ""
-        return _Looked(
+        return _Prepared(
             work, Outcome(work.key, Kind.UNAVAILABLE, version, "unavailable", str(error))
         )
     try:
@@ -133,7 +135,7 @@ def _look(work: Work, recipe: Recipe) -> _Looked:
     announced = work.event_version in (None, stored.version) and not work.removal
     event_time = work.event_time if announced else stored.modified
     outcome = Outcome(work.key, Kind.STORED, stored.version)
-    return _Looked(work, outcome, photo.pixels, photo.width, photo.height, event_time)
+    return _Prepared(work, outcome, photo.pixels, photo.width, photo.height, event_time)
 
 
 def _is_unchanged(work: Work, bucket: str) -> bool:
@@ -141,7 +143,7 @@ def _is_unchanged(work: Work, bucket: str) -> bool:
         return False
     try:
         return objects.current_version(bucket, work.key) == work.stored_version
-    except Refused:  # reading it tells why
+    except Refused:  # reading it will tell why
         return False
 
 
@@ -152,28 +154,28 @@ def _absent(work: Work) -> Outcome:
     return Outcome(work.key, Kind.REJECTED, work.event_version or "", "vanished", detail)
 
 
-def _rejected(work: Work, version: str, reason: str, detail: str) -> _Looked:
-    return _Looked(work, Outcome(work.key, Kind.REJECTED, version, reason, detail))
+def _rejected(work: Work, version: str, reason: str, detail: str) -> _Prepared:
+    return _Prepared(work, Outcome(work.key, Kind.REJECTED, version, reason, detail))
 
 
 def _batched(
-    looked: Iterable[_Looked], size: int, outcomes: list[Outcome]
-) -> Iterator[list[_Looked]]:
-    """Batches of photos for the network; photos that came to another end go to ``outcomes``."""
+    prepared: Iterable[_Prepared], size: int, outcomes: list[Outcome]
+) -> Iterator[list[_Prepared]]:
+    """Batches of photos for the network; the outcomes of all others are added to ``outcomes``."""
 
-    def with_photo() -> Iterator[_Looked]:
-        for each in looked:
+    def with_pixels() -> Iterator[_Prepared]:
+        for each in prepared:
             if each.pixels is None:
                 outcomes.append(each.outcome)
             else:
                 yield each
 
-    queue = with_photo()
+    queue = with_pixels()
     while batch := list(islice(queue, size)):
         yield batch
 
 
-def _table(rows: Sequence[_Looked], features: Features, recipe: Recipe) -> pa.Table:
+def _table(rows: Sequence[_Prepared], features: Features, recipe: Recipe) -> pa.Table:
     count, width = features.shape
     offsets = pa.array(np.arange(0, (count + 1) * width, width, dtype=np.int32))
     values = pa.array(np.ascontiguousarray(features, np.float32).reshape(-1))

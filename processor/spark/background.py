@@ -1,7 +1,7 @@
 """Background tasks: Spark tasks of refits and maintenance, which leave the cores to ingestion.
 
-They run in a scheduler pool and in Python workers of their own, which lower their own priority once and
-never raise it: the system gives them what ingestion does not use, and a tenth of a core where ingestion
+They have their own scheduler pool and their own Python workers, which lower their priority once and
+never raise it: the kernel gives them what ingestion does not use, and a tenth of a core if ingestion
 uses everything. A local session has task slots for them beside those of ingestion, so neither waits for
 the other.
 """
@@ -15,22 +15,25 @@ from pyspark import Broadcast, SparkContext
 T = TypeVar("T")
 R = TypeVar("R")
 
-NICE = 10  # weighs a tenth of ingestion's 0; 19 would weigh a seventieth
+NICE = 10  # the kernel's weight for it is a tenth of ingestion's (0); for 19 it is a seventieth
 
 
 class Background:
     """Runs tasks on a Spark context, ``parallelism`` at a time."""
 
     def __init__(self, context: SparkContext, parallelism: int) -> None:
-        # Spark keys its Python workers by their environment: with another one come other workers. A
-        # context refuses copy.copy, because most who try are about to pickle it.
+        # Spark keys its Python workers by their environment, so a different one means different
+        # workers. copy.copy would use the pickle protocol, which a context refuses.
         self._context = object.__new__(SparkContext)
         vars(self._context).update(vars(context))
         self._context.environment = {**context.environment, "FRUITS_TASKS": "background"}
         self._parallelism = parallelism
 
     def run(self, items: Sequence[T], work: Callable[[Iterable[T]], Iterable[R]]) -> list[R]:
-        """Run ``work`` over shares of ``items``, one task each; results in the order of the shares."""
+        """Run ``work`` over shares of ``items``, one task each; the results, in the items' order.
+
+        A cluster may repeat tasks. Raises py4j's ``Py4JJavaError`` if one fails.
+        """
         if not items:
             return []
         self._context.setLocalProperty("spark.scheduler.pool", "background")
@@ -43,7 +46,7 @@ class Background:
         return self._context.parallelize(items, count).mapPartitions(task).collect()
 
     def broadcast(self, value: T) -> Broadcast[T]:
-        """``value`` for the tasks, sent to each machine once."""
+        """``value`` for tasks, sent to each machine once, until the caller destroys it."""
         return self._context.broadcast(value)
 
 

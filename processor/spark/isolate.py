@@ -14,13 +14,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-MAX_CULPRITS = 3  # more items than that kill no worker by themselves: the machine is to blame
-_WORKER_DIED = "Python worker exited unexpectedly"  # Spark's words
+MAX_CULPRITS = 3  # if more items kill a worker, the machine is to blame rather than the items
+_WORKER_DIED = "Python worker exited unexpectedly"  # Spark's message
 
 
 @dataclass(frozen=True, slots=True)
 class Isolated(Generic[T, R]):
-    """``results`` of all shares that went through; ``culprits`` killed a worker, each alone."""
+    """The ``results`` of all shares that succeeded; the ``culprits`` each killed a worker alone."""
 
     results: list[R]
     culprits: list[T]
@@ -29,11 +29,12 @@ class Isolated(Generic[T, R]):
 def isolate(
     items: Sequence[T], job: Callable[[Sequence[Sequence[T]]], list[R]], workers: int
 ) -> Isolated[T, R]:
-    """Run ``job`` over shares of ``items``, one for each worker; halve what kills a worker.
+    """Run ``job`` over shares of ``items``, one for each worker; bisect batches that kill a worker.
 
     ``job`` gets the shares and returns the results of all of them; it is called again with the halves
-    of whatever contained a culprit, so an item may be worked on several times. Raises
-    :class:`WorkerDied` when more than MAX_CULPRITS items kill a worker, and whatever else ``job`` does.
+    of a batch that contained a culprit, so an item may be worked on several times. Raises
+    :class:`WorkerDied` if more than MAX_CULPRITS items kill a worker, and anything else that ``job``
+    raises.
     """
     isolated: Isolated[T, R] = Isolated([], [])
     suspects = [list(items)]
@@ -53,7 +54,7 @@ def isolate(
             if len(isolated.culprits) > MAX_CULPRITS:
                 raise WorkerDied(
                     f"workers died over {len(isolated.culprits)} items, each alone: more likely the "
-                    "machine lacks memory than all of them are hostile; lower compute.workers or "
-                    "take a larger machine"
+                    "machine is short of memory than all of them are hostile; lower compute.workers "
+                    "or use a larger machine"
                 ) from error
     return isolated

@@ -12,20 +12,20 @@ def cores() -> int:
 
 
 def memory_bytes() -> int:
-    """Memory that this process may use: the machine's, or less where systemd or a container says."""
+    """Bytes of memory that this process may use: the machine's, or its control group's limit."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *_limits()])
 
 
 def _limits() -> list[int]:
-    """``memory.max`` (and the softer ``memory.high``) of our control group and all above it."""
+    """``memory.max`` (and the softer ``memory.high``) of our control group and its ancestors."""
     folder = _CGROUPS / _group()
     found = []
     for each in (folder, *folder.parents):
         for name in ("memory.max", "memory.high"):
             try:
                 found.append(int((each / name).read_text()))
-            except (OSError, ValueError):  # none there, or "max"
+            except (OSError, ValueError):  # no such file, or "max"
                 continue
         if each == _CGROUPS:
             break

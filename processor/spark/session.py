@@ -1,4 +1,4 @@
-"""The Spark session: started quietly, on this machine or a cluster, or refused with the reason."""
+"""The Spark session, on this machine or a cluster, and the Java that it needs."""
 
 import os
 import re
@@ -15,39 +15,40 @@ from processor.spark.resources import cores
 ROOT = Path(__file__).resolve().parents[2]
 JAVA = (17, 21)
 
-# The JVM only conducts; Python computes. Without the optimising compiler and collectors with threads
-# of their own it takes half the processor time until the first photos are through, and 100 MB less.
+# The JVM only coordinates; Python computes. Without the optimising compiler and a multi-threaded
+# garbage collector it takes half the CPU time until the first photos are done, and 100 MB less.
 LEAN_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def check_java() -> None:
-    """Raise :class:`JavaError` unless Java 17 or 21 is there."""
+    """Raise :class:`JavaError` unless Java 17 or 21 is installed."""
     fix = "install it (apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
     home = os.environ.get("JAVA_HOME")
     java = shutil.which(str(Path(home, "bin", "java")) if home else "java")
     if java is None:
         where = f"under JAVA_HOME={home}" if home else "on the PATH"
-        raise JavaError(f"Spark needs Java 17 or 21 and there is none {where}: {fix}")
-    answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-    found = re.search(r'version "(\d+)', answer.stderr)
+        raise JavaError(f"Spark needs Java 17 or 21, but there is no Java {where}: {fix}")
+    done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    found = re.search(r'version "(\d+)', done.stderr)
     if not found or int(found[1]) not in JAVA:
-        said = (answer.stderr.splitlines() or ["nothing"])[0]
-        raise JavaError(f"Spark needs Java 17 or 21, but {java} says {said}: {fix}")
+        reported = (done.stderr.splitlines() or ["nothing"])[0]
+        raise JavaError(f"Spark needs Java 17 or 21, but {java} reports {reported}: {fix}")
 
 
 def worker_environment() -> dict[str, str]:
-    """For processes that run the network: the C library asks for huge pages where Linux has them.
+    """Variables for processes that run the network: malloc asks for huge pages, if Linux has them.
 
-    That makes ncnn 2 to 5 % and a refit 3 % faster, in no more memory.
+    This makes ncnn 2 to 5 % and a refit 3 % faster and takes no more memory.
     """
     return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
 
 
 def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
-    """A session for the service; with an empty ``master`` on this machine, with two task slots a core.
+    """Start the service's session; with an empty ``master`` on this machine, with two slots a core.
 
-    One of them is for ingestion, the other for background tasks (:mod:`processor.spark.background`).
-    The UI is off: nothing listens that need not. Raises :class:`JavaError`.
+    One slot is for ingestion, the other for background tasks (:mod:`processor.spark.background`).
+    Spark's UI is off, because nothing should listen that need not. Also sets variables in
+    ``os.environ`` that Python workers need. Raises :class:`JavaError`.
     """
     check_java()
     os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -72,14 +73,14 @@ def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
             "spark.driver.bindAddress", "127.0.0.1"
         )
     session = builder.getOrCreate()
-    # Python workers of our tasks get an environment of their own, and with it a pool of their own:
-    # those that hold a network are then not shared with the source's readers.
+    # With an environment of their own, Python workers of our tasks have a pool of their own, so those
+    # that hold a network are not shared with the source's readers.
     session.sparkContext.environment |= {"FRUITS_TASKS": "1", **worker_environment()}
     return session
 
 
 def _log4j(work_dir: Path) -> str:
-    """Warnings of Spark's own are about things that this service does on purpose: errors only."""
+    """The JVM's option for logging errors only; Spark's warnings are about what we do on purpose."""
     file = work_dir / "log4j2.properties"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(

@@ -1,8 +1,8 @@
-"""Compaction: the small files of a table become large ones, with the same rows.
+"""Compaction: the small data files of a table are merged into larger ones with the same rows.
 
-Files are merged under new names by tasks of whoever calls, and one transaction swaps them, unless
-somebody has replaced a row in them in between. A process that dies half-way leaves litter, which the
-next vacuum after the retention deletes.
+Tasks of the caller write the merged files under new names, and one transaction swaps them in, except
+where a source file has been replaced in between. A process that dies halfway leaves orphaned files,
+which the first vacuum after the retention deletes.
 """
 
 import logging
@@ -20,7 +20,7 @@ from processor.store.datafiles import DataFile
 log = logging.getLogger(__name__)
 
 TARGET_BYTES = 64 << 20  # 32,000 photos of 512 features; replacing a photo rewrites its whole file
-MERGED_AT_ONCE = 8  # files of like size (within a factor of 8): so a row is rewritten few times
+MERGED_AT_ONCE = 8  # files of similar size (within a factor of 8), so a row is rewritten few times
 MAX_CONFLICTS = 5
 
 T = TypeVar("T")
@@ -28,16 +28,18 @@ R = TypeVar("R")
 
 
 class Tasks(Protocol):
-    """Whatever runs work over shares of items, in parallel or in place."""
+    """Runs work over shares of items, in parallel or in the caller's process."""
 
-    def run(self, items: Sequence[T], work: Callable[[Iterable[T]], Iterable[R]]) -> list[R]: ...
+    def run(self, items: Sequence[T], work: Callable[[Iterable[T]], Iterable[R]]) -> list[R]:
+        """The results of ``work`` over all shares, in the order of ``items``."""
+        ...
 
 
 def compact(folder: str, schema: pa.Schema, tasks: Tasks) -> dict[str, str]:
-    """Merge files of one table that are small and alike in size.
+    """Merge the small files of one table, those of similar size.
 
-    Returns the old names of the files that went, each with the name of the file that has its rows
-    now. May be interrupted and repeated; several services may do it at once.
+    Returns the path of each file that was merged, with the path of the file that has its rows now.
+    May be interrupted and repeated, and run by several services at once.
     """
     table = delta.open_table(folder)
     groups = groups_of(table.sizes()) if table else []
@@ -45,12 +47,12 @@ def compact(folder: str, schema: pa.Schema, tasks: Tasks) -> dict[str, str]:
         groups, lambda share: (datafiles.merge(folder, group, schema) for group in share)
     )
     swaps = dict(zip(map(tuple, groups), merged, strict=True))
-    gone = _swap(folder, schema, swaps) if swaps else []
-    return {old: swaps[group].path for group in gone for old in group}
+    swapped = _swap(folder, schema, swaps) if swaps else []
+    return {old: swaps[group].path for group in swapped for old in group}
 
 
 def groups_of(sizes: Mapping[str, int]) -> list[list[str]]:
-    """Which files to merge, given bytes by path: MERGED_AT_ONCE of like size, together not too large."""
+    """Groups of paths to merge, given bytes by path; see MERGED_AT_ONCE and TARGET_BYTES."""
     tiers: dict[int, list[str]] = defaultdict(list)
     for path, size in sorted(sizes.items()):
         if size * MERGED_AT_ONCE <= TARGET_BYTES:
@@ -65,7 +67,7 @@ def groups_of(sizes: Mapping[str, int]) -> list[list[str]]:
 def _swap(
     folder: str, schema: pa.Schema, swaps: Mapping[tuple[str, ...], DataFile]
 ) -> list[tuple[str, ...]]:
-    """Commit those merged files whose sources are all still live; the sources of these."""
+    """Commit the merged files whose sources are all still live; the groups of those sources."""
     for _ in range(MAX_CONFLICTS):
         table = delta.open_table(folder)
         if table is None:
@@ -74,12 +76,12 @@ def _swap(
         valid = [group for group in swaps if live.issuperset(group)]
         if not valid:
             return []
-        gone = [path for group in valid for path in group]
+        removed = [path for group in valid for path in group]
         merged = [swaps[group] for group in valid]
         try:
-            table.commit(schema, merged, gone, data_change=False)
+            table.commit(schema, merged, removed, data_change=False)
         except CommitConflict:
             continue
         return valid
-    log.info("%s changes too fast to compact its files now; later", folder)
+    log.info("%s changes too fast to be compacted now; left to the next maintenance", folder)
     return []

@@ -1,7 +1,8 @@
 """Data files: the Parquet objects of a table, written and read by Spark tasks, committed by the driver.
 
-A table's folder is a URI, ``s3://bucket/prefix``, or a local path in benchmarks. A file is written whole
-under a name that nobody has used before, so a task that dies leaves at most litter, never half a file.
+A table's folder is a URI, ``s3://bucket/prefix``, or a local path in benchmarks. A file is written in
+one request under a name never used before, so a task that dies leaves an orphaned file at most, never a
+partial one.
 """
 
 import io
@@ -21,10 +22,10 @@ KEY = "key"
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file that lies in a table's folder and waits to be committed.
+    """A file that has been written to a table's folder, to be committed.
 
-    ``path`` is relative to the folder, ``size`` in bytes; ``first_key`` and ``last_key`` bound the
-    keys in it, for readers that skip files.
+    ``path`` is relative to the folder, ``size`` in bytes; ``first_key`` and ``last_key`` are the
+    smallest and the largest key in it, for readers that skip files.
     """
 
     path: str
@@ -36,7 +37,7 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class KeyedFile:
-    """A data file with the version of each object that has a row in it, by key."""
+    """A data file, and for the key of each of its rows the version of the object it is of."""
 
     file: DataFile
     object_versions: Mapping[str, str]
@@ -45,8 +46,8 @@ class KeyedFile:
 def write(folder: str, table: pa.Table, *, path: str | None = None) -> DataFile:
     """Write ``table`` (at least one row, a ``key`` column) as one Parquet file in ``folder``.
 
-    Features are noise to a codec: no dictionary, no compression, statistics of the key only; this
-    reads three times as fast and is hardly larger.
+    ``path`` is its name there, by default a new one. Features are noise to a codec: no dictionary, no
+    compression, statistics for the key only; this reads three times as fast and is hardly larger.
     """
     name = path or f"part-{uuid.uuid4().hex}.parquet"
     buffer = io.BytesIO()
@@ -65,10 +66,13 @@ def write(folder: str, table: pa.Table, *, path: str | None = None) -> DataFile:
 
 
 def read(folder: str, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Columns of one data file. Memory: the file and the columns."""
+    """Columns of one data file, by default all. Memory: the file and the columns.
+
+    Raises FileNotFoundError.
+    """
     table = _open(folder, path).read(columns=columns)
-    # Files of other writers (delta-rs' own MERGE) ask to be read as string views, which pyarrow
-    # cannot filter yet.
+    # Files by other writers (delta-rs' own MERGE) are read as string views, which pyarrow cannot
+    # filter yet.
     return table.cast(
         pa.schema(
             [
@@ -80,17 +84,17 @@ def read(folder: str, path: str, columns: Sequence[str] | None = None) -> pa.Tab
 
 
 def batches(folder: str, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """The same in batches of at most ``rows``."""
+    """Columns of one data file, in batches of at most ``rows`` rows. Raises FileNotFoundError."""
     yield from _open(folder, path).iter_batches(batch_size=rows, columns=columns)
 
 
 def merge(folder: str, paths: Sequence[str], schema: pa.Schema) -> DataFile:
-    """Write one file of ``schema`` with the rows of several. Memory: twice their bytes."""
+    """Write one file of ``schema`` with the rows of all ``paths``. Memory: twice their bytes."""
     return write(folder, pa.concat_tables([read(folder, path).cast(schema) for path in paths]))
 
 
 def without(folder: str, path: str, keys: frozenset[str]) -> DataFile | None:
-    """Write a copy of a file without the rows of ``keys``; None when no row would be left."""
+    """Write a copy of a file without the rows of ``keys``; None, and no file, if no row is left."""
     table = read(folder, path)
     kept = table.filter(pc.invert(pc.is_in(table[KEY], pa.array(sorted(keys), pa.string()))))
     return write(folder, kept) if len(kept) else None

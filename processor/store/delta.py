@@ -1,7 +1,8 @@
-"""Delta tables: opened, read, and changed by one transaction at a time; only here is delta-rs known.
+"""Delta tables: opened, read, and changed one transaction at a time. No other module uses delta-rs.
 
-Every commit names the table version that it was planned on and fails with :class:`CommitConflict` if
-another came between (delta-rs would otherwise merge the two, and it does not deduplicate).
+Every commit is made on the table version that it was planned on, and fails with
+:class:`CommitConflict` if there is a newer one (delta-rs would otherwise merge the two, and it does not
+deduplicate).
 """
 
 import json
@@ -24,13 +25,13 @@ from processor.store.datafiles import KEY, DataFile
 
 CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones 1-2 ms
 
-_NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it lists the whole log
+_NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it would list the whole log
 
 
 class Table:
-    """A Delta table, seen at one of its versions. Not thread-safe.
+    """A Delta table at one of its versions. Not thread-safe.
 
-    Costs of what it tells are those of the log that lies in memory; no data file is read for it.
+    Its properties, paths and sizes come from the log, which is in memory; no data file is read.
     """
 
     def __init__(self, folder: str, table: DeltaTable) -> None:
@@ -39,7 +40,7 @@ class Table:
 
     @property
     def id(self) -> str:
-        """The identity of the table: another table in the same folder has another."""
+        """The table's identity; it changes if the folder is deleted and a new table created there."""
         return str(self._table.metadata().id)
 
     @property
@@ -69,19 +70,19 @@ class Table:
         return dict(zip(paths, sizes, strict=True))
 
     def transaction_version(self, application: str) -> int | None:
-        """The version that the last commit recorded for an application; None if none did."""
+        """The version last committed for an application (see :meth:`commit`); None if none was."""
         return self._table.transaction_version(application)
 
     def history(self, limit: int) -> Iterator[dict[str, Any]]:
-        """What the last ``limit`` commits recorded, newest first."""
+        """The commit metadata of the last ``limit`` versions, newest first."""
         return iter(self._table.history(limit))
 
     def rows_changed_since(self, table_version: int) -> bool:
-        """Whether rows came or went between ``table_version`` and this one.
+        """Whether rows were added or removed after ``table_version``, up to this version.
 
-        Vacuums, compactions and commits without files change none. True where the log cannot tell,
-        because its entries have expired or the table is another one. Costs reading the entries,
-        newest first, back to the first that changed rows.
+        Vacuums, compactions and commits without files do neither. True if the log cannot tell,
+        because its entries have expired or the table is another one. Reads the entries, newest first,
+        back to the first that changed rows.
         """
         newer = range(self.table_version, table_version, -1)
         entries = (objects.get(self.log_entry(version)) for version in newer)
@@ -90,7 +91,7 @@ class Table:
         )
 
     def log_entry(self, table_version: int) -> str:
-        """The URI of the log's entry for a version."""
+        """The URI of a version's entry in the log."""
         return f"{self.folder}/_delta_log/{table_version:020}.json"
 
     def dataset(self) -> pa_dataset.Dataset:
@@ -98,12 +99,12 @@ class Table:
         return self._table.to_pyarrow_dataset()
 
     def open_file(self, path: str) -> pa.NativeFile:
-        """A data file for reading parts of it. delta-rs holds the interpreter's lock as it reads."""
+        """A data file, opened to read parts of it. delta-rs holds the GIL while it reads."""
         handler = DeltaStorageHandler(self.folder, storage_options(self.folder))
         return pa_fs.PyFileSystem(handler).open_input_file(path)
 
     def refresh(self) -> None:
-        """Move on to the newest version; lists the log, and reads what came since."""
+        """Advance to the newest version: lists the log and reads its new entries."""
         self._table.update_incremental()
 
     def commit(
@@ -117,12 +118,13 @@ class Table:
         metadata: Mapping[str, object] | None = None,
         transactions: Mapping[str, int] | None = None,
     ) -> None:
-        """Commit one transaction on exactly this version; then move on to the newest.
+        """Commit one transaction on exactly this version, then advance to the newest.
 
-        ``overwrite`` removes whatever ``added`` does not name and may change the schema. With nothing
-        added or removed it still writes a version. Without ``data_change`` the same rows only lie in
-        other files, and readers that stream the table skip the version. Raises
-        :class:`CommitConflict`; any other exception leaves the outcome unknown.
+        ``overwrite`` removes every file but those ``added``, and may change the schema. A commit that
+        neither adds nor removes files still writes a version. Without ``data_change`` the same rows
+        are only moved to other files, and readers that stream the table skip the version.
+        ``transactions`` records a version for each application. Raises :class:`CommitConflict`, and
+        nothing was changed; any other exception leaves the outcome unknown.
         """
         now = int(time.time() * 1000)
         actions: list[AddAction | RemoveAction] = [
@@ -131,7 +133,7 @@ class Table:
         ]
         properties = CommitProperties(
             custom_metadata=dict(metadata or {}),
-            max_commit_retries=0,  # a retry would keep what was planned on an older version
+            max_commit_retries=0,  # a retry would commit what was planned on an older version
             app_transactions=[Transaction(app, n) for app, n in (transactions or {}).items()],
         )
         mode = "overwrite" if overwrite else "append"
@@ -148,11 +150,11 @@ class Table:
         self._table.update_incremental()
 
     def vacuum(self, retention_hours: int) -> int:
-        """Delete files older than ``retention_hours`` that this version does not need; how many.
+        """Delete files older than ``retention_hours`` that this version does not need; their number.
 
-        Versions that did need them can then no longer be read. Files that a running task has written
-        and nobody has committed yet look the same: the retention must be longer than any task.
-        Entries of the log that are older than the log's own retention are deleted too.
+        Versions that do need them can no longer be read then. Files that a running task has written
+        and nobody has committed yet look the same, so the retention must be longer than any task
+        takes. Log entries older than the log's own retention are deleted too.
         """
         deleted = self._table.vacuum(
             retention_hours, dry_run=False, enforce_retention_duration=False, full=True
@@ -165,7 +167,7 @@ class Table:
 
 
 def open_table(folder: str, table_version: int | None = None) -> Table | None:
-    """The Delta table at ``folder``, at its newest version unless told otherwise; None without any."""
+    """The Delta table at ``folder``, at ``table_version`` or its newest; None if there is no table."""
     try:
         table = DeltaTable(folder, version=table_version, storage_options=storage_options(folder))
     except TableNotFoundError:
@@ -174,7 +176,10 @@ def open_table(folder: str, table_version: int | None = None) -> Table | None:
 
 
 def create_table(folder: str, schema: pa.Schema, description: str) -> Table:
-    """The Delta table at ``folder``, created if need be; safe against another who creates it too."""
+    """The Delta table at ``folder``, created if it is missing; several processes may do so at once.
+
+    An existing table keeps its schema and its description.
+    """
     table = DeltaTable.create(
         folder,
         schema=schema,
@@ -190,7 +195,7 @@ def create_table(folder: str, schema: pa.Schema, description: str) -> Table:
 
 
 def storage_options(folder: str) -> dict[str, str] | None:
-    """What delta-rs does not find by itself: endpoint and region as boto3 has them.
+    """What delta-rs cannot find by itself: the endpoint and the region that boto3 uses.
 
     None for a local folder.
     """
@@ -205,7 +210,10 @@ def storage_options(folder: str) -> dict[str, str] | None:
 
 
 def _changes_rows(entry: bytes) -> bool:
-    """By the protocol of Delta, https://github.com/delta-io/delta/blob/master/PROTOCOL.md."""
+    """Whether a log entry adds or removes rows.
+
+    See https://github.com/delta-io/delta/blob/master/PROTOCOL.md.
+    """
     actions = map(json.loads, entry.splitlines())
     return any(
         action.get(kind, {}).get("dataChange") for action in actions for kind in ("add", "remove")

@@ -1,8 +1,8 @@
 """The index: which version of which object is in which data file of a table, on the local disk.
 
-It answers in microseconds and bounded memory what a Delta table cannot answer without reading it:
-"is this photo stored?". It is a cache of the table and nothing more: lost, damaged or outdated, it is
-rebuilt from the keys and versions in the table's files.
+It answers in microseconds and bounded memory what a Delta table cannot answer without being read: "is
+this photo stored?". It is only a cache of the table: if it is lost, damaged or outdated, it is rebuilt
+from the keys and versions in the table's files.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_LAYOUT = """
+_TABLES = """
 create table if not exists origin (id text not null, version integer not null);
 create table if not exists files (file integer primary key, path text not null unique);
 create table if not exists rows
@@ -22,7 +22,7 @@ create index if not exists rows_by_file on rows (file);
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a key's row is, and which version of the object it is of."""
+    """The location of a key's row: its data file, and the version of the object that it is of."""
 
     object_version: str
     path: str
@@ -31,7 +31,8 @@ class Location:
 class Index:
     """The keys of one table at one of its versions. Not thread-safe: its owner serialises access.
 
-    Raises ``sqlite3.OperationalError`` when the disk is full or cannot be written.
+    A damaged file at ``path`` is replaced by an empty index. All methods raise
+    ``sqlite3.OperationalError`` if the disk is full or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +52,7 @@ class Index:
         with contextlib.closing(connection.cursor()) as cursor:
             cursor.execute("pragma journal_mode = wal")
             cursor.execute("pragma synchronous = normal")
-            cursor.executescript(_LAYOUT)
+            cursor.executescript(_TABLES)
         return connection
 
     def close(self) -> None:
@@ -60,7 +61,7 @@ class Index:
     # ------------------------------------------------------------------ lookups
 
     def origin(self) -> tuple[str, int] | None:
-        """Identity and version of the table that this index mirrors."""
+        """The id and the version of the table that this index mirrors; None if it is new."""
         found: tuple[str, int] | None = self._connection.execute(
             "select id, version from origin"
         ).fetchone()
@@ -91,7 +92,7 @@ class Index:
 
     @contextlib.contextmanager
     def edit(self, table_id: str, table_version: int) -> Iterator["Edits"]:
-        """One atomic step to ``table_version`` of table ``table_id``."""
+        """Take the index to ``table_version`` of table ``table_id``: all edits are kept, or none."""
         self._connection.execute("begin immediate")
         try:
             yield Edits(self._connection)
@@ -104,7 +105,7 @@ class Index:
 
 
 class Edits:
-    """The edits of one step; see :meth:`Index.edit`."""
+    """The edits of one :meth:`Index.edit`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._run = connection.execute
@@ -115,7 +116,7 @@ class Edits:
         self._run("delete from files")
 
     def put(self, path: str, object_versions: Mapping[str, str]) -> None:
-        """These objects, each key with its version, now lie in the file ``path``."""
+        """Record that the rows of these objects, versions by key, are in the file ``path``."""
         self._run("insert or ignore into files (path) values (?)", (path,))
         (file,) = self._run("select file from files where path = ?", (path,)).fetchone()
         self._run_many(
@@ -127,10 +128,10 @@ class Edits:
         self._run_many("delete from rows where key = ?", ((key,) for key in keys))
 
     def move(self, old: str, new: str) -> None:
-        """What is left of file ``old`` was rewritten as file ``new``."""
+        """Record that the remaining rows of file ``old`` were rewritten as file ``new``."""
         self._run("update files set path = ? where path = ?", (new, old))
 
     def drop_file(self, path: str) -> None:
-        """The file is gone, and with it whatever no other file has taken over."""
+        """Drop a file, and its rows except those that :meth:`put` has recorded for another."""
         self._run("delete from rows where file = (select file from files where path = ?)", (path,))
         self._run("delete from files where path = ?", (path,))

@@ -18,7 +18,8 @@ from processor.store.index import Index, Location
 
 log = logging.getLogger(__name__)
 
-LISTED_SECONDS = 3600.0  # the log keeps an entry for longer, so one that came since is still there
+# How long the log may go unlisted. It keeps entries for longer, so none can expire unnoticed.
+LISTED_SECONDS = 3600.0
 
 
 class KeyedTable:
@@ -26,6 +27,9 @@ class KeyedTable:
 
     Adding rows for new keys costs the same whatever the table's size. Replacing or dropping rows
     rewrites the data files that they are in.
+
+    The table is created if it is missing; an existing one keeps its description. The index is rebuilt
+    from the table if it is missing, damaged or of another table.
     """
 
     def __init__(
@@ -58,30 +62,31 @@ class KeyedTable:
         self._index.close()
 
     def refresh(self) -> None:
-        """Bring table and index to the newest version; costs what changed since.
+        """Bring table and index to the newest version, at the cost of what has changed.
 
-        If nothing did, one HEAD request: versions have no gaps, so the next one tells of all. delta-rs
-        would list the log, which is slower and, on AWS, 12 times as expensive. It does so after a
-        conflict, and once an hour, because the next version's entry expires some day.
+        If nothing has, that is one HEAD request: versions have no gaps, so a newer one exists only if
+        the next one does. delta-rs would list the log, which is slower and, on AWS, 12 times as
+        expensive. The log is listed after a conflict, and once an hour, because the next version's
+        entry may have expired.
         """
-        origin = self._index.origin()
-        if origin == self._origin() and self._is_newest():
+        indexed_origin = self._index.origin()
+        if indexed_origin == self._origin() and self._is_newest():
             return
         self._table.refresh()
         self._listed_at = time.monotonic()
-        here = self._origin()
-        if origin == here:
+        origin = self._origin()
+        if indexed_origin == origin:
             return
         live = self._table.paths()
-        same_table = origin is not None and origin[0] == here[0]
+        same_table = indexed_origin is not None and indexed_origin[0] == origin[0]
         indexed = self._index.paths() if same_table else set()
-        fresh = sorted(live - indexed)
-        if fresh:
-            log.info("indexing %d files of %s", len(fresh), self.folder)
-        with self._index.edit(*here) as edits, ThreadPoolExecutor(8) as pool:
+        new = sorted(live - indexed)
+        if new:
+            log.info("indexing %d files of %s", len(new), self.folder)
+        with self._index.edit(*origin) as edits, ThreadPoolExecutor(8) as pool:
             if not same_table:
                 edits.clear()
-            for path, versions in zip(fresh, pool.map(self._object_versions, fresh), strict=True):
+            for path, versions in zip(new, pool.map(self._object_versions, new), strict=True):
                 edits.put(path, versions)
             for path in indexed - live:
                 edits.drop_file(path)
@@ -89,10 +94,11 @@ class KeyedTable:
     def commit(
         self, added: Sequence[KeyedFile], dropped: Collection[str], metadata: Mapping[str, object]
     ) -> None:
-        """Add files and drop the present rows of some keys, in one transaction.
+        """Add files and drop the existing rows of some keys, in one transaction.
 
-        Raises :class:`CommitConflict`; nothing was changed then, though files that were rewritten for
-        it stay behind as litter for the next vacuum.
+        To replace a row, its key must be in ``dropped`` too. Raises :class:`CommitConflict`: nothing
+        was changed then, but files rewritten for the commit are orphaned until the next vacuum. Any
+        other exception leaves the outcome unknown; :meth:`refresh` finds it out.
         """
         doomed: dict[str, set[str]] = defaultdict(set)
         for key, location in self._index.find(dropped).items():
@@ -110,7 +116,7 @@ class KeyedTable:
             self._listed_at = -math.inf
             raise
         if self._table.table_version != planned_on + 1:
-            return  # somebody was faster than our reload: refresh() sorts it out
+            return  # another commit came before our reload: refresh() brings the index up to date
         with self._index.edit(self._table.id, planned_on + 1) as edits:
             edits.drop_keys(key for keys in doomed.values() for key in keys)
             for old, file in rewritten.items():

@@ -1,7 +1,7 @@
-"""Objects of the store: each read, written and replaced whole.
+"""Single objects of the store: read, written and replaced as a whole.
 
-A URI is ``s3://bucket/key``, or a local path in benchmarks. Whatever S3 answers beside "there is no such
-object" is raised as botocore's error.
+A URI is ``s3://bucket/key``, or a local path in benchmarks. Every error of S3 except "no such object" is
+raised as botocore's.
 """
 
 import shutil
@@ -29,7 +29,7 @@ class ListedObject:
 
 
 def get(uri: str) -> bytes | None:
-    """The bytes of one object; None if there is none."""
+    """The bytes of one object; None if it does not exist."""
     if not uri.startswith("s3://"):
         return Path(uri).read_bytes() if Path(uri).exists() else None
     bucket, key = split(uri)
@@ -43,7 +43,7 @@ def get(uri: str) -> bytes | None:
 
 
 def put(uri: str, body: bytes) -> None:
-    """Write one object whole."""
+    """Write or replace one object."""
     if uri.startswith("s3://"):
         bucket, key = split(uri)
         aws.s3().put_object(Bucket=bucket, Key=key, Body=body)
@@ -53,9 +53,10 @@ def put(uri: str, body: bytes) -> None:
 
 
 def upload(uri: str, local: Path, content_type: str, metadata: Mapping[str, str]) -> None:
-    """Replace one object by a local file of any size; readers find the old or the new one, whole.
+    """Replace one object with a local file of any size; readers see the old one or the new, whole.
 
-    ``metadata`` is kept with the object, but not on a local disk, where the file is moved.
+    ``metadata`` is stored with the object; with a local URI it is dropped, and the file is moved.
+    A failed upload also raises boto3's ``S3UploadFailedError``, and leaves the old object.
     """
     if not uri.startswith("s3://"):
         Path(uri).parent.mkdir(parents=True, exist_ok=True)
@@ -67,18 +68,18 @@ def upload(uri: str, local: Path, content_type: str, metadata: Mapping[str, str]
 
 
 def metadata(uri: str) -> dict[str, str]:
-    """What :func:`upload` kept with an object; empty if there is no such object."""
+    """The metadata that :func:`upload` stored with an object; empty if there is no such object."""
     answer = _head(uri) if uri.startswith("s3://") else None
     return answer["Metadata"] if answer else {}
 
 
 def exists(uri: str) -> bool:
-    """Whether there is such an object."""
+    """Whether the object exists."""
     return _head(uri) is not None if uri.startswith("s3://") else Path(uri).exists()
 
 
 def listing(folder: str) -> Iterator[ListedObject]:
-    """All objects under an ``s3://`` folder, in the order of their keys."""
+    """All objects under an ``s3://`` folder, at any depth, in the order of their keys."""
     bucket, prefix = split(f"{folder}/")
     pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     for page in pages:
@@ -87,7 +88,7 @@ def listing(folder: str) -> Iterator[ListedObject]:
 
 
 def delete(uri: str) -> None:
-    """Delete one ``s3://`` object, if it is there."""
+    """Delete one ``s3://`` object, if it exists."""
     bucket, key = split(uri)
     aws.s3().delete_object(Bucket=bucket, Key=key)
 

@@ -1,6 +1,6 @@
-"""The schema: columns of the tables that anybody's tools may read.
+"""The schemas of the tables, which anybody's tools may read.
 
-Changing a column here changes the contract with everybody who reads the tables.
+To change a column here is to change the contract with everybody who reads the tables.
 """
 
 import pyarrow as pa
@@ -38,5 +38,5 @@ REJECTS = pa.schema(
 
 def reduced(components: int) -> pa.Schema:
     """Columns of the reduced matrix: ``key``, ``label``, ``pc1`` … ``pcK``."""
-    axes = [pa.field(f"pc{n}", pa.float32(), nullable=False) for n in range(1, components + 1)]
-    return pa.schema([pa.field("key", _text, nullable=False), pa.field("label", _text), *axes])
+    pcs = [pa.field(f"pc{n}", pa.float32(), nullable=False) for n in range(1, components + 1)]
+    return pa.schema([pa.field("key", _text, nullable=False), pa.field("label", _text), *pcs])

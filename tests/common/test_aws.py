@@ -1,4 +1,4 @@
-"""AWS: the region rule, clients, and errors in the words of the person who waits."""
+"""AWS: the region rule, clients, and errors explained to the operator."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_the_region_is_the_first_that_is_set(nowhere: pytest.MonkeyPatch) -> Non
     assert aws.region() == "eu-west-2"
 
 
-def test_a_client_takes_region_connections_and_patience(nowhere: pytest.MonkeyPatch) -> None:
+def test_a_client_takes_region_connections_and_retries(nowhere: pytest.MonkeyPatch) -> None:
     nowhere.setenv("AWS_REGION", "eu-west-2")
     made = aws.client("sqs", connections=3, read_seconds=25, attempts=2)
     assert made.meta.region_name == "eu-west-2"
@@ -52,7 +52,7 @@ def test_a_client_takes_region_connections_and_patience(nowhere: pytest.MonkeyPa
     made.close()
 
 
-def test_what_a_client_cannot_do_without(nowhere: pytest.MonkeyPatch) -> None:
+def test_a_client_needs_a_region_and_a_valid_endpoint(nowhere: pytest.MonkeyPatch) -> None:
     with pytest.raises(boto.NoRegionError):
         aws.client("sqs")
     nowhere.setenv("AWS_REGION", "eu-west-2")

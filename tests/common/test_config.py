@@ -1,4 +1,4 @@
-"""The configuration: defaults, overrides, and errors that name key, value and what would do."""
+"""The configuration: defaults, overrides, and errors that name key, value and what is allowed."""
 
 import re
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_the_storage_section_is_a_layout() -> None:
         ("[queue", ["not valid TOML"]),
     ],
 )
-def test_errors_name_key_value_and_what_would_do(
+def test_errors_name_key_value_and_what_is_allowed(
     tmp_path: Path, toml: str, words: list[str]
 ) -> None:
     file = tmp_path / "config.toml"

@@ -7,7 +7,7 @@ from common.layout import STORE_FILES, STORE_FOLDERS, BucketLayout, StoreLayout,
 LAYOUT = BucketLayout("bucket", "photos/", "v2/")
 
 
-def test_places_of_the_store() -> None:
+def test_locations_in_the_store() -> None:
     store = LAYOUT.store
     assert store.features == "s3://bucket/v2/features"
     assert store.rejects == "s3://bucket/v2/rejects"
@@ -18,11 +18,11 @@ def test_places_of_the_store() -> None:
     assert StoreLayout("/tmp/store/").features == "/tmp/store/features"
 
 
-def test_every_place_is_one_that_the_service_may_write() -> None:
+def test_every_location_is_one_that_the_service_may_write() -> None:
     store = LAYOUT.store
-    places = [store.features, store.rejects, store.reduced, store.pca_models, store.statistics]
-    for place in [f"{each}/" for each in places] + [store.reduced_csv]:
-        _, key = split(place)
+    folders = [store.features, store.rejects, store.reduced, store.pca_models, store.statistics]
+    for location in [f"{each}/" for each in folders] + [store.reduced_csv]:
+        _, key = split(location)
         inside = key.removeprefix("v2/")
         assert inside.startswith(STORE_FOLDERS) or inside in STORE_FILES
     assert set(LAYOUT.stored_keys) == {
@@ -35,7 +35,7 @@ def test_every_place_is_one_that_the_service_may_write() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "v2/", "v2/features/", "v2/reduced"])
-def test_photos_and_store_lie_apart(prefix: str) -> None:
+def test_the_photos_prefix_must_not_contain_the_store(prefix: str) -> None:
     with pytest.raises(ValueError, match=r"contains the store's folders"):
         BucketLayout("bucket", prefix, "v2/")
 

@@ -17,7 +17,7 @@ def random_arrays(seed=0):
 
 
 def reference_digest(arrays):
-    """The digest, written down a second time."""
+    """The digest, implemented a second time."""
     digest = hashlib.sha256()
     for name, array in arrays:
         digest.update(f"{name} {array.shape}\n".encode() + array.astype("<f4").tobytes())

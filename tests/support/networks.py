@@ -1,4 +1,4 @@
-"""Networks under test: pixels to give them, and how far their features are from Keras' own."""
+"""Networks under test: pixels as their input, and the distance of their features from Keras' own."""
 
 import hashlib
 from dataclasses import replace
@@ -16,7 +16,7 @@ DIGEST = "0123456789abcdef" * 4
 
 
 def photos(count, size=SIZE, seed=0):
-    """Smooth pictures with some grain, as photos are; no two alike."""
+    """Smooth pictures with some grain, like photos; no two are alike."""
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[0:size, 0:size] / size
     angle, speed = generator.uniform(0, 6, (2, count, 1, 1, 3))
@@ -26,14 +26,14 @@ def photos(count, size=SIZE, seed=0):
 
 
 def difference(found, wanted):
-    """Relative L2 of each photo's features."""
+    """The relative L2 distance of each photo's features."""
     found, wanted = found.astype(np.float64), wanted.astype(np.float64)
     return np.linalg.norm(found - wanted, axis=1) / np.linalg.norm(wanted, axis=1)
 
 
 @cache
 def by_keras(path, count, size, layer):
-    """Of ``photos(count, size)``, the features as a reader of Keras' manual would get them."""
+    """The features of ``photos(count, size)``, computed as Keras' manual shows."""
     _, keras = import_keras()
     top = layer == "fc2"
     pooling = {"avg_pool": "avg", "max_pool": "max"}.get(layer)
@@ -50,7 +50,7 @@ def by_keras(path, count, size, layer):
 
 
 def ready(weights, folder, engine, **changes):
-    """A spec that can be loaded; compiled without the comparison, which these tests are."""
+    """A spec that can be loaded; compiled without the comparison, because these tests are one."""
     wanted = replace(
         NetworkSpec(str(weights.path), weights.digest, "avg_pool", SIZE), engine=engine, **changes
     )

@@ -1,4 +1,4 @@
-"""Pictures that are drawn, written, broken and forged for tests, and what must become of them."""
+"""Pictures drawn, encoded, broken and forged for tests, and assertions on what they decode to."""
 
 import io
 import struct
@@ -44,12 +44,12 @@ def png(width, height, depth, colour, row, *extra):
 
 
 def with_chunk(data, *chunks):
-    """The PNG with chunks put in behind its header."""
+    """The PNG with chunks inserted after its header."""
     return data[:33] + b"".join(chunks) + data[33:]
 
 
 def with_segment(data, marker, body):
-    """The JPEG with a segment put in front."""
+    """The JPEG with a segment inserted before its others."""
     return data[:2] + struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body + data[2:]
 
 

@@ -1,4 +1,4 @@
-"""The world of a micro-batch: a bucket, the events of what happens in it, services that handle them."""
+"""The world of a micro-batch: a bucket, the events that it sends, services that handle them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 @dataclass
 class Clock:
-    """Times that only rise, a second a step."""
+    """A clock that advances by a second at each reading."""
 
     steps: int = field(default=0)
 
@@ -54,7 +54,7 @@ class World:
     def service(
         self, name: str, meanwhile: Callable[[], object] = lambda: None
     ) -> tuple[FeatureStore, MicroBatches]:
-        """A service with an index of its own; ``meanwhile`` happens before it commits a batch."""
+        """A service with its own index; ``meanwhile`` is called before it commits each batch."""
         store = FeatureStore(
             self.recipe.layout.store, self.recipe.network.model_id, self.folder / name
         )
@@ -104,7 +104,7 @@ class World:
         return {row["key"]: row for row in rows}
 
     def live(self) -> dict[str, str]:
-        """Versions by key of what lies under the prefix now."""
+        """Versions by key of what is under the prefix now."""
         listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="photos/")
         return {each["Key"]: each["ETag"].strip('"') for each in listed.get("Contents", [])}
 

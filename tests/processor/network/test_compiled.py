@@ -69,17 +69,19 @@ def test_one_that_disagrees_is_refused_with_the_figure(
     wanted: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "TOLERANCE", 1e-9)
-    said = r"'ncnn' does not agree with Keras here: relative L2 \d.*allowed 1e-09: set model.engine"
-    with pytest.raises(NetworkError, match=said):
+    message = (
+        r"'ncnn' does not agree with Keras here: relative L2 \d.*allowed 1e-09: set model.engine"
+    )
+    with pytest.raises(NetworkError, match=message):
         compiled.obtain(wanted, tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == [".lock"]
 
 
-def test_a_child_that_is_killed_is_told(
+def test_a_child_that_dies_is_reported(
     wanted: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled.child.sys, "executable", "/bin/false")
-    with pytest.raises(NetworkError, match=r"ended with status 1 \(it said nothing\): give it mem"):
+    with pytest.raises(NetworkError, match=r"ended with status 1 \(no output\): give it more mem"):
         compiled.obtain(wanted, tmp_path)
 
 
@@ -93,7 +95,7 @@ def test_other_weights_and_unwritable_caches_are_refused(
         compiled.obtain(wanted, tmp_path / "file")
 
 
-def test_it_is_compiled_without_any_network(spec: NetworkSpec, tmp_path: Path) -> None:
+def test_it_is_compiled_without_internet_access(spec: NetworkSpec, tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""ncnn: its file verified, alone in its process, beside other threads, on photos decoded small."""
+"""ncnn: its file verified, without TensorFlow, beside other threads, on photos decoded small."""
 
 import io
 import subprocess
@@ -20,7 +20,7 @@ from tests.support.networks import DIGEST, photos, ready
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_a_compiled_file_other_than_announced_is_refused(ncnn):
+def test_a_compiled_file_other_than_the_specs_is_refused(ncnn):
     other = replace(ncnn, compiled=replace(ncnn.compiled, sha256=DIGEST))
     with pytest.raises(NetworkError, match=f"not {DIGEST}: delete it and start"):
         load(other)
@@ -31,7 +31,7 @@ def test_a_compiled_file_other_than_announced_is_refused(ncnn):
         load(replace(ncnn, compiled=None))
 
 
-def test_ncnn_needs_no_tensorflow_and_no_network(ncnn):
+def test_ncnn_needs_neither_tensorflow_nor_internet_access(ncnn):
     script = """
 import sys
 sys.addaudithook(lambda event, _: event.startswith("socket.") and sys.exit(f"network: {event}"))
@@ -52,7 +52,7 @@ assert "tensorflow" not in sys.modules
 
 
 def test_other_python_threads_run_while_ncnn_computes(ncnn):
-    """Photos are fetched and decoded meanwhile."""
+    """They fetch and decode photos."""
     network = load(ncnn)
     pixels = photos(64)
     began = time.monotonic()
@@ -67,7 +67,7 @@ def test_other_python_threads_run_while_ncnn_computes(ncnn):
 
 @pytest.mark.parametrize("size", [100, 224])
 def test_reduced_decoding_hardly_changes_features(tmp_path, weights, size):
-    """Of drawn photos as phones take them: 12 megapixels, fine texture, quality 90."""
+    """On drawn photos like a phone's: 12 megapixels, fine texture, quality 90."""
     loaded = load(ready(weights, tmp_path, "ncnn", input_size=size))
     for seed in range(2):
         small = Image.fromarray(photos(1, 256, seed)[0])

@@ -1,4 +1,4 @@
-"""TensorFlow in its process: weights verified, one trace, the threads asked for, no chatter."""
+"""TensorFlow in its process: weights verified, one trace, the configured threads, no chatter."""
 
 import pickle
 import subprocess
@@ -23,7 +23,7 @@ def test_one_trace_serves_all_batches(tensorflow):
     assert loaded._run.experimental_get_tracing_count() == 1
 
 
-def test_weights_other_than_announced_are_refused(tensorflow):
+def test_weights_other_than_the_specs_are_refused(tensorflow):
     with pytest.raises(WeightsError, match=f"not {DIGEST}: delete the file"):
         load(replace(tensorflow, weights_digest=DIGEST))
     assert replace(tensorflow, weights_digest=DIGEST) not in engines._loaded
@@ -36,13 +36,13 @@ def test_a_missing_weights_file_is_named(tensorflow):
         load(replace(tensorflow, weights_path="nowhere.npz"))
 
 
-def test_other_threads_than_tensorflow_runs_with_are_refused(tensorflow):
+def test_a_running_tensorflow_refuses_another_number_of_threads(tensorflow):
     load(tensorflow)  # TensorFlow runs from here on
     with pytest.raises(NetworkError, match=r"cannot give TensorFlow 63 threads.*fresh process"):
         load(replace(tensorflow, threads=63))
 
 
-def test_the_process_gets_the_threads_asked_for_and_no_chatter(tensorflow):
+def test_the_process_gets_the_configured_threads_and_no_chatter(tensorflow):
     script = """
 import pickle, sys
 import numpy as np

@@ -1,4 +1,4 @@
-"""Both engines against Keras' own VGG16, layer by layer, photo by photo; and how they are loaded."""
+"""Both engines against Keras' own VGG16, layer by layer, photo by photo; and how networks are loaded."""
 
 import gc
 import pickle
@@ -44,7 +44,7 @@ def test_pooled_layers_agree_with_keras(weights, pooled, layer, size):
     assert found.dtype == np.float32
     assert found.shape == wanted.shape == (5, LAYERS[layer])
     assert difference(found, wanted).max() < 1e-5
-    assert difference(found[1:], found[:-1]).min() > 1e-2  # photos are told apart at all
+    assert difference(found[1:], found[:-1]).min() > 1e-2  # different photos differ at all
 
 
 @pytest.mark.parametrize("engine", ["tensorflow", "ncnn"])
@@ -81,13 +81,13 @@ def test_features_do_not_depend_on_the_batch_size(pooled, batch_size):
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=13))
-def test_features_do_not_depend_on_company_or_place(pooled, order):
+def test_features_do_not_depend_on_the_other_photos_or_the_order(pooled, order):
     pixels = photos(10)
     alone = np.concatenate([load(pooled).features(pixels[n : n + 1]) for n in order])
     assert difference(load(pooled).features(pixels[order]), alone).max() < 1e-5
 
 
-def test_no_photos_have_no_features(pooled):
+def test_no_photos_give_no_features(pooled):
     found = load(pooled).features(photos(0))
     assert found.shape == (0, 512)
     assert found.dtype == np.float32
@@ -95,10 +95,10 @@ def test_no_photos_have_no_features(pooled):
 
 def test_pixels_may_be_read_only_and_strided(pooled):
     pixels = photos(3)
-    turned = np.flip(pixels, axis=2)
-    turned.flags.writeable = False
-    wanted = load(pooled).features(np.ascontiguousarray(turned))
-    assert np.array_equal(load(pooled).features(turned), wanted)
+    flipped = np.flip(pixels, axis=2)
+    flipped.flags.writeable = False
+    wanted = load(pooled).features(np.ascontiguousarray(flipped))
+    assert np.array_equal(load(pooled).features(flipped), wanted)
 
 
 # Loading
@@ -124,7 +124,7 @@ def test_a_network_is_loaded_once_by_all_threads(pooled, monkeypatch):
     assert load(replace(wanted, layer="max_pool")) is not found[0]
 
 
-def test_a_spec_that_travelled_finds_the_loaded_network(pooled):
+def test_a_deserialised_spec_finds_the_loaded_network(pooled):
     assert NetworkSpec.from_json(pooled.to_json()) == pooled
     assert load(pickle.loads(pickle.dumps(pooled))) is load(pooled)
 
@@ -146,7 +146,7 @@ def test_an_unknown_engine_is_refused(tensorflow):
         np.zeros((1, 48, 48, 3), np.float32),
     ],
 )
-def test_pixels_of_another_kind_are_refused(pooled, pixels):
+def test_pixels_of_another_shape_or_type_are_refused(pooled, pixels):
     with pytest.raises(ValueError, match=r"pixels are|wanted uint8"):
         load(pooled).features(pixels)
 

@@ -1,4 +1,4 @@
-"""What decides features: which are impossible, and the name of each."""
+"""The network's spec: which values are impossible, and the name of each."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ def spec(**changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"layer": "fc1"}, "no layer 'fc1': choose one of avg_pool, max_pool, fc2"),
         ({"layer": "fc2"}, "layer 'fc2' needs input_size 224, not 48"),
@@ -25,12 +25,12 @@ def spec(**changes):
         ({"preprocessing": "none"}, "no preprocessing 'none'"),
     ],
 )
-def test_impossible_specs_are_refused(changes, said):
-    with pytest.raises(ValueError, match=said):
+def test_impossible_specs_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
         spec(**changes)
 
 
-def test_the_model_id_names_all_that_decides_features():
+def test_the_model_id_names_everything_that_determines_features():
     assert spec(input_size=224).model_id == f"vgg16-avg_pool-224-0123456789abcdef-{PREPROCESSING}"
     others = [
         spec(layer="max_pool"),

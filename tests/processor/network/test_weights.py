@@ -1,4 +1,4 @@
-"""Weights: from the setting to one verified file in the cache, and every setting that will not do."""
+"""Weights: from the setting to one verified file in the cache, and every setting that is refused."""
 
 import threading
 import time
@@ -45,8 +45,8 @@ def test_random_weights_are_he_normal_with_zero_biases_in_network_order(tmp_path
 
 
 def test_random_weights_are_the_same_everywhere(tmp_path):
-    # Another digest means that this version of NumPy draws other numbers: existing stores made
-    # with random weights then need a new name.
+    # A different digest means that this version of NumPy draws different numbers: stores made with
+    # random weights then need a new name.
     found = obtain("random", include_top=False, cache_dir=tmp_path)
     assert found.digest == "5775d8524f0c6b8926d988d8321363c2ca54a354647cafd124822e3c08d444d2"
 
@@ -158,7 +158,7 @@ def test_a_changed_file_is_noticed(saved, tmp_path):
     assert found.digest == reference_digest(random_arrays(8))
 
 
-def test_imagenet_offline_fails_soon_and_says_what_would_do(tmp_path, monkeypatch):
+def test_imagenet_offline_fails_soon_and_names_the_fix(tmp_path, monkeypatch):
     for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens: offline anywhere
@@ -167,9 +167,9 @@ def test_imagenet_offline_fails_soon_and_says_what_would_do(tmp_path, monkeypatc
     with pytest.raises(WeightsError) as failure:
         obtain("imagenet", include_top=False, cache_dir=tmp_path / "cache")
     assert time.monotonic() - begin < 30  # nearly all of it is the import of TensorFlow
-    said = in_one_line(failure)
-    assert said.startswith("cannot download ImageNet weights (URL fetch failure on https://")
-    assert said.endswith(
+    message = in_one_line(failure)
+    assert message.startswith("cannot download ImageNet weights (URL fetch failure on https://")
+    assert message.endswith(
         "allow HTTPS to storage.googleapis.com, or set model.weights to a file, "
         "an s3:// object with #sha256=, or random"
     )
@@ -177,19 +177,19 @@ def test_imagenet_offline_fails_soon_and_says_what_would_do(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("setting", ["random:", "random:x", "random:-1", "random:1.5"])
-def test_a_seed_that_is_none_is_refused(tmp_path, setting):
+def test_an_invalid_seed_is_refused(tmp_path, setting):
     with pytest.raises(WeightsError, match="random:SEED"):
         obtain(setting, include_top=False, cache_dir=tmp_path)
 
 
 @pytest.mark.parametrize("setting", ["imagnet", "", "weights.pt", "none/there.h5", "."])
-def test_what_is_no_source_names_the_forms(tmp_path, setting):
+def test_a_setting_that_is_not_a_source_is_told_the_forms(tmp_path, setting):
     with pytest.raises(WeightsError, match=r"set model\.weights to imagenet, random") as failure:
         obtain(setting, include_top=False, cache_dir=tmp_path)
     assert setting in in_one_line(failure)
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_a_folder_is_refused(tmp_path):
     (tmp_path / "a.keras").mkdir()
     with pytest.raises(WeightsError, match="Is a directory"):
         obtain(str(tmp_path / "a.keras"), include_top=False, cache_dir=tmp_path / "cache")

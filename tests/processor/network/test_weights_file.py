@@ -1,4 +1,4 @@
-"""The weights file: its form, what is refused as one, and the digest that reading proves."""
+"""The weights file: its format, what is refused, and the digest that reading verifies."""
 
 import zipfile
 
@@ -30,7 +30,7 @@ def test_layout_with_top():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda arrays: arrays[:-1], "has nothing where VGG-16 has block5_conv3/bias"),
         (lambda arrays: arrays[1:], "has block1_conv1/bias where VGG-16 has block1_conv1/kernel"),
@@ -38,13 +38,13 @@ def test_layout_with_top():
         (lambda arrays: [(arrays[0][0], arrays[0][1] * np.inf), *arrays[1:]], "NaN or infinite"),
     ],
 )
-def test_a_weights_file_is_written_only_of_vgg16(tmp_path, change, said):
+def test_a_weights_file_is_written_only_from_vgg16(tmp_path, change, message):
     arrays = change(list(random_arrays()))
-    with pytest.raises(WeightsError, match=said):
+    with pytest.raises(WeightsError, match=message):
         write(tmp_path / "a.npz", arrays, include_top=False, origin="mine")
 
 
-def test_reading_proves_the_digest(saved):
+def test_reading_verifies_the_digest(saved):
     folder, digest = saved
     for _ in read(folder / "plain.npz", include_top=False, digest=digest):
         pass

@@ -1,4 +1,4 @@
-"""Keras' weights: every container of its own, in a process of its own, and files that will not do."""
+"""Keras' weights: each of its containers, read in a child process, and files that are refused."""
 
 import json
 import os
@@ -61,7 +61,7 @@ found = weights.obtain(sys.argv[1], include_top=False, cache_dir=Path(sys.argv[2
 loaded = sorted({"tensorflow", "keras", "h5py"} & set(sys.modules))
 print(json.dumps([found.digest, str(found.path), loaded]))
 """
-    answers = []
+    printed = []
     for turn in ("first", "again"):
         done = subprocess.run(
             [sys.executable, "-c", script, folder / "plain.weights.h5", tmp_path / "cache", turn],
@@ -72,17 +72,17 @@ print(json.dumps([found.digest, str(found.path), loaded]))
             check=True,
         )
         assert done.stderr == ""
-        answers.append(json.loads(done.stdout))
-    assert answers[0] == answers[1]
-    assert answers[0][0] == digest
-    assert answers[0][2] == []
+        printed.append(json.loads(done.stdout))
+    assert printed[0] == printed[1]
+    assert printed[0][0] == digest
+    assert printed[0][2] == []
 
 
-# Files that will not do
+# Files that are refused
 
 
 @pytest.mark.parametrize("name", ["a.weights.h5", "a.h5", "a.keras"])
-def test_a_file_that_is_no_container_is_named(tmp_path, name):
+def test_a_file_that_is_not_a_container_is_named(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"no such thing" * 100)
     with pytest.raises(WeightsError, match="cannot read VGG-16 weights from") as failure:
@@ -132,6 +132,6 @@ def test_nan_is_refused_through_the_process_that_runs_keras(saved, tmp_path):
 def test_a_process_that_dies_is_reported(saved, tmp_path, monkeypatch):
     folder, _ = saved
     monkeypatch.setattr(weights.child.sys, "executable", "/bin/false")
-    with pytest.raises(WeightsError, match=r"ended with status 1 \(it said nothing\)") as failure:
+    with pytest.raises(WeightsError, match=r"ended with status 1 \(no output\)") as failure:
         obtain(str(folder / "plain.h5"), include_top=False, cache_dir=tmp_path)
     in_one_line(failure)

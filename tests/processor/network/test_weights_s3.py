@@ -1,4 +1,4 @@
-"""Weights in S3: pinned by their digest, asked for once, and what is told when that fails."""
+"""Weights in S3: pinned by their digest, downloaded once, and the error when that fails."""
 
 import hashlib
 
@@ -33,7 +33,7 @@ def s3(monkeypatch):
     server.stop()
 
 
-def test_s3_object_is_verified_and_asked_for_once(saved, tmp_path, s3):
+def test_s3_object_is_verified_and_downloaded_once(saved, tmp_path, s3):
     folder, digest = saved
     data = (folder / "plain.npz").read_bytes()
     s3.put_object(Bucket="models", Key="vgg 16/#1.npz", Body=data)
@@ -50,7 +50,7 @@ def test_s3_object_in_a_keras_container(saved, tmp_path, s3, monkeypatch):
     def here(source, target, *, include_top):
         convert(source, target, include_top=include_top)
 
-    monkeypatch.setattr(weights, "_by_keras", here)  # saves the seconds of another process
+    monkeypatch.setattr(weights, "_by_keras", here)  # saves the seconds that a child process takes
     folder, digest = saved
     data = (folder / "plain.keras").read_bytes()
     s3.put_object(Bucket="models", Key="a.keras", Body=data)
@@ -67,12 +67,12 @@ def test_s3_object_with_other_content_is_refused(tmp_path, s3):
     assert [each.name for each in tmp_path.iterdir()] == [".lock"]
 
 
-@pytest.mark.parametrize("place", ["models/none.npz", "nowhere/a.npz"])
-def test_missing_s3_object_is_named(tmp_path, s3, place):
+@pytest.mark.parametrize("location", ["models/none.npz", "nowhere/a.npz"])
+def test_missing_s3_object_is_named(tmp_path, s3, location):
     with pytest.raises(
-        WeightsError, match=f"cannot get weights from s3://{place} .*404"
+        WeightsError, match=f"cannot get weights from s3://{location} .*404"
     ) as failure:
-        obtain(f"s3://{place}#sha256={'0' * 64}", include_top=False, cache_dir=tmp_path)
+        obtain(f"s3://{location}#sha256={'0' * 64}", include_top=False, cache_dir=tmp_path)
     assert "s3:GetObject" in in_one_line(failure)
 
 
@@ -93,6 +93,6 @@ def test_s3_without_digest_is_refused(tmp_path, setting):
     assert repr(setting) in in_one_line(failure)
 
 
-def test_s3_object_that_is_no_container_is_refused(tmp_path):
+def test_s3_object_that_is_not_a_container_is_refused(tmp_path):
     with pytest.raises(WeightsError, match=r"'a\.pt' is not a weights file"):
         obtain(f"s3://models/a.pt#sha256={'0' * 64}", include_top=False, cache_dir=tmp_path)

@@ -73,17 +73,17 @@ def test_other_formats_are_unsupported(kind):
         (b"\xff", "JPEG"),
     ],
 )
-def test_no_photo_is_unsupported_and_says_what_to_do(data, word):
+def test_what_is_not_a_photo_is_unsupported_and_says_what_to_do(data, word):
     rejected = rejection(data)
     assert rejected.reason == "unsupported"
     assert word in rejected.detail
 
 
-def test_no_bytes_are_empty():
+def test_a_file_without_bytes_is_empty():
     assert rejection(b"").reason == "empty"
 
 
-STORED = {  # upright pixels to what a camera that notes this orientation stores
+STORED = {  # upright pixels -> what a camera that records this orientation stores
     1: lambda a: a,
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),
@@ -107,7 +107,7 @@ def test_orientation_is_applied(kind, factor, orientation):
         assert_scene(photo, tolerance=6)
 
 
-def test_turning_after_the_resize_equals_turning_before():
+def test_transposing_after_the_resize_equals_transposing_before():
     rng = np.random.default_rng(5)
     noise = rng.integers(0, 256, (97, 61, 3), dtype=np.uint8)
     for orientation, store in STORED.items():
@@ -205,7 +205,7 @@ def test_hidden_colour_does_not_bleed_into_the_edge():
     assert_colour(encode(Image.fromarray(pixels), "PNG"), (255, 255, 255), tolerance=0)
 
 
-# Of several frames the first
+# Only the first of several frames
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
@@ -214,7 +214,7 @@ def test_first_frame_of_an_animation(kind):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG"])
-def test_later_frames_are_not_looked_at(kind):
+def test_later_frames_are_ignored(kind):
     data = animation(kind, frames=3000 if kind == "GIF" else 200)
     second = data.index(b"\x21\xf9\x04" if kind == "GIF" else b"fcTL", len(data) // 3)
     junk = data[:second] + bytes(len(data) - second)

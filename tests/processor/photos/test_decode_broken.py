@@ -1,4 +1,4 @@
-"""Broken files: cut, flipped, forged or nonsense, each decodes or is rejected with its reason."""
+"""Broken files (cut, flipped, forged or nonsense): each decodes or is rejected with its reason."""
 
 import pickle
 import struct
@@ -72,7 +72,7 @@ VALID = {
 
 
 def decodes_or_is_rejected(data):
-    """Anything else, and any warning (the settings make it an error), fails the test."""
+    """Any other outcome fails the test, and so does a warning (pytest is set to raise them)."""
     try:
         outcome = decode(data, 16, max_pixels=10_000_000)
     except RejectedImage as rejected:
@@ -109,8 +109,8 @@ def test_any_flipped_bytes_decode_or_are_rejected(data, flips):
 @pytest.mark.parametrize("kind", ["PNG", "palette PNG", "16-bit PNG"])
 @settings(max_examples=100, deadline=None)
 @given(share=st.floats(0, 1, exclude_max=True), mask=st.integers(1, 255))
-def test_flips_behind_a_right_checksum(kind, share, mask):
-    """Forged checksums lead past the first line of defence."""
+def test_flips_behind_a_valid_checksum(kind, share, mask):
+    """Forged checksums get past the first line of defence."""
     data, at, parts = VALID[kind], 8, []
     while at < len(data):
         length = struct.unpack_from(">I", data, at)[0]
@@ -151,13 +151,13 @@ def test_whatever_pillow_raises_becomes_a_rejection(error, reason, monkeypatch):
     assert rejected.__cause__ is error
 
 
-def test_rejection_survives_the_way_from_a_spark_worker():
+def test_rejection_survives_the_trip_from_a_spark_worker():
     rejected = pickle.loads(pickle.dumps(RejectedImage("corrupt", "a\nb\0c")))
     assert isinstance(rejected, PhotoError)
     assert (rejected.reason, rejected.detail) == ("corrupt", "a b c")
 
 
-def test_photo_survives_the_way_from_a_spark_worker():
+def test_photo_survives_the_trip_from_a_spark_worker():
     photo = decode(encode(scene(), "PNG"), 8)
     copy = pickle.loads(pickle.dumps(photo))
     assert np.array_equal(copy.pixels, photo.pixels)
@@ -165,7 +165,7 @@ def test_photo_survives_the_way_from_a_spark_worker():
 
 
 @pytest.mark.parametrize(("size", "max_pixels"), [(0, 1), (-1, 1), (8, 0)])
-def test_impossible_arguments_are_no_rejection(size, max_pixels):
+def test_impossible_arguments_are_not_a_rejection(size, max_pixels):
     with pytest.raises(ValueError, match="at least 1") as caught:
         decode(encode(scene(), "PNG"), size, max_pixels=max_pixels)
     assert not isinstance(caught.value, RejectedImage)

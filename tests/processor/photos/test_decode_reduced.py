@@ -36,7 +36,7 @@ def test_reduced_decode_is_close_to_full_decode(twelve_megapixels, size):
     assert difference.max() <= 8
 
 
-def test_reduced_decode_lets_jpeg_decode_less_but_not_below_twice_the_size(monkeypatch):
+def test_reduced_decode_shrinks_jpeg_but_not_below_twice_the_size(monkeypatch):
     loaded = []
     load = ImageFile.ImageFile.load
     monkeypatch.setattr(
@@ -101,5 +101,5 @@ def test_vgg16_input_refuses_other_arrays(pixels):
         vgg16_input(pixels)
 
 
-def test_both_ways_of_preprocessing_have_a_name():
+def test_both_kinds_of_preprocessing_have_names_of_their_own():
     assert PREPROCESSING != PREPROCESSING_FULL

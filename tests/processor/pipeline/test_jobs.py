@@ -1,4 +1,4 @@
-"""The jobs of ingestion: a photo that kills its worker, workers that are kept warm."""
+"""The jobs of ingestion: a photo that kills its worker, workers that are warmed up."""
 
 import os
 import time
@@ -47,11 +47,13 @@ def test_a_photo_that_kills_its_worker_is_rejected_alone(
     assert {each.kind for each in outcomes.values()} == {Kind.STORED}
 
 
-def test_no_work_is_no_job(spark: SparkSession, spec: NetworkSpec) -> None:
+def test_without_work_no_job_runs(spark: SparkSession, spec: NetworkSpec) -> None:
     assert Jobs(spark.sparkContext, recipe(spec), 2).extract([]) == []
 
 
-def test_workers_are_made_warm(spark: SparkSession, spec: NetworkSpec) -> None:
+def test_warming_up_loads_the_network_in_every_worker(
+    spark: SparkSession, spec: NetworkSpec
+) -> None:
     Jobs(spark.sparkContext, recipe(spec), 2).warm_up()
 
     def loaded(_: int) -> tuple[int, bool]:

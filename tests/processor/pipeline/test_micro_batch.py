@@ -33,7 +33,7 @@ def test_label_is_the_parent_folder_or_null(world: World) -> None:
     assert [row["label"] for _, row in sorted(world.features().items())] == [None, "y"]
 
 
-def test_events_of_other_places_and_folder_markers_are_ignored(world: World) -> None:
+def test_events_outside_the_prefix_and_folder_markers_are_ignored(world: World) -> None:
     events = [world.put("features/x.jpg", photo(1)), world.put("photos/Apple/", b"")]
     world.handle(*events, dataclasses.replace(events[0], bucket="another", key="photos/a.jpg"))
     assert world.features() == world.rejects() == {}
@@ -100,7 +100,7 @@ def test_any_interleaving_ends_in_exactly_the_live_photos(
     world.assert_exactly_the_live_photos()
 
 
-def test_a_reordered_removal_does_not_remove_what_came_back(world: World) -> None:
+def test_a_reordered_removal_does_not_remove_a_photo_put_again(world: World) -> None:
     world.handle(world.put("photos/a.jpg", photo(1)))
     removal, again = world.remove("photos/a.jpg"), world.put("photos/a.jpg", photo(2))
     world.handle(again)
@@ -108,7 +108,7 @@ def test_a_reordered_removal_does_not_remove_what_came_back(world: World) -> Non
     world.assert_exactly_the_live_photos()
 
 
-def test_versions_of_a_versioned_bucket_are_told_apart(world: World) -> None:
+def test_versions_of_a_versioned_bucket_are_distinguished(world: World) -> None:
     world.s3.put_bucket_versioning(
         Bucket=world.bucket, VersioningConfiguration={"Status": "Enabled"}
     )

@@ -18,7 +18,7 @@ BAD = {
 }
 
 
-def test_bad_photos_end_as_rejects_and_their_neighbours_go_through(world: World) -> None:
+def test_bad_photos_end_as_rejects_and_their_neighbours_are_stored(world: World) -> None:
     bad = [world.put(f"photos/{name}", data) for name, (data, _) in BAD.items()]
     vanished = world.put("photos/vanished.jpg", photo(1))
     world.remove(vanished.key)
@@ -63,7 +63,7 @@ def test_what_s3_cannot_deliver_is_retried_with_backoff(
     assert world.rejects() == {}
 
 
-def test_an_outage_of_credentials_is_nobodys_reject(world: World) -> None:
+def test_expired_credentials_reject_no_photo(world: World) -> None:
     event = world.put("photos/a.jpg", photo(1))
     with (
         s3_answers(403, "ExpiredToken", "a.jpg"),

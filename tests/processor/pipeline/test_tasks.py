@@ -1,4 +1,4 @@
-"""The Spark task: what it makes of each photo, and the file that it leaves."""
+"""The Spark task: the outcome of each photo, and the file that it writes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -58,7 +58,7 @@ def test_without_a_new_photo_there_is_no_file(world: World) -> None:
     assert list(result.keyed_files()) == []
 
 
-def test_on_a_cluster_the_compiled_file_is_where_spark_brought_it(
+def test_on_a_cluster_the_compiled_file_is_where_spark_copied_it(
     spec: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     brought = tmp_path / "vgg16.ncnn"

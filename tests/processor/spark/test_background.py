@@ -1,4 +1,4 @@
-"""Background tasks: in workers of their own, which yield the cores."""
+"""Background tasks: they run in workers of their own, which yield the cores."""
 
 import os
 
@@ -29,5 +29,5 @@ def test_results_come_in_order_from_as_many_tasks_as_fit(spark: SparkSession) ->
     )
     assert len(background.run(list(range(7)), _worker)) == 3
     assert len(background.run([1, 2], _worker)) == 2
-    shared = background.broadcast("said")
-    assert background.run([1], lambda share: [shared.value for _ in share]) == ["said"]
+    shared = background.broadcast("shared")
+    assert background.run([1], lambda share: [shared.value for _ in share]) == ["shared"]

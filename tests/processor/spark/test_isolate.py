@@ -1,4 +1,4 @@
-"""Isolation: items that kill their worker are found, each alone, and everything else goes through."""
+"""Isolation: items that kill their worker are found one by one, and all the others are processed."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ def dies_over_killers(share: Sequence[str]) -> list[str]:
     if any("killer" in item for item in share):
         os._exit(9)
     if any("fault" in item for item in share):
-        raise ValueError("a fault of ours")
+        raise ValueError("a bug of ours")
     return [f"{item} done" for item in share]
 
 
@@ -34,8 +34,8 @@ def test_an_item_that_kills_its_worker_is_found_alone(spark: SparkSession) -> No
     assert sorted(isolated.results) == sorted(f"{item} done" for item in harmless)
 
 
-def test_a_fault_of_ours_makes_nobody_a_culprit(spark: SparkSession) -> None:
-    with pytest.raises(Exception, match="a fault of ours"):
+def test_an_exception_is_raised_and_makes_no_culprit(spark: SparkSession) -> None:
+    with pytest.raises(Exception, match="a bug of ours"):
         run(spark, ["1", "fault"])
 
 
@@ -44,5 +44,5 @@ def test_when_every_item_kills_the_machine_is_blamed(spark: SparkSession) -> Non
         run(spark, [f"killer{n}" for n in range(MAX_CULPRITS + 1)])
 
 
-def test_no_items_are_no_job(spark: SparkSession) -> None:
+def test_without_items_no_job_runs(spark: SparkSession) -> None:
     assert run(spark, []) == Isolated([], [])

@@ -1,4 +1,4 @@
-"""Compaction: which files are merged, and that the rows of a table stay what they were."""
+"""Compaction: which files are merged, and that a table keeps its rows."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False)])
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.integers(0, 2 * TARGET_BYTES), max_size=60))
-def test_groups_are_full_alike_and_not_too_large(sizes: dict[str, int]) -> None:
+def test_groups_are_full_of_similar_sizes_and_not_too_large(sizes: dict[str, int]) -> None:
     groups = groups_of(sizes)
     grouped = [path for group in groups for path in group]
     assert len(set(grouped)) == len(grouped)
@@ -29,7 +29,7 @@ def test_no_table_is_nothing_to_do(tmp_path: Path) -> None:
     assert compact(str(tmp_path / "none"), SCHEMA, InThisProcess()) == {}
 
 
-def test_the_rows_stay_and_the_old_names_lead_to_the_new(tmp_path: Path) -> None:
+def test_rows_are_kept_and_old_names_are_mapped_to_new_ones(tmp_path: Path) -> None:
     folder = str(tmp_path / "table")
     table = delta.create_table(folder, SCHEMA, "")
     files = [

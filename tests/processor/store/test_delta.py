@@ -1,4 +1,4 @@
-"""Delta tables: what a version tells of itself, and what the log tells of the changes since another."""
+"""Delta tables: the properties of a version, commits, and what the log says of changes since."""
 
 from pathlib import Path
 
@@ -19,11 +19,11 @@ def write(folder: str, *keys: str) -> DataFile:
     return datafiles.write(folder, pa.table({"key": list(keys)}, schema=SCHEMA))
 
 
-def test_there_is_none(folder: str) -> None:
+def test_a_missing_table_is_none(folder: str) -> None:
     assert delta.open_table(folder) is None
 
 
-def test_what_a_table_tells_of_itself(folder: str) -> None:
+def test_the_properties_of_a_table(folder: str) -> None:
     table = delta.create_table(folder, SCHEMA, "a description")
     one, two = write(folder, "a", "b"), write(folder, "c")
     table.commit(SCHEMA, [one, two], [], transactions={"app": 7}, metadata={"batch": 3})
@@ -51,7 +51,7 @@ def test_an_old_version_can_be_read(folder: str) -> None:
     assert new.dataset().to_table()["key"].to_pylist() == ["b"]
 
 
-def test_who_creates_a_table_second_gets_the_first(folder: str) -> None:
+def test_creating_an_existing_table_opens_it(folder: str) -> None:
     first = delta.create_table(folder, SCHEMA, "first")
     second = delta.create_table(folder, SCHEMA, "second")
     assert (second.id, second.description) == (first.id, "first")
@@ -76,7 +76,7 @@ def test_a_commit_on_an_old_version_changes_nothing(folder: str, overwrite: bool
     assert late.paths() == {first.path}
 
 
-def test_only_rows_that_come_or_go_are_changes(folder: str) -> None:
+def test_only_added_and_removed_rows_are_changes(folder: str) -> None:
     table = delta.create_table(folder, SCHEMA, "")
     table.commit(SCHEMA, [file := write(folder, "a", "b")], [])
     assert table.rows_changed_since(0)
@@ -88,7 +88,7 @@ def test_only_rows_that_come_or_go_are_changes(folder: str) -> None:
     table.commit(SCHEMA, [], [merged.path])
     assert table.rows_changed_since(1)
     assert not table.rows_changed_since(4)
-    assert table.rows_changed_since(5)  # of another table, it seems
+    assert table.rows_changed_since(5)  # that must have been another table
     old = delta.open_table(folder, 3)
     assert old
     Path(folder, "_delta_log", f"{2:020}.json").unlink()
@@ -98,13 +98,13 @@ def test_only_rows_that_come_or_go_are_changes(folder: str) -> None:
 def test_vacuum_deletes_what_this_version_does_not_need(folder: str) -> None:
     table = delta.create_table(folder, SCHEMA, "")
     table.commit(SCHEMA, [old := write(folder, "a")], [])
-    litter = write(folder, "never committed")
+    orphan = write(folder, "never committed")
     table.commit(SCHEMA, [new := write(folder, "b")], [old.path])
     assert table.vacuum(24) == 0
     assert table.vacuum(0) == 2
     left = {path.name for path in Path(folder).glob("*.parquet")}
     assert left == {new.path}
-    assert litter.path not in left
+    assert orphan.path not in left
 
 
 def test_no_storage_options_for_a_local_folder(folder: str) -> None:

@@ -22,7 +22,7 @@ def test_rows_are_added_replaced_and_dropped(folder: str, tmp_path: Path) -> Non
     assert len(table) == 2
 
 
-def test_a_file_without_rows_left_is_removed(folder: str, tmp_path: Path) -> None:
+def test_a_file_with_no_rows_left_is_removed(folder: str, tmp_path: Path) -> None:
     table = opened(folder, tmp_path / "index")
     table.commit([write(folder, {"a": "1", "b": "1"})], [], {})
     table.commit([], ["a", "b"], {})
@@ -89,12 +89,12 @@ def test_a_log_whose_next_entry_has_expired_is_listed_in_time(
     assert len(idle) == len(busy)
 
 
-def test_a_conflict_ends_the_trust_in_a_stale_answer(
+def test_after_a_conflict_a_stale_response_is_not_trusted(
     folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = opened(folder, tmp_path / "one"), opened(folder, tmp_path / "two")
     two.commit([write(folder, {"a": "1"})], [], {})
-    monkeypatch.setattr(objects, "exists", lambda _: False)  # out of some proxy's cache
+    monkeypatch.setattr(objects, "exists", lambda _: False)  # as from a proxy's cache
     one.refresh()
     with pytest.raises(CommitConflict):
         one.commit([write(folder, {"a": "2"})], [], {})
@@ -129,9 +129,9 @@ steps = st.lists(
 def test_two_writers_keep_one_row_per_key(
     tmp_path_factory: pytest.TempPathFactory, steps: list
 ) -> None:
-    place = tmp_path_factory.mktemp("two")
-    folder = str(place / "table")
-    indexes = [place / "0", place / "1"]
+    root = tmp_path_factory.mktemp("two")
+    folder = str(root / "table")
+    indexes = [root / "0", root / "1"]
     writers = [opened(folder, index) for index in indexes]
     expected: dict[str, str] = {}
     for writer, puts, drops, forgets in steps:
