@@ -14,6 +14,7 @@ their handlers what they mean.
 
 import functools
 import os
+import threading
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
@@ -34,24 +35,23 @@ READ_SECONDS = 30
 ATTEMPTS = 4  # per request, the first included; botocore backs off exponentially between them
 S3_CONNECTIONS = 32
 
-# Everything that a client raises, for `except`.
-ERRORS = (boto.ClientError, boto.BotoCoreError, Boto3Error)
-
 # Error codes with one meaning for every caller, whichever service returns them.
-MISSING_QUEUE = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
-DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "Forbidden"}
+DENIED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled"}
 BAD_CREDENTIALS = {
     "ExpiredToken",
     "ExpiredTokenException",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
     "InvalidToken",
-    "RequestExpired",
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
     "UnrecognizedClientException",
 }
-BUSY = {"OperationAborted", "OperationAbortedException", "QueueDeletedRecently"}
+_WRONG_CLOCK = {"RequestExpired", "RequestTimeTooSkewed"}
+_MISSING_OBJECT = {"404", "MethodNotAllowed", "NoSuchKey", "NoSuchVersion", "NotFound"}
+_MISSING_QUEUE = {"NonExistentQueue", "QueueDoesNotExist"}
+_CHANGING = {"OperationAborted", "OperationAbortedException", "QueueDeletedRecently"}
+_OVERLOADED = {"RequestTimeout", "SlowDown"}
 
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -90,13 +90,26 @@ class EndpointError(RuntimeError):
     """``AWS_ENDPOINT_URL`` cannot be used; the message says what it should look like."""
 
 
+# Everything that a client, or its creation, raises; for `except`.
+ERRORS = (boto.ClientError, boto.BotoCoreError, Boto3Error, EndpointError)
+
 # ---------------------------------------------------------------------- clients
+
+_creating = threading.Lock()  # a session is not thread-safe
 
 
 @functools.cache
-def _instance_region() -> str | None:
-    """The region in the instance's metadata; queried once, for at most a second."""
+def _session() -> boto3.Session:
+    """One for the process: each resolves credentials by itself, which may ask for a one-time code."""
+    return boto3.Session()
+
+
+@functools.cache
+def _instance_region() -> str:
+    """The region in the instance's metadata. Raises LookupError after a second without any."""
     found: str | None = InstanceMetadataRegionFetcher(timeout=1, num_attempts=1).retrieve_region()
+    if not found:
+        raise LookupError("no instance metadata")  # not cached: it may be there next time
     return found
 
 
@@ -105,7 +118,13 @@ def region() -> str | None:
 
     boto3 by itself reads neither the first, which every other AWS tool reads, nor the last.
     """
-    return os.environ.get("AWS_REGION") or boto3.Session().region_name or _instance_region()
+    configured = os.environ.get("AWS_REGION") or _session().region_name
+    if configured:
+        return configured
+    try:
+        return _instance_region()
+    except LookupError:
+        return None
 
 
 @overload
@@ -154,17 +173,35 @@ def client(
         read_timeout=read_seconds,
         retries={"mode": "standard", "total_max_attempts": attempts},
     )
-    session = boto3.Session(region_name=region())  # a new one: boto3's default is not thread-safe
-    try:
-        return session.client(service, config=config)
-    except ValueError as error:
-        raise EndpointError(f"{error}: correct AWS_ENDPOINT_URL, e.g. http://host:port") from error
+    with _creating:
+        try:
+            return _session().client(service, region_name=region(), config=config)
+        except boto.BotoCoreError:  # some are ValueErrors too
+            raise
+        except ValueError as error:
+            raise EndpointError(
+                f"{error}: correct AWS_ENDPOINT_URL, e.g. http://host:port"
+            ) from error
+
+
+_sharing = threading.Lock()
 
 
 @functools.cache
+def _shared_s3() -> "S3Client":
+    return client("s3", connections=S3_CONNECTIONS, attempts=ATTEMPTS + 1)
+
+
 def s3() -> "S3Client":
     """The S3 client that all threads of this process share."""
-    return client("s3", connections=S3_CONNECTIONS, attempts=ATTEMPTS + 1)
+    with _sharing:  # or each thread of a fresh worker would create one
+        return _shared_s3()
+
+
+def forget() -> None:
+    """Drop the session and the shared client, after a change of the environment."""
+    _session.cache_clear()
+    _shared_s3.cache_clear()
 
 
 def queue_url(sqs: "SQSClient", name: str) -> str | None:
@@ -172,7 +209,7 @@ def queue_url(sqs: "SQSClient", name: str) -> str | None:
     try:
         return sqs.get_queue_url(QueueName=name)["QueueUrl"]
     except boto.ClientError as error:
-        if code_of(error) in MISSING_QUEUE:
+        if is_missing_queue(error):
             return None
         raise
 
@@ -205,8 +242,38 @@ def message_of(error: boto.ClientError) -> str:
 def is_refusal(error: Exception) -> bool:
     """Whether AWS does not recognise the caller (or there are no credentials), or denies access."""
     if isinstance(error, boto.ClientError):
-        return code_of(error) in BAD_CREDENTIALS | DENIED or status_of(error) == 403
+        return code_of(error) in BAD_CREDENTIALS or is_denied(error)
     return isinstance(error, _NO_CREDENTIALS)
+
+
+def is_denied(error: Exception) -> bool:
+    """Whether AWS knows the caller, and does not let them."""
+    if code_of(error) in BAD_CREDENTIALS or is_wrong_clock(error):
+        return False
+    return code_of(error) in DENIED or status_of(error) == 403
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether there is no such object, or a delete marker in its place.
+
+    A response to HEAD does not say whether it is the bucket that is missing; any other does.
+    """
+    return code_of(error) in _MISSING_OBJECT
+
+
+def is_missing_queue(error: Exception) -> bool:
+    """Whether there is no such queue."""
+    return code_of(error).rpartition(".")[2] in _MISSING_QUEUE
+
+
+def is_overloaded(error: Exception) -> bool:
+    """Whether the service could not serve the request now; later it may."""
+    return status_of(error) >= 500 or status_of(error) == 429 or code_of(error) in _OVERLOADED
+
+
+def is_wrong_clock(error: Exception) -> bool:
+    """Whether AWS refused the request because of the time it was signed at."""
+    return code_of(error) in _WRONG_CLOCK
 
 
 def is_unreachable(error: Exception) -> bool:
@@ -240,6 +307,8 @@ def explain(error: Exception, what: str = "", *, hint: str = SERVICE_POLICY) -> 
         )
     if isinstance(error, boto.NoRegionError):
         return f"{subject}no AWS region is set: set AWS_REGION, for example to eu-west-1"
+    if isinstance(error, boto.InvalidRegionError):
+        return f"{subject}{message.rstrip('.')}: correct AWS_REGION, for example to eu-west-1"
     if is_unreachable(error):
         return f"{subject}{message.rstrip('.')}: check the network, AWS_ENDPOINT_URL and AWS_REGION"
     return subject + message
@@ -247,13 +316,15 @@ def explain(error: Exception, what: str = "", *, hint: str = SERVICE_POLICY) -> 
 
 def _explain_response(error: boto.ClientError, hint: str) -> str:
     code, operation, message = code_of(error), error.operation_name, message_of(error)
+    if code in _WRONG_CLOCK:
+        return f"AWS refuses the time of this machine ({code}: {message}): set its clock"
     if code in BAD_CREDENTIALS:
         return f"AWS does not accept the credentials ({code}: {message}): renew or correct them"
-    if code in DENIED or status_of(error) == 403:
+    if is_denied(error):
         return (
             f"no permission: {operation} was denied ({message}); "
             f"grant {action_of(operation)} to these credentials{f' ({hint})' if hint else ''}"
         )
-    if code.rpartition(".")[2] in BUSY:
+    if code.rpartition(".")[2] in _CHANGING:
         return f"{operation}: AWS is busy with an earlier change: retry in a minute"
     return f"{operation} failed: {code}: {message}"

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from common import aws
 from common.config import load
 from infra_scripts import deployment
 from infra_scripts.assembly import stack_of
@@ -20,12 +21,12 @@ def deployed() -> Iterator[EmbeddedAws]:
     :class:`common.config.ConfigError` and :class:`infra_scripts.errors.InfraError`.
     """
     before = dict(os.environ)
-    with EmbeddedAws() as aws:
+    with EmbeddedAws() as embedded:
         try:
-            _set(aws.over(before))
+            _set(embedded.over(before))
             with closing(Clients.connect()) as clients:
                 deployment.deploy(clients, stack_of(load()), clients.place(), say=_quiet)
-            yield aws
+            yield embedded
         finally:
             _set(before)
 
@@ -38,3 +39,4 @@ def _set(environment: dict[str, str]) -> None:
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)
+    aws.forget()

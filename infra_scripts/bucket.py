@@ -43,7 +43,7 @@ def exists(s3: "S3Client", name: str, region: str) -> Existence | None:
     try:
         answer = present(lambda: s3.head_bucket(Bucket=name))
     except ClientError as error:
-        if aws.code_of(error) not in aws.DENIED:
+        if not aws.is_denied(error):
             raise
         raise Conflict(
             f"bucket {name!r} belongs to somebody else, or this caller lacks s3:ListBucket on it: "

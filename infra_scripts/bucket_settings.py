@@ -143,7 +143,7 @@ def lifecycle(s3: "S3Client", name: str) -> Part[Lifecycle]:
         answer = present(lambda: s3.get_bucket_lifecycle_configuration(Bucket=name))
         if answer is None:
             return None
-        found: Lifecycle = {"Rules": answer["Rules"]}
+        found: Lifecycle = {"Rules": answer.get("Rules", [])}
         if size := answer.get("TransitionDefaultMinimumObjectSize"):
             found["TransitionDefaultMinimumObjectSize"] = size
         return found

@@ -5,7 +5,7 @@ Errors::
     InfraError
     ├── EmbeddedAwsError   the embedded AWS did not start, or is not running
     └── StackError         the stack could not be read or changed
-        ├── Denied        the credentials are missing, invalid or lack a permission
+        ├── Denied         the credentials are missing, invalid or lack a permission
         ├── Unreachable    the endpoint did not answer
         └── Conflict       something exists that this stack must not take over or cannot share
 

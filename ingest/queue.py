@@ -25,14 +25,9 @@ BATCH = 10  # SQS takes and returns at most ten messages per call
 LONG_POLL_SECONDS = 10  # of 20 possible: a poll that is cut off may take messages with it
 SPARE_SECONDS = 10  # for the answer to a long poll to arrive
 ATTEMPTS = 3  # at one call, the first included
-_FIXES = (
-    (aws.MISSING_QUEUE, "the queue does not exist: deploy it or correct its name"),
-    (
-        aws.DENIED,
-        "access denied: allow sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility "
-        "and sqs:GetQueueAttributes on it",
-    ),
-    (aws.BAD_CREDENTIALS, "AWS does not accept the credentials: renew or correct them"),
+_DENIED = (
+    "access denied: allow sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and "
+    "sqs:GetQueueAttributes on it"
 )
 
 
@@ -166,12 +161,20 @@ def connect(connections: int) -> "SQSClient":
 
 
 def unusable(error: Exception, queue_url: str) -> QueueError | None:
-    """What to raise for an error that no retry mends; None for one that may pass."""
+    """What to raise for an error that no retry mends; None for one that may pass.
+
+    A refusal without a code (a proxy on the way) and a wrong clock may pass.
+    """
     code = aws.code_of(error)
-    for codes, fix in _FIXES:
-        if code in codes:
-            return QueueError(f"queue {queue_url}: {fix} ({code})")
-    return None
+    if aws.is_missing_queue(error):
+        fix = "the queue does not exist: deploy it or correct its name"
+    elif code in aws.DENIED:
+        fix = _DENIED
+    elif code in aws.BAD_CREDENTIALS:
+        fix = "AWS does not accept the credentials: renew or correct them"
+    else:
+        return None
+    return QueueError(f"queue {queue_url}: {fix} ({code})")
 
 
 def _failures(

@@ -99,8 +99,12 @@ class TooLarge(PhotoError):
     """An object with more bytes than the limit; it was not read. ``version``: see ``version_of``."""
 
     def __init__(self, detail: str, version: str) -> None:
-        super().__init__(detail)
+        super().__init__(detail, version)  # both, or it would not unpickle
+        self.detail = detail
         self.version = version
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 class Missing(PhotoError):
@@ -111,8 +115,12 @@ class Refused(PhotoError):
     """S3 does not give us this object; ``reason`` is a short name such as ``forbidden``."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(reason, detail)
         self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 class Unavailable(PhotoError):

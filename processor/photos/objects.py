@@ -25,9 +25,7 @@ from processor.errors import Missing, PhotoError, Refused, TooLarge, Unavailable
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
-_MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchVersion", "MethodNotAllowed"}
 _REFUSED = {"AccessDenied": "forbidden", "InvalidObjectState": "archived"}
-_ABOUT_ALL_PHOTOS = {"NoSuchBucket", "RequestTimeTooSkewed"} | aws.BAD_CREDENTIALS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +52,11 @@ def current_version(bucket: str, key: str) -> str | None:
     try:
         return version_of(aws.s3().head_object(Bucket=bucket, Key=key))
     except ClientError as error:
-        status = aws.status_of(error)
-        if status in (404, 405):  # 405: a delete marker
+        if aws.status_of(error) in (404, 405):  # 405: a delete marker
             return None
-        if status < 500 and status != 429:
-            raise Refused("forbidden", _describe(error)) from error
-        raise Unavailable(_describe(error)) from error
+        if aws.is_overloaded(error):
+            raise Unavailable(_describe(error)) from error
+        raise Refused("forbidden", _describe(error)) from error
     except BotoCoreError as error:
         if aws.is_refusal(error):  # there are no credentials
             raise
@@ -101,14 +98,14 @@ def _get(bucket: str, key: str, max_bytes: int) -> PhotoObject:
 
 
 def _fault(error: ClientError) -> ClientError | PhotoError:
-    code, status = aws.code_of(error), aws.status_of(error)
-    if code in _ABOUT_ALL_PHOTOS:
+    code = aws.code_of(error)
+    if code == "NoSuchBucket" or code in aws.BAD_CREDENTIALS or aws.is_wrong_clock(error):
         return error
-    if code in _MISSING:
+    if aws.is_missing(error):
         return Missing(code)
-    if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout"):
+    if aws.is_overloaded(error):
         return Unavailable(_describe(error))
-    reason = _REFUSED.get(code, "forbidden" if status == 403 else "refused")
+    reason = _REFUSED.get(code, "forbidden" if aws.status_of(error) == 403 else "refused")
     return Refused(reason, _describe(error))
 
 

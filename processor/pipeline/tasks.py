@@ -6,6 +6,7 @@ and what counts is what S3 has under its key when the task reads it. However the
 reordered, repeated or delayed, the last one to be handled finds the final state.
 """
 
+import functools
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,15 +58,22 @@ class _Prepared:
 
 
 def load_network(spec: NetworkSpec) -> Network:
-    """The network of this worker process, loaded once. Raises like :func:`.engines.load`.
+    """The network of this worker process, loaded once. Raises as :func:`.engines.load` does."""
+    return engines.load(_located(spec))
 
-    On a cluster the compiled file is where Spark has copied it, under the same name.
+
+@functools.cache  # decided once: a loaded network outlives its file
+def _located(spec: NetworkSpec) -> NetworkSpec:
+    """The spec with the path of the compiled file on this machine.
+
+    On a cluster Spark brings the file, under its own name in a folder of Spark's.
     """
     compiled = spec.compiled
-    if compiled and not Path(compiled.path).exists():
-        copied = replace(compiled, path=SparkFiles.get(Path(compiled.path).name))
-        spec = replace(spec, compiled=copied)
-    return engines.load(spec)
+    if compiled and not Path(compiled.path).exists() and SparkFiles._is_running_on_worker:
+        brought = Path(SparkFiles.get(Path(compiled.path).name))
+        if brought.exists():
+            return replace(spec, compiled=replace(compiled, path=str(brought)))
+    return spec
 
 
 def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:

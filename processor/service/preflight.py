@@ -23,7 +23,7 @@ def check_bucket(name: str) -> None:
     try:
         aws.s3().head_bucket(Bucket=name)
     except aws.ERRORS as error:
-        if aws.status_of(error) == 404:
+        if aws.is_missing(error):
             raise PreflightError(
                 f"there is no bucket {name!r}: deploy it (python -m infra_scripts deploy) or correct "
                 "storage.bucket"

@@ -56,7 +56,7 @@ def _in_s3(bucket: str, key: str) -> InS3 | None:
     try:
         answer = aws.s3().head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if aws.status_of(error) == 404:
+        if aws.is_missing(error):
             return None
         raise
     return {

@@ -36,7 +36,7 @@ def get(uri: str) -> bytes | None:
     try:
         body: bytes = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:
-        if aws.code_of(error) in ("NoSuchKey", "404"):
+        if aws.is_missing(error):
             return None
         raise
     return body
@@ -98,6 +98,6 @@ def _head(uri: str) -> "HeadObjectOutputTypeDef | None":
     try:
         return aws.s3().head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if aws.status_of(error) == 404:
+        if aws.is_missing(error):
             return None
         raise

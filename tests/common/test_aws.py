@@ -1,5 +1,6 @@
 """AWS: the region rule, clients, and errors explained to the operator."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,17 @@ from tests.support.aws import DeployedStack
 
 
 @pytest.fixture
-def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
     """An environment that names no region, on a machine that is not an instance."""
+    aws.forget()
     profiles = tmp_path / "config"
     profiles.write_text("[profile fruits]\nregion = eu-south-1\n")
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(profiles))
     monkeypatch.setattr(aws, "_instance_region", lambda: None)
-    return monkeypatch
+    yield monkeypatch
+    aws.forget()
 
 
 def answer(code: str, operation: str = "GetObject", status: int = 400) -> boto.ClientError:

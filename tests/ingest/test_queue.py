@@ -15,7 +15,8 @@ from tests.support.aws import DeployedStack
 from tests.support.object_events import event
 from tests.support.traffic import TEST_EVENT, Client, counts, refusal, send
 
-FATAL = sorted(common_aws.MISSING_QUEUE | common_aws.DENIED | common_aws.BAD_CREDENTIALS)
+MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+FATAL = sorted(MISSING | common_aws.DENIED | common_aws.BAD_CREDENTIALS)
 
 
 @pytest.fixture

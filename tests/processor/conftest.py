@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from common.aws import s3
+from common.aws import forget
 from infra_scripts.embedded import EmbeddedAws
 from processor.network import engines
 from processor.network.spec import NetworkSpec
@@ -51,13 +51,13 @@ def ncnn(unloaded: None, weights: Weights, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def bucket(aws: EmbeddedAws) -> Iterator[str]:
     """An empty bucket of its own."""
-    s3.cache_clear()
+    forget()
     name = f"photos-{uuid.uuid4().hex[:12]}"
     boto3.client("s3").create_bucket(
         Bucket=name, CreateBucketConfiguration={"LocationConstraint": aws.region}
     )
     yield name
-    s3.cache_clear()
+    forget()
 
 
 @pytest.fixture

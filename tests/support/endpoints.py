@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from common.aws import s3
+from common.aws import forget
 
 NOBODY = "http://127.0.0.1:9"  # nobody listens
 
@@ -58,12 +58,12 @@ def aws_at(url: str) -> Iterator[None]:
     """Clients of this process go to ``url``, the shared one of S3 included."""
     before = os.environ.get("AWS_ENDPOINT_URL", "")
     os.environ["AWS_ENDPOINT_URL"] = url
-    s3.cache_clear()
+    forget()
     try:
         yield
     finally:
         os.environ["AWS_ENDPOINT_URL"] = before
-        s3.cache_clear()
+        forget()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import psutil
 
-from common.aws import s3
+from common.aws import forget
 from common.config import load
 from infra_scripts.assembly import stack_of
 from infra_scripts.clients import Clients
@@ -122,7 +122,7 @@ class Site:
 @contextmanager
 def deployed(folder: Path, cache_dir: Path) -> Iterator[Site]:
     """A new site; afterwards nothing of it runs any more."""
-    s3.cache_clear()
+    forget()
     site = Site(folder, cache_dir)
     with closing(Clients.connect()) as clients:
         deploy(clients, stack_of(load(environment=site.settings)), clients.place(), say=quiet)
@@ -130,4 +130,4 @@ def deployed(folder: Path, cache_dir: Path) -> Iterator[Site]:
     for process in site.processes:
         if process.poll() is None:
             site.kill(process)
-    s3.cache_clear()
+    forget()

@@ -182,6 +182,6 @@ def test_without_credentials_no_photo_is_looked_at(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none/such")
     monkeypatch.setenv("AWS_CONFIG_FILE", "none/such")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    aws.s3.cache_clear()
+    aws.forget()
     with pytest.raises(NoCredentialsError):
         look(call, bucket, "a")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from common.aws import s3
+from common.aws import forget, s3
 from infra_scripts.embedded import EmbeddedAws
 from ingest.queue import connect
 from processor.errors import CommitConflict
@@ -116,7 +116,7 @@ def test_delta_and_boto3_use_one_region(
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
-    s3.cache_clear()
+    forget()
     options = delta.storage_options(f"s3://{bucket}/features")
     assert options == {
         "AWS_REGION": "eu-west-3",
