@@ -115,7 +115,9 @@ class Service:
                 if query.awaitTermination(1):
                     return
         except StreamingQueryException as error:
-            raise self._fault or ServiceError(cause_in(str(error))) from error
+            if self._fault or not self._stopping.is_set():
+                raise self._fault or ServiceError(cause_in(str(error))) from error
+            log.info("the query ended: %s", cause_in(str(error)))  # a micro-batch came after stop()
         log.info("stopping")
         grace = self._stream.stop_grace_seconds
         if self._batch.acquire(timeout=grace):

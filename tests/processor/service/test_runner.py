@@ -1,0 +1,241 @@
+"""The runner: what it makes durable, what ends it, and how it stops. Processes: test_commands."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ingest.events import ObjectEvent
+from ingest.source import S3SqsDataSource
+from processor.errors import ServiceError
+from processor.service import runner
+from processor.service.runner import Service, Stream
+from tests.support.object_events import event
+from tests.support.streams import Streaming
+from tests.support.traffic import until
+
+FIRST = [event("a", etag="1", size=3), event("b", event_name="ObjectRemoved:Delete")]
+SECOND = [event("c", version_id="v", sequencer="0A")]
+
+
+class Batches:
+    """Stands in for MicroBatches: ``during`` happens in each micro-batch."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.done: list[tuple[list[ObjectEvent], int]] = []
+        self.during: Callable[[], object] = lambda: None
+
+    def handle(self, events: list[ObjectEvent], batch_id: int) -> None:
+        self.begun.append(batch_id)
+        self.during()
+        self.done.append((events, batch_id))
+
+
+class Maintenance:
+    """Stands in for Maintenance, and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def start(self) -> None:
+        self.told.append("start")
+
+    def rows_changed(self) -> None:
+        self.told.append("rows changed")
+
+    def refit(self) -> None:
+        self.told.append("refit")
+
+    def stop(self, timeout_seconds: float) -> None:
+        self.told.append(("stop", timeout_seconds))
+
+
+class Running:
+    """A service under test, and everything around it."""
+
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
+        self.batches, self.maintenance = Batches(), Maintenance()
+        self.warmed: list[bool] = []  # whether a micro-batch ran then
+        self.warming: Callable[[], object] = lambda: None
+        self.grace = 60
+        self._folder, self._pool = folder, pool
+        self.services: list[Service] = []
+
+    def service(self, spark: Streaming) -> Service:
+        stream = Stream(
+            queue_url="http://queue",
+            max_events=7,
+            max_bytes=8,
+            max_seconds=9,
+            visibility_timeout_seconds=10,
+            receivers=11,
+            checkpoint=self._folder / "a checkpoint",
+            stop_grace_seconds=self.grace,
+        )
+        self.services.append(Service(spark, stream, self.batches, self.maintenance, self.warm_up))
+        return self.services[-1]
+
+    def start(self, spark: Streaming, *, once: bool = False) -> tuple[Service, Future[None]]:
+        service = self.service(spark)
+        return service, self._pool.submit(service.run, once=once)
+
+    def warm_up(self) -> None:
+        self.warmed.append(len(self.batches.begun) > len(self.batches.done))
+        self.warming()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    with ThreadPoolExecutor() as pool:
+        around = Running(tmp_path, pool)
+        yield around
+        for service in around.services:
+            service.stop()
+
+
+def test_once_it_handles_what_is_there_refits_and_ends(running: Running) -> None:
+    spark = Streaming(FIRST, SECOND)
+    running.service(spark).run(once=True)
+    assert running.batches.done == [(FIRST, 0), (SECOND, 1)]
+    assert running.maintenance.told == ["rows changed", "rows changed", "refit"]
+
+
+def test_the_query_reads_the_queue_within_the_limits(running: Running, tmp_path: Path) -> None:
+    spark = Streaming()
+    running.service(spark).run(once=True)
+    assert spark.sources == [S3SqsDataSource]
+    assert spark.options == {
+        "queueUrl": "http://queue",
+        "maxFilesPerTrigger": "7",
+        "maxBytesPerTrigger": "8",
+        "maxSecondsPerTrigger": "9",
+        "visibilityTimeoutSeconds": "10",
+        "receivers": "11",
+        "checkpointLocation": f"file://{tmp_path}/a%20checkpoint",
+    }
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_fault_of_a_micro_batch_is_what_run_raises(running: Running, once: bool) -> None:
+    fault = KeyError("lost")
+    running.batches.during = lambda: (_ for _ in ()).throw(fault)
+    with pytest.raises(KeyError) as raised:
+        running.service(Streaming(FIRST, SECOND)).run(once=once)
+    assert raised.value is fault
+    assert running.batches.begun == [0]
+    assert "rows changed" not in running.maintenance.told
+    assert "refit" not in running.maintenance.told
+
+
+def test_a_fault_of_spark_comes_down_to_its_cause(running: Running) -> None:
+    said = (
+        "[STREAM_FAILED] Query failed\nTraceback (most recent call last):\n  File x\nKeyError: 'k'"
+    )
+    with pytest.raises(ServiceError, match=r"^KeyError: 'k'$"):
+        running.service(Streaming(FIRST, fault=said)).run()
+    assert len(running.batches.done) == 1
+
+
+def test_it_stops_once_the_running_micro_batch_is_durable(running: Running) -> None:
+    durable = threading.Event()
+    running.batches.during = durable.wait
+    spark = Streaming(FIRST, SECOND)
+    service, run = running.start(spark)
+    until(lambda: running.batches.begun)
+    service.stop()
+    with pytest.raises(TimeoutError):
+        run.result(0.2)
+    assert spark.query
+    assert not spark.query.stopped.is_set()
+    durable.set()
+    run.result(30)
+    assert running.batches.done == [(FIRST, 0)]  # and none was begun after
+    assert spark.query.stopped.is_set()
+    assert running.maintenance.told == ["start", "rows changed", ("stop", 60)]
+
+
+def test_a_micro_batch_that_comes_as_it_stops_is_no_fault(running: Running) -> None:
+    """Spark plans the next one before the service has seen that it shall stop."""
+    durable = threading.Event()
+    running.batches.during = durable.wait
+    service, run = running.start(Streaming(FIRST, SECOND))
+    until(lambda: running.batches.begun)
+    service.stop()
+    durable.set()
+    run.result(30)
+    assert running.batches.done == [(FIRST, 0)]
+    assert running.maintenance.told[-1] == ("stop", 60)
+
+
+def test_it_does_not_wait_longer_than_the_grace_period(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    durable = threading.Event()
+    running.batches.during = durable.wait
+    running.grace = 0
+    spark = Streaming(FIRST)
+    service, run = running.start(spark)
+    until(lambda: running.batches.begun)
+    service.stop()
+    run.result(30)
+    assert spark.query
+    assert spark.query.stopped.is_set()
+    assert running.batches.done == []
+    assert "not durable after 0 s" in caplog.text
+    durable.set()
+
+
+def test_stopped_before_the_queue_was_drained_it_has_not_done_all(running: Running) -> None:
+    durable = threading.Event()
+    running.batches.during = durable.wait
+    service, run = running.start(Streaming(FIRST, SECOND), once=True)
+    until(lambda: running.batches.begun)
+    service.stop()
+    durable.set()
+    with pytest.raises(ServiceError, match="stopped before the queue was drained; run it again"):
+        run.result(30)
+    assert "refit" not in running.maintenance.told
+
+
+def test_a_query_that_does_not_stop_is_left_to_the_end_of_the_process(
+    running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spark = Streaming()
+    service, run = running.start(spark)
+    query = until(lambda: spark.query)
+
+    def stop() -> None:
+        query.stopped.set()
+        raise TimeoutError("no answer in 10 s")
+
+    monkeypatch.setattr(query, "stop", stop)
+    service.stop()
+    run.result(30)
+    assert "the query did not stop: no answer in 10 s" in caplog.text
+
+
+def test_workers_are_kept_warm_while_no_photo_comes(
+    running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runner, "WARM_SECONDS", 0.01)
+    caplog.set_level(logging.WARNING)
+    running.warming = lambda: (_ for _ in ()).throw(RuntimeError("no worker"))
+    durable = threading.Event()
+    running.batches.during = durable.wait
+    spark = Streaming(FIRST)
+    service, run = running.start(spark)
+    until(lambda: running.batches.begun)
+    durable.wait(0.1)
+    durable.set()
+    until(lambda: running.batches.done)
+    many = len(running.warmed) + 3
+    until(lambda: len(running.warmed) >= many)
+    service.stop()
+    run.result(30)
+    assert not any(running.warmed[1:])  # the first may meet the first batch
+    assert spark.pools == [("spark.scheduler.pool", "warm")]
+    assert "the workers do not get ready: no worker" in caplog.text
