@@ -20,7 +20,7 @@ def test_without_features_there_is_nothing_to_do(world: World, spark: SparkSessi
     assert matrix(world, spark).update(force=True) is None
 
 
-@pytest.mark.parametrize("small_bytes", [0, refit.SMALL_BYTES])  # by Spark tasks, or at once
+@pytest.mark.parametrize("small_bytes", [0, refit.SMALL_BYTES])  # in Spark tasks, or the driver
 def test_first_update_fits_like_scikit_learn(
     world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, small_bytes: int
 ) -> None:
@@ -81,7 +81,7 @@ def test_csv_has_the_rows_of_the_table(world: World, spark: SparkSession) -> Non
     assert assert_csv_whole(world) == set(assert_whole(world)) == set(world.features())
 
 
-def test_a_csv_that_fell_behind_is_brought_up(world: World, spark: SparkSession) -> None:
+def test_a_csv_that_fell_behind_is_updated(world: World, spark: SparkSession) -> None:
     put(world, *range(5))
     matrix(world, spark).update()
     old = world.s3.get_object(Bucket=world.bucket, Key="reduced.csv")
@@ -98,7 +98,7 @@ def test_a_csv_that_fell_behind_is_brought_up(world: World, spark: SparkSession)
 
 
 def test_refits_ingestion_and_readers_at_once(world: World, spark: SparkSession) -> None:
-    """Readers only ever see whole versions, and no photo that came during a rewrite is lost."""
+    """Readers only ever see whole versions, and no photo added during a rewrite is lost."""
     put(world, *range(4))
     reduced = matrix(world, spark)
     reduced.update()
