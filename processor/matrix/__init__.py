@@ -1,1 +1,1 @@
-"""The reduced matrix: statistics of the features, a PCA of them, and every row projected with it."""
+"""The reduced matrix: statistics of the features, a PCA fitted to them, every row projected with it."""

@@ -18,13 +18,13 @@ class CsvExport:
     def __init__(self, layout: StoreLayout, background: Background) -> None:
         self._layout = layout
         self._background = background
-        self._written: str | None = None  # the model of the present CSV; None until looked up
+        self._written: str | None = None  # the model of the existing CSV; None until looked up
 
     def update(self, current: str | None) -> None:
-        """Bring ``reduced.csv`` to the matrix's model, also if whoever fitted it died before that.
+        """Write ``reduced.csv`` if it is not of the matrix's model, whichever service fitted that.
 
-        ``current`` is the name of the model that the caller knows the matrix to be made with, if any;
-        when it is that of the CSV, nothing is read.
+        ``current`` is the name of the model that the caller last projected the matrix with, if any;
+        if it is that of the CSV, nothing is read. Readers see the old CSV or the new one, whole.
         """
         if current and current == self._written:
             return

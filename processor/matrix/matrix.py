@@ -24,7 +24,7 @@ MAX_CONFLICTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What :meth:`Matrix.update` did. ``refit``: the reason for a new model, None without one."""
+    """What :meth:`Matrix.update` did. ``refit``: the reason for a new model, None if there is none."""
 
     features_version: int
     projected: int  # rows written
@@ -44,11 +44,11 @@ class Matrix:
         self._model: NamedModel | None = None  # the matrix's, unless others have refitted
 
     def update(self, *, force: bool = False) -> Update | None:
-        """Refit if due (or ``force``), then bring the matrix to the newest features.
+        """Refit if due (or ``force``), bring the matrix to the newest features, export it if refitted.
 
-        Returns None when there are no features yet or nothing had to be done. Interrupted at any
-        point it leaves the matrix as it was, or as it should be. Raises :class:`CommitConflict` when
-        others keep committing first.
+        Returns None if there are no features yet or the matrix was up to date. If interrupted at any
+        point, it leaves the matrix as it was or as it should be, and the next call does the rest.
+        Raises :class:`CommitConflict` if others keep committing first.
         """
         for _ in range(MAX_CONFLICTS):
             features = FeaturesSnapshot.newest(self._layout)
@@ -57,11 +57,11 @@ class Matrix:
             try:
                 done = self._step(features, force=force)
             except CommitConflict:
-                log.info("another writer changed reduced/ first; looking again")
+                log.info("another writer committed to reduced/ first; trying again")
                 continue
             self._export.update(self._model.name if self._model else None)
             return done
-        raise CommitConflict(f"{MAX_CONFLICTS} commits to reduced/ in a row were overtaken")
+        raise CommitConflict(f"lost {MAX_CONFLICTS} commits to reduced/ in a row to other writers")
 
     def _step(self, features: FeaturesSnapshot, *, force: bool) -> Update | None:
         began = time.monotonic()

@@ -1,11 +1,11 @@
 """The mirror: the data files of ``reduced/`` kept in step with those of ``features/``, file by file.
 
 Every data file of ``features/`` has one counterpart in ``reduced/``, named ``MODEL/FILE``: the same
-rows, projected with the PCA model ``MODEL``. So what the matrix lacks is a difference of two sets of
-names, whatever happened in between: new photos, replaced and removed ones, a compaction, a crash.
-A refit is the same step with another model, where every counterpart is missing.
+rows, projected with the PCA model ``MODEL``. So what the matrix lacks is the difference of two sets of
+names, whatever has happened: new photos, replaced and removed ones, a compaction, a crash. A refit is
+the same step with another model, for which every counterpart is missing.
 
-Each step is one Delta transaction, which names the version of ``features/`` that the matrix mirrors
+Each step is one Delta transaction, which records the version of ``features/`` that the matrix mirrors
 (application ``features``). A reader sees the matrix before or after it.
 """
 
@@ -23,7 +23,7 @@ from processor.store import delta, schema
 from processor.store.delta import Table
 
 MIRRORS = "features"  # the application whose version says which features the matrix mirrors
-HISTORY = 10  # entries of the log to look back for the last step
+HISTORY = 10  # log entries to look back for the last step
 
 
 class Mirror:
@@ -40,10 +40,11 @@ class Mirror:
         model: NamedModel,
         out_of_sample: OutOfSample,
     ) -> int | None:
-        """Make ``reduced/`` the projection of these features; None when it is already.
+        """Make ``reduced/`` the projection of these features; None if it already is.
 
-        Returns the rows written. ``out_of_sample`` counts the photos that came between the model's fit
-        and this step. Raises :class:`CommitConflict`; nothing was changed then.
+        Returns the number of rows written. ``out_of_sample`` is of the photos added between the
+        model's fit and this step. Raises :class:`CommitConflict`: nothing was changed then, and the
+        files written are orphaned unless the step is repeated.
         """
         columns = schema.reduced(len(model.pca.components_))
         if reduced is None:
@@ -53,17 +54,17 @@ class Mirror:
         if wanted.keys() == present and mirrored_version(reduced) == features.table_version:
             return None
         missing = [wanted[path] for path in sorted(wanted.keys() - present)]
-        afresh = not wanted.keys() & present
-        added = self._project(missing, model, new=not afresh)
+        overwrite = not wanted.keys() & present
+        added = self._project(missing, model, new=not overwrite)
         rows = sum(each.file.rows for each in added)
-        if not afresh:
+        if not overwrite:
             out_of_sample = out_of_sample.plus(rows, sum(each.residual for each in added))
         reduced.commit(
             columns,
             [each.file for each in added],
-            () if afresh else present - wanted.keys(),
+            () if overwrite else present - wanted.keys(),
             # Only an overwrite may change the columns, and it removes whatever it does not add.
-            overwrite=afresh,
+            overwrite=overwrite,
             metadata={
                 "model": model.name,
                 "features_version": features.table_version,
@@ -90,7 +91,7 @@ class Mirror:
 
 
 def model_name(reduced: Table) -> str | None:
-    """The name of the model that a version of the matrix is made with; None without a row."""
+    """The name of the model that a version of the matrix was projected with; None without rows."""
     names = {path.partition("/")[0] for path in reduced.paths()}
     return names.pop() if len(names) == 1 else None
 
@@ -101,9 +102,9 @@ def mirrored_version(reduced: Table) -> int | None:
 
 
 def out_of_sample(reduced: Table | None) -> OutOfSample:
-    """What the matrix's last step recorded of photos that came after the fit; unknown: none.
+    """The out-of-sample residual that the matrix's last step recorded; of no photos if unknown.
 
-    It is the newest entry of the log, unless a vacuum has come after it, with two entries.
+    It is in the newest entry of the log, unless a vacuum has added its two entries after it.
     """
     if reduced is None:
         return OutOfSample()

@@ -1,6 +1,6 @@
-"""Moments: float32 rows -> mergeable count, mean and scatter, all that a PCA needs of them.
+"""Moments: float32 rows -> mergeable count, mean and scatter, which is all that a PCA needs.
 
-Pure numpy; nothing here knows of files, tables or Spark. `processor.matrix.pca` fits a model to these.
+Pure numpy, independent of files, tables and Spark. `processor.matrix.pca` fits a PCA to them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Array32 = npt.NDArray[np.float32]
 Array64 = npt.NDArray[np.float64]
 
 BLOCK_ROWS = 2048  # 4 MiB of 512 columns; 1024 to 4096 cost the same
-_STRIP_ROWS = 64  # of a (d, d) update: keeps its temporary in the cache
+_STRIP_ROWS = 64  # of a (d, d) update at a time, so that its temporary fits into the cache
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """The moments of `count` rows. Merging is exact to float64 rounding, so that blocks, files
-    and partitions may be summed in any grouping and order.
+    """The moments of `count` rows. Merging is exact to float64 rounding, so blocks, files and
+    partitions may be summed in any grouping and order.
 
     mean: float64 (d,). scatter: float64 (d, d), exactly symmetric, the sum of the outer products
     of the rows minus their mean. Memory 8 d² bytes: 2 MiB for 512 columns, 128 MiB for 4096.
@@ -36,7 +36,7 @@ class Statistics:
 
     @classmethod
     def empty(cls, d: int) -> Statistics:
-        """The statistics of no row of `d` columns: the neutral element of `merge`."""
+        """The statistics of no rows, with `d` columns: the neutral element of `merge`."""
         return Accumulator(d).statistics()
 
     @classmethod
@@ -45,7 +45,7 @@ class Statistics:
         return Accumulator(np.shape(rows)[-1]).add(rows, block_rows).statistics()
 
     def merge(self, other: Statistics) -> Statistics:
-        """The statistics of both sets of rows, as `+`. ValueError when their columns differ.
+        """The statistics of both sets of rows; also `+`. Raises ValueError if their columns differ.
 
         For many parts use `Accumulator.merge`, which allocates no matrix per part.
         """
@@ -56,8 +56,8 @@ class Statistics:
     def without(self, part: Statistics) -> Statistics:
         """The statistics of the rows that are not in `part`, a subset; the inverse of `merge`.
 
-        Rounding grows as the rows left get fewer: a few 1e-16 of the whole scatter remain in it.
-        ValueError when the columns differ or `part` has more rows than this.
+        Rounding errors are a few 1e-16 of the whole scatter, so they weigh more the fewer rows are
+        left. Raises ValueError if the columns differ or `part` has more rows than this.
         """
         left = self.count - part.count
         if part.mean.shape != self.mean.shape:
@@ -78,7 +78,7 @@ class Statistics:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Statistics:
-        """The inverse of `to_bytes`, bit for bit. ValueError for any other bytes."""
+        """The inverse of `to_bytes`, bit for bit. Raises ValueError for any other bytes."""
         part = unpack("statistics/1", data, ("count", "mean", "triangle"))
         scatter = np.zeros((part["mean"].size,) * 2)
         scatter[np.tri(len(scatter), dtype=bool)] = part["triangle"]
@@ -97,38 +97,40 @@ class Accumulator:
         self._scatter = np.zeros((d, d))
 
     def add(self, rows: Array32, block_rows: int = BLOCK_ROWS) -> Accumulator:
-        """Count float32 (n, d) rows in blocks: n d² / 2 multiply-adds, a block of extra memory.
+        """Add float32 (n, d) rows in blocks: n d² / 2 multiply-adds, a block of extra memory.
 
         Each block is shifted by its own mean, so that float32 suffices for the Gram matrix even
-        when the mean is a thousand times the spread or drifts along the rows; the shift's own
-        rounding to float32 is subtracted again, and blocks merge by the parallel-variance formula
+        if the mean is a thousand times the spread or drifts along the rows; the rounding of the
+        shift to float32 is corrected for, and blocks are merged by the parallel-variance formula
         (Chan, Golub & LeVeque, Updating formulae and a pairwise algorithm for computing sample
-        variances, 1979). With the float64 mean a constant column scatters exactly zero. A drift
-        inside a block costs digits as its square: 100 times the spread over 2,048 rows put the
-        span 3e-4 rad off a float64 SVD's, where an unmoving mean leaves 1e-7; 256 rows, 1e-6.
+        variances, 1979). As means are float64, a constant column has a scatter of exactly zero. A
+        drift within a block costs precision with its square: 100 times the spread over 2,048 rows
+        put the span 3e-4 rad off a float64 SVD's, over 256 rows 1e-6; without drift it is 1e-7.
 
-        TypeError unless float32. ValueError for a wrong shape, or for a block with a value that
-        is not finite or above about 1e17: it names the row, and earlier blocks stay counted.
+        Raises TypeError unless float32, and ValueError for a wrong shape, or for a block with a value
+        that is not finite or above about 1e17: it names the row, and earlier blocks stay counted.
         """
         rows = checked(rows, len(self._mean))
         if block_rows < 1:
             raise ValueError(f"block_rows must be at least 1, got {block_rows}")
         for start in range(0, len(rows), block_rows):
             block = rows[start : start + block_rows]
-            with np.errstate(over="ignore", invalid="ignore"):  # told below, with the row
+            with np.errstate(over="ignore", invalid="ignore"):  # raised below, with the row
                 mean = block.mean(axis=0, dtype=np.float64)
                 shift = mean.astype(np.float32)
                 centred = block - shift
-                gram = centred.T @ centred  # one array on both sides: numpy calls ssyrk
+                gram = centred.T @ centred  # the same array on both sides, so numpy calls ssyrk
             if not np.isfinite(gram.diagonal()).all():
                 row = start + int(np.argmin(np.abs(block).max(axis=1) < 1e17))
-                raise ValueError(f"row {row} of {len(rows)} has a value not finite or too large")
+                raise ValueError(
+                    f"row {row} of {len(rows)} has a value that is not finite or too large"
+                )
             self._absorb(len(block), mean, gram)
             self._add_outer(mean - shift, -len(block))
         return self
 
     def merge(self, part: Statistics) -> Accumulator:
-        """Count the rows behind `part`: O(d²). ValueError when its columns differ."""
+        """Add the rows behind `part`: O(d²). Raises ValueError if its columns differ."""
         if part.mean.shape != self._mean.shape:
             raise ValueError(f"cannot merge {len(part.mean)} columns into {len(self._mean)}")
         if part.count:
@@ -136,7 +138,7 @@ class Accumulator:
         return self
 
     def statistics(self) -> Statistics:
-        """A copy of what has been counted so far; counting may go on."""
+        """A copy of the statistics so far; more rows may be added afterwards."""
         return Statistics(self._count, self._mean.copy(), self._scatter.copy())
 
     def _absorb(self, count: int, mean: Array64, scatter: npt.NDArray[Any]) -> None:
@@ -157,8 +159,8 @@ class Accumulator:
 
 
 def checked(rows: npt.NDArray[Any], d: int) -> Array32:
-    """`rows` if they are float32 (n, d). Anything wider is refused, not rounded: rounding before
-    the mean is off costs the digits that the shift exists to keep."""
+    """Return `rows` if they are float32 (n, d), else raise TypeError or ValueError. Wider types are
+    refused, not rounded: rounding before the mean is subtracted costs digits that the shift keeps."""
     rows = np.asarray(rows)
     if rows.dtype != np.float32:
         raise TypeError(f"rows must be float32, got {rows.dtype}")

@@ -1,4 +1,4 @@
-"""npz: named arrays as bytes, marked with what they are; no pickles."""
+"""npz: named arrays as bytes, marked with their kind; no pickles."""
 
 import io
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ def pack(kind: str, **arrays: Any) -> bytes:
 
 
 def unpack(kind: str, data: bytes, names: Iterable[str]) -> dict[str, Any]:
-    """The named arrays that `pack` was given, numbers and strings as Python's own. ValueError for
-    bytes that are damaged or of another kind."""
+    """The named arrays that `pack` was given, numbers and strings as Python's own. Raises ValueError
+    for bytes that are damaged or of another kind."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             found = str(file["kind"])

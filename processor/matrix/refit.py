@@ -1,4 +1,4 @@
-"""Refits: whether one is due, and the fit itself, which reads only what is new since the last one."""
+"""Refits: whether one is due, and the fit itself, which reads only what has changed since the last."""
 
 import logging
 import time
@@ -17,8 +17,8 @@ from processor.spark.background import Background
 
 log = logging.getLogger(__name__)
 
-SPARE_COMPONENTS = 8  # fitted beyond the wanted ones, so that near-equal ones at the cut stay put
-SMALL_BYTES = 32 << 20  # of features: to read them here takes no longer than to have Spark do it
+SPARE_COMPONENTS = 8  # fitted beyond the wanted ones, see `pca.align`
+SMALL_BYTES = 32 << 20  # of features that are read as fast in this process as in Spark tasks
 
 
 class Refits:
@@ -28,13 +28,13 @@ class Refits:
         self._layout = layout
         self._policy = policy
         self._background = background
-        self._judged_at = ("", 0)  # the model, and the photos when its components were last judged
-        self._unchanged = ("", 0)  # the model, and up to which version no photo came or went
+        self._checked_at = ("", 0)  # the model, and the photos when it was last checked
+        self._unchanged = ("", 0)  # the model, and the version up to which no photos changed
 
     def due(
         self, current: NamedModel | None, features: FeaturesSnapshot, out_of_sample: OutOfSample
     ) -> str | None:
-        """Why a refit is due, in words; None if none is. May read what is new since the last fit."""
+        """The reason for a refit; None if none is due. May read what has changed since the last fit."""
         if not features.photos:
             return None
         if current is None:
@@ -47,20 +47,22 @@ class Refits:
         )
         if reason:
             return reason
-        if self._judged_at[0] != current.name:
-            self._judged_at = (current.name, current.pca.n_samples_)
-        if not self._policy.worth_a_look(current.pca, abs(features.photos - self._judged_at[1])):
+        if self._checked_at[0] != current.name:
+            self._checked_at = (current.name, current.pca.n_samples_)
+        changed = abs(features.photos - self._checked_at[1])
+        if not self._policy.worth_checking(current.pca, changed):
             return None
         total = self._statistics(features)
-        self._judged_at = (current.name, features.photos)
+        self._checked_at = (current.name, features.photos)
         return self._policy.outgrown(current.pca.captured(total)) if total else None
 
     def fit(
         self, features: FeaturesSnapshot, previous: NamedModel | None, reason: str
     ) -> NamedModel:
-        """A new model of all features, aligned to the previous one, and kept in the store.
+        """Fit a PCA to all features, align it to the previous one, and write it to the store.
 
-        ValueError where there is no row.
+        Raises ValueError if there are no rows. Whatever fails, the matrix keeps its model; one that
+        was written for nothing is deleted by :func:`.models.sweep`.
         """
         began = time.monotonic()
         total = self._statistics(features)
@@ -95,7 +97,7 @@ class Refits:
             "network": features.network,
             "fitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "reason": reason,
-            "asked": self._policy.asked,
+            "asked": self._policy.settings,
         }
         wanted, whiten = self._policy.components, self._policy.whiten
         if previous and isinstance(wanted, int):
@@ -105,7 +107,7 @@ class Refits:
         return pca.align(fitted, previous) if previous else fitted
 
     def _changed_since(self, features: FeaturesSnapshot, name: str, fitted_on: int) -> bool:
-        # A store that gets nothing but bad photos would read ever more entries again each minute.
+        # Otherwise a store that gets only bad photos would read more log entries each minute.
         since = self._unchanged[1] if self._unchanged[0] == name else fitted_on
         if features.photos_changed_since(since):
             return True
@@ -113,7 +115,7 @@ class Refits:
         return False
 
     def _statistics(self, features: FeaturesSnapshot) -> Statistics | None:
-        """The statistics of all features; None without a row."""
+        """The statistics of all features; None if there are no rows."""
 
         def read(paths: Collection[str]) -> Statistics | None:
             if sum(features.sizes.get(path, SMALL_BYTES) for path in paths) < SMALL_BYTES:
@@ -133,7 +135,7 @@ class Refits:
 
 
 def _drift(fitted: PCA, previous: PCA) -> Mapping[str, str]:
-    """How far a refit went, for the log and the model's record; see :class:`.pca.Drift`."""
+    """How far a refit moved, for the log and the model's record; see :class:`.pca.Drift`."""
     if len(fitted.mean_) != len(previous.mean_):
         return {}
     found = asdict(pca.drift(fitted, previous))

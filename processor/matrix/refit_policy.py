@@ -1,4 +1,4 @@
-"""The refit policy: when a refit is due by time, growth and drift, each with its reason in words."""
+"""The refit policy: whether a refit is due by time, growth or drift, with the reason in words."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,23 +7,23 @@ from typing import Any
 
 from processor.matrix.pca import NOISE, PCA
 
-LOOK_SHARE = 0.01  # of the photos come or gone, before anyone asks whether the components still fit
+CHECK_SHARE = 0.01  # of the photos must have changed before the components are checked
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfSample:
-    """Photos that came after the fit, and the sum of their squared residuals (see ``PCA.residual``).
+    """Photos added after the fit, and the sum of their squared residuals (see ``PCA.residual``).
 
-    Kept in the log of the matrix, so that it outlives the service. Photos that were removed again
-    stay counted, and those whose file was compacted or rewritten count once more, fitted ones too:
-    that can hide outliers among others, never invent any.
+    Kept in the matrix's log, so that it outlives the service. Photos that were removed again stay
+    counted, and those whose file was compacted or rewritten count again, even fitted ones: that can
+    hide outliers among others, but never invent any.
     """
 
     photos: int = 0
     residual: float = 0.0
 
     def plus(self, photos: int, residual: float) -> "OutOfSample":
-        """These, and so many more photos with the sum of their squared residuals."""
+        """These and ``photos`` more, whose squared residuals add up to ``residual``."""
         return OutOfSample(self.photos + photos, self.residual + residual)
 
     def to_metadata(self) -> dict[str, str]:
@@ -38,7 +38,7 @@ class OutOfSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefitPolicy:
-    """When to refit and to what; see ``[pca]`` in config.toml. A limit of 0 never makes one due."""
+    """When to refit, and with which settings; see ``[pca]`` in config.toml. A limit of 0 is disabled."""
 
     components: int | float
     whiten: bool = False
@@ -49,8 +49,8 @@ class RefitPolicy:
     most_residual: float = 0.0
 
     @property
-    def asked(self) -> str:
-        """What a model must have been fitted to."""
+    def settings(self) -> str:
+        """The settings that a PCA must have been fitted with; it records them as ``asked``."""
         return f"{self.components}, whiten {self.whiten}"
 
     def due(
@@ -60,41 +60,41 @@ class RefitPolicy:
         out_of_sample: OutOfSample,
         changed_since: Callable[[int], bool],
     ) -> str | None:
-        """Why a refit is due, as far as figures at hand tell; None if none is.
+        """The reason for a refit, by the figures at hand; None if none is due.
 
-        ``changed_since`` tells whether photos came or went after a version of the features. It is
-        called only once the fit is old.
+        ``changed_since`` tells whether photos were added or removed after a version of the features.
+        It is called only if the fit is old.
         """
         about = pca.about
-        if about["asked"] != self.asked:
-            return f"configuration changed from {about['asked']} to {self.asked}"
+        if about["asked"] != self.settings:
+            return f"configuration changed from {about['asked']} to {self.settings}"
         changed = abs(photos - pca.n_samples_)
         if 0 < self.growth_photos <= changed:
-            return f"{changed} photos came or went since the fit"
+            return f"{changed} photos were added or removed since the fit"
         if self.growth_share and changed >= self.growth_share * pca.n_samples_:
-            return f"{changed / pca.n_samples_:.1%} of the fitted photos came or went"
+            return f"{changed / pca.n_samples_:.1%} of the fitted photos were added or removed"
         age = (datetime.now(UTC) - datetime.fromisoformat(about["fitted_at"])).total_seconds()
         old = 0 < self.interval_seconds <= age
         if old and changed_since(int(about["features_version"])):
             return f"the fit is {age:.0f} s old"
-        return self._off_the_span(pca, out_of_sample)
+        return self._large_residual(pca, out_of_sample)
 
-    def worth_a_look(self, pca: PCA, changed: int) -> bool:
-        """Whether to ask for :meth:`outgrown`, which costs reading what is new."""
-        return bool(self.least_captured) and changed >= LOOK_SHARE * pca.n_samples_
+    def worth_checking(self, pca: PCA, changed: int) -> bool:
+        """Whether to check :meth:`outgrown`, which costs reading what is new."""
+        return bool(self.least_captured) and changed >= CHECK_SHARE * pca.n_samples_
 
     def outgrown(self, captured: float) -> str | None:
-        """Why a refit is due, given ``PCA.captured`` of all photos; None if none is."""
+        """The reason for a refit, given ``PCA.captured`` of all photos; None if none is due."""
         if captured >= self.least_captured:
             return None
-        return f"the components hold {captured:.2%} of the variance that as many could hold"
+        return f"the components capture {captured:.2%} of the variance that as many could capture"
 
-    def _off_the_span(self, pca: PCA, out_of_sample: OutOfSample) -> str | None:
-        enough = max(1.0, LOOK_SHARE * pca.n_samples_)
+    def _large_residual(self, pca: PCA, out_of_sample: OutOfSample) -> str | None:
+        enough = max(1.0, CHECK_SHARE * pca.n_samples_)
         if not self.most_residual or out_of_sample.photos < enough:
             return None
         usual = max(pca.reconstruction_error, NOISE * pca.total_variance_)
         times = out_of_sample.residual / out_of_sample.photos / usual if usual else 0.0
         if times <= self.most_residual:
             return None
-        return f"new photos lie {times:.1f} times as far off the span (mean square) as the fitted"
+        return f"new photos have {times:.1f} times the mean squared residual of the fitted ones"

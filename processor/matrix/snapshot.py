@@ -11,10 +11,10 @@ from processor.store.delta import Table
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeaturesSnapshot:
-    """Which data files hold the features at one table version; they never change.
+    """The data files that have the features at one table version; the files never change.
 
     ``sizes``: bytes of each live data file by its path in ``folder``. ``photos``: rows in all of them.
-    ``network``: the model id of the network that computed them.
+    ``network``: the model id of the network that computed the features.
     """
 
     folder: str
@@ -36,5 +36,5 @@ class FeaturesSnapshot:
         )
 
     def photos_changed_since(self, table_version: int) -> bool:
-        """Whether photos came or went since; see :meth:`.delta.Table.rows_changed_since`."""
+        """Whether photos were added or removed; see :meth:`.delta.Table.rows_changed_since`."""
         return self._table.rows_changed_since(table_version)

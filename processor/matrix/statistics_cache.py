@@ -1,8 +1,9 @@
-"""The statistics cache: those of a set of data files, kept beside the store from one fit to the next.
+"""The statistics cache: the statistics of a set of data files, kept in the store between two fits.
 
-Data files never change. So the statistics of today's features are the cached ones, plus those of the
-files that came, minus those of the files that went; only these are read. One object of 1 MB (512
-columns) holds the sum and the names. Lost, damaged or of other features, everything is read once more.
+Data files never change. So the statistics of the current features are the cached ones, plus those of
+files added since, minus those of files removed since; only these are read. One object of 1 MB (512
+columns) has the sum and the files' names. If it is lost, damaged or of other features, everything is
+read again.
 """
 
 import logging
@@ -20,15 +21,16 @@ log = logging.getLogger(__name__)
 
 _KIND = "known-statistics/1"
 
-Reader = Callable[[Collection[str]], Statistics | None]  # of some files; None without a row
+Reader = Callable[[Collection[str]], Statistics | None]  # of some files; None if they have no rows
 
 
 @dataclass(frozen=True)
 class CachedStatistics:
-    """The statistics of exactly these files, after ``subtracted`` rows were taken away again.
+    """The statistics of exactly these files, from which ``subtracted`` rows were removed in all.
 
-    A file's float32 Gram matrix is rounded differently each time it is read in other company, so each
-    row taken away leaves some 1e-7 of itself behind. No more rows are subtracted than there are left.
+    A file's float32 Gram matrix is rounded differently if it is read together with other files, so each
+    row subtracted leaves about 1e-7 of itself behind. Everything is read again before there are more
+    rows subtracted than left.
     """
 
     files: frozenset[str]
@@ -36,7 +38,7 @@ class CachedStatistics:
     subtracted: int = 0
 
     def to_bytes(self) -> bytes:
-        """As :func:`.npz.pack` writes."""
+        """An npz without pickles, see :func:`.npz.pack`."""
         names = "\n".join(sorted(self.files)).encode()
         body = np.frombuffer(self.statistics.to_bytes(), dtype=np.uint8)
         listed = np.frombuffer(names, dtype=np.uint8)
@@ -44,23 +46,23 @@ class CachedStatistics:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "CachedStatistics":
-        """The inverse of :meth:`to_bytes`. ValueError for any other bytes."""
+        """The inverse of :meth:`to_bytes`. Raises ValueError for any other bytes."""
         part = unpack(_KIND, data, ("files", "statistics", "subtracted"))
         names = frozenset(filter(None, bytes(part["files"]).decode().split("\n")))
         return cls(names, Statistics.from_bytes(bytes(part["statistics"])), part["subtracted"])
 
 
 def statistics(layout: StoreLayout, live: Collection[str], read: Reader) -> Statistics | None:
-    """The statistics of the files ``live``, by ``read`` of as few as possible; None without a row.
+    """The statistics of the files ``live``, reading as few as possible; None if they have no rows.
 
-    What was found is kept in the store for the next call. Of two services that do this at once either
-    one's object stays; both are right.
+    The result is cached in the store for the next call. If two services do this at once, one of their
+    objects remains; both are correct. Raises what ``read`` raises for live files.
     """
     names = frozenset(live)
     cached = load(layout)
     if cached and cached.files == names:
         return cached.statistics
-    found = _brought_to(names, cached, read) if cached else None
+    found = _updated(cached, names, read) if cached else None
     if found is None:
         everything = read(names)
         if everything is None:
@@ -71,41 +73,41 @@ def statistics(layout: StoreLayout, live: Collection[str], read: Reader) -> Stat
 
 
 def rename(layout: StoreLayout, names: Mapping[str, str]) -> None:
-    """Files were compacted, old names to new ones: the same rows, so the cached sums stay true."""
+    """Keep the cache valid after a compaction (old paths -> new): the same rows, the same sums."""
     cached = load(layout)
     if cached and cached.files.issuperset(names):
-        now = cached.files.difference(names).union(names.values())
-        _save(layout, replace(cached, files=now))
+        renamed = cached.files.difference(names).union(names.values())
+        _save(layout, replace(cached, files=renamed))
 
 
 def load(layout: StoreLayout) -> CachedStatistics | None:
-    """What is cached in a store; None if there is nothing of use."""
+    """The cached statistics of a store; None if they are missing or damaged."""
     body = objects.get(layout.statistics)
     try:
         return CachedStatistics.from_bytes(body) if body is not None else None
     except ValueError as error:
-        log.warning("the cached statistics are of no use, reading all features: %s", error)
+        log.warning("the cached statistics are damaged, reading all features: %s", error)
         return None
 
 
-def _brought_to(
-    live: frozenset[str], cached: CachedStatistics, read: Reader
+def _updated(
+    cached: CachedStatistics, live: frozenset[str], read: Reader
 ) -> CachedStatistics | None:
-    """The cached statistics brought to ``live``; None if everything should rather be read again."""
-    came, went = live - cached.files, cached.files - live
+    """The cached statistics, updated to ``live``; None if everything should be read again instead."""
+    added, removed = live - cached.files, cached.files - live
     if not live & cached.files:
         return None
     found, subtracted = cached.statistics, cached.subtracted
     try:
-        gone = read(went) if went else None
-    except Exception as error:  # of whatever type Spark makes of it: a vacuum has deleted the file
+        old = read(removed) if removed else None
+    except Exception as error:  # of any type, as Spark wraps it; a vacuum has deleted the file
         log.info("a removed file can no longer be read, reading all features: %s", error)
         return None
-    if gone is not None:
-        found, subtracted = found.without(gone), subtracted + gone.count
+    if old is not None:
+        found, subtracted = found.without(old), subtracted + old.count
         if subtracted > found.count:
             return None
-    new = read(came) if came else None
+    new = read(added) if added else None
     return CachedStatistics(live, found if new is None else found.merge(new), subtracted)
 
 

@@ -24,14 +24,14 @@ CSV_TYPE = "text/csv; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Projected:
-    """One data file of the matrix, and the sum of the squared residuals of its rows if they are new."""
+    """A data file of the matrix, and the sum of its rows' squared residuals if these are new, else 0."""
 
     file: DataFile
     residual: float
 
 
 def statistics(folder: str, paths: Iterable[str]) -> Statistics | None:
-    """Statistics of all features in some data files; None without any row."""
+    """The statistics of all features in some data files; None if these have no rows."""
     total: Accumulator | None = None
     for path in paths:
         for batch in datafiles.batches(folder, path, ["features"], READ_ROWS):
@@ -44,9 +44,10 @@ def statistics(folder: str, paths: Iterable[str]) -> Statistics | None:
 def project(
     paths: Iterable[str], source: str, target: str, name: str, pca: PCA, *, new: bool
 ) -> Iterator[Projected]:
-    """Write the counterpart of each data file. Memory: the file, its coordinates, and a batch.
+    """Write the counterpart of each data file of ``source``, ``NAME/FILE`` in ``target``.
 
-    ``new``: the model was not fitted to them, so their residuals are measured too.
+    ``new``: the PCA was not fitted to these rows, so their residuals are measured too. May be
+    repeated. Memory: the file, its coordinates, and a batch.
     """
     columns = schema.reduced(len(pca.components_))
     for path in paths:
@@ -67,9 +68,9 @@ def project(
 def write_csv(
     paths: Iterable[str], folder: str, columns: pa.Schema, target: str, metadata: Mapping[str, str]
 ) -> int:
-    """Replace ``target`` by the rows of some data files of the matrix as CSV; how many.
+    """Replace ``target`` with the rows of some data files of the matrix, as CSV; their number.
 
-    Memory: one data file. Disk: the CSV once, some 10 bytes a coordinate, deleted afterwards.
+    Memory: one data file. Disk: the CSV once, about 10 bytes a coordinate, deleted afterwards.
     """
     written = 0
     with tempfile.TemporaryDirectory(prefix="reduced-") as scratch:

@@ -1,7 +1,7 @@
 """A refit that kills its own process: ``python -m tests.support.killed_refit STORE WHAT CALL WHEN``.
 
-With SIGKILL, before or after (WHEN) the CALLth call of the function WHAT. Its tasks run in this process
-instead of Spark's workers, so that a step inside them can be the last one too.
+It does so with SIGKILL, before or after (WHEN) the CALLth call of the function WHAT. Its tasks run in
+this process instead of Spark's workers, so that it can also die at a step inside them.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""A matrix under test: photos put, its updates, and what must hold of it whenever one looks."""
+"""A matrix under test: photos to put, its updates, and what must be true of it at any time."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def put(world: World, *numbers: int) -> None:
 
 
 def assert_whole(world: World) -> dict[str, dict]:
-    """The keys are those of the features it names, the rows are of one model and exact."""
+    """Its keys are those of the features version it names; its rows are exact and of one model."""
     reduced = delta.open_table(f"s3://{world.bucket}/reduced")
     assert reduced is not None
     version = mirrored_version(reduced)
@@ -48,7 +48,7 @@ def assert_whole(world: World) -> dict[str, dict]:
 
 
 def assert_csv_whole(world: World) -> set[str]:
-    """reduced.csv is exactly the version of the matrix that it names; its keys."""
+    """reduced.csv is exactly the version of the matrix that it names. Returns its keys."""
     answer = world.s3.get_object(Bucket=world.bucket, Key="reduced.csv")
     about, text = answer["Metadata"], answer["Body"].read().decode()
     lines = {line["key"]: line for line in csv.DictReader(io.StringIO(text, newline=""))}
@@ -61,7 +61,7 @@ def assert_csv_whole(world: World) -> set[str]:
     for row in rows:
         line = lines[row["key"]]
         assert line["label"] == (row["label"] or "")
-        axes = [name for name in row if name.startswith("pc")]
-        found = [float(line[axis]) for axis in axes]
-        np.testing.assert_allclose(found, [row[axis] for axis in axes], rtol=1e-5, atol=1e-7)
+        names = [name for name in row if name.startswith("pc")]
+        found = [float(line[name]) for name in names]
+        np.testing.assert_allclose(found, [row[name] for name in names], rtol=1e-5, atol=1e-7)
     return set(lines)

@@ -18,7 +18,7 @@ def test_without_features_there_is_nothing_to_do(world: World, spark: SparkSessi
     assert matrix(world, spark).update(force=True) is None
 
 
-@pytest.mark.parametrize("small_bytes", [0, refit.SMALL_BYTES])  # by Spark tasks, or at once
+@pytest.mark.parametrize("small_bytes", [0, refit.SMALL_BYTES])  # in Spark tasks, or the driver
 def test_first_update_fits_like_scikit_learn(
     world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, small_bytes: int
 ) -> None:
@@ -40,7 +40,7 @@ def test_first_update_fits_like_scikit_learn(
 
 
 def test_refits_ingestion_and_readers_at_once(world: World, spark: SparkSession) -> None:
-    """Readers only ever see whole versions, and no photo that came during a rewrite is lost."""
+    """Readers only ever see whole versions, and no photo added during a rewrite is lost."""
     put(world, *range(4))
     reduced = matrix(world, spark)
     reduced.update()

@@ -1,4 +1,4 @@
-"""PCA models: kept under their names, and deleted some time after another took their place."""
+"""PCA models: kept under their names, and deleted some time after another has replaced them."""
 
 import time
 from datetime import timedelta
@@ -26,7 +26,7 @@ def test_models_replaced_long_ago_are_swept(world: World, spark: SparkSession) -
         listed = world.s3.list_objects_v2(Bucket=world.bucket, Prefix="models/pca/")["Contents"]
         return [each["Key"].removeprefix("models/pca/").removesuffix(".npz") for each in listed]
 
-    def wait_a_second() -> None:  # S3 tells when an object was written to the second
+    def wait_a_second() -> None:  # S3 records when an object was written to the second
         time.sleep(1.0)
 
     put(world, *range(4))
@@ -43,5 +43,5 @@ def test_models_replaced_long_ago_are_swept(world: World, spark: SparkSession) -
     assert set(names()) == {first, second, "interrupted"}
     assert models.sweep(store, second, timedelta(seconds=30)) == 0
     wait_a_second()
-    assert models.sweep(store, first, timedelta(0)) == 2  # whatever came when, the matrix's stays
+    assert models.sweep(store, first, timedelta(0)) == 2  # the matrix's is kept, however old
     assert names() == [first]

@@ -62,7 +62,7 @@ def test_merging_is_exact_to_float64_rounding(order, left):
 
 @light
 @given(cut=st.integers(0, 300), mean=st.sampled_from([0.0, 1000.0]))
-def test_taking_rows_away_is_the_inverse_of_merging(cut, mean):
+def test_subtracting_rows_is_the_inverse_of_merging(cut, mean):
     rows = sample(300, 6, mean=mean)
     part, rest = Statistics.of(rows[:cut]), Statistics.of(rows[cut:])
     left = (part + rest).without(part)
@@ -73,7 +73,7 @@ def test_taking_rows_away_is_the_inverse_of_merging(cut, mean):
     np.testing.assert_array_equal(left.scatter, left.scatter.T)
 
 
-def test_only_a_part_can_be_taken_away():
+def test_only_a_part_can_be_subtracted():
     few, many = Statistics.of(sample(5, 3)), Statistics.of(sample(6, 3))
     with pytest.raises(ValueError, match="cannot take 6 rows from 5"):
         few.without(many)
@@ -109,7 +109,7 @@ def test_rows_may_be_a_read_only_view_in_column_order():
     assert_describes(Statistics.of(rows, 64), rows, 1e-6)
 
 
-def test_a_snapshot_stays_as_it_was():
+def test_statistics_are_a_copy():
     running = Accumulator(5).add(sample(100, 5))
     before = running.statistics()
     kept = before.to_bytes()
@@ -156,11 +156,9 @@ def test_bytes_hold_everything_in_half_the_size():
 def test_damaged_bytes_are_refused_or_harmless():
     statistics = Statistics.of(sample(20, 3))
     data = statistics.to_bytes()
-    flips = [(place, 1 << place % 8) for place in range(len(data))]
-    damaged = [
-        data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :] for place, bit in flips
-    ]
-    for other in damaged + [data[:place] for place in range(0, len(data), 7)]:
+    flips = [(at, 1 << at % 8) for at in range(len(data))]
+    damaged = [data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :] for at, bit in flips]
+    for other in damaged + [data[:at] for at in range(0, len(data), 7)]:
         try:
             back = Statistics.from_bytes(other)
         except ValueError:
@@ -170,8 +168,8 @@ def test_damaged_bytes_are_refused_or_harmless():
         Statistics.from_bytes(pack("pca/1", mean=np.zeros(3)))
 
 
-def test_the_rounding_of_the_shift_is_taken_off_again():
-    """Two values next to each other in float32: their mean lies half a step from either."""
+def test_the_rounding_of_the_shift_is_corrected_for():
+    """Two adjacent values in float32: their mean is half a step from either."""
     rows = np.tile(np.array([[16777216.0], [16777218.0]], np.float32), (500, 1))
     assert Statistics.of(rows).scatter == pytest.approx(1000)
     rows = np.tile(np.array([[1.0], [1.0], [np.nextafter(np.float32(1), 2)]], np.float32), (99, 1))

@@ -1,4 +1,4 @@
-"""Invariants of the PCA: agreement with references, precision, steady axes, degenerate input."""
+"""Invariants of the PCA: agreement with references, precision, stable signs, degenerate input."""
 
 import math
 from dataclasses import replace
@@ -43,7 +43,7 @@ def test_agrees_with_scikit_learn(n, block_rows, mean, whiten, solver, seed):
     np.testing.assert_allclose(
         model.explained_variance_ratio_, reference.explained_variance_ratio_, rtol=1e-6
     )
-    # Their noise_variance_ is the same residual as an average over the dropped axes.
+    # Their noise_variance_ is the same residual as an average over the dropped components.
     assert model.reconstruction_error == pytest.approx(10 * reference.noise_variance_, rel=1e-5)
 
 
@@ -56,8 +56,8 @@ def test_span_is_that_of_a_float64_svd(mean, drift, bound):
     rows += (rows.std() * offset).astype(np.float32)
     exact = leading_svd(rows, 10)
     for block_rows in (512, 1024, 2048):
-        axes = fit(Statistics.of(rows, block_rows), 10).components_
-        sine = np.linalg.norm(axes - axes @ exact.T @ exact, 2)
+        components = fit(Statistics.of(rows, block_rows), 10).components_
+        sine = np.linalg.norm(components - components @ exact.T @ exact, 2)
         assert math.asin(min(1.0, sine)) <= bound
 
 
@@ -75,14 +75,14 @@ def test_full_width():
 @given(cut=st.integers(1, 999), block_rows=st.integers(20, 1500), seed=st.integers(0, 99))
 def test_signs_follow_the_rule_whatever_the_grouping(cut, block_rows, seed):
     rows = sample(1000, geometric, seed)
-    axes = fit(Statistics.of(rows), 8).components_
-    assert np.all(axes[np.arange(8), np.abs(axes).argmax(axis=1)] > 0)
-    np.testing.assert_allclose(axes @ axes.T, np.eye(8), atol=1e-12)
+    components = fit(Statistics.of(rows), 8).components_
+    assert np.all(components[np.arange(8), np.abs(components).argmax(axis=1)] > 0)
+    np.testing.assert_allclose(components @ components.T, np.eye(8), atol=1e-12)
     parts = Statistics.of(rows[cut:], block_rows) + Statistics.of(rows[:cut], block_rows)
-    np.testing.assert_allclose(fit(parts, 8).components_, axes, atol=2e-5)
+    np.testing.assert_allclose(fit(parts, 8).components_, components, atol=2e-5)
 
 
-def test_a_share_of_variance_takes_the_fewest_axes():
+def test_a_share_of_variance_takes_the_fewest_components():
     statistics = Statistics.of(sample(2000, geometric))
     cumulative = np.cumsum(fit(statistics, 16).explained_variance_ratio_)
     for share in (0.01, 0.5, 0.9, 0.99, 1 - 1e-15):
@@ -171,7 +171,7 @@ def test_projection_checks_its_rows_and_keeps_a_nan_in_its_row():
         model.project(rows[:, :5])
 
 
-def test_the_residual_and_the_whitened_variance_are_as_told():
+def test_the_residual_and_the_whitened_variance_are_as_documented():
     rows = sample(3000, geometric, mean=4.0)
     statistics = Statistics.of(rows)
     model = fit(statistics, 5)

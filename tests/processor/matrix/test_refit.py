@@ -1,4 +1,4 @@
-"""Refits: when they are due and why, what they read, how little they move."""
+"""Refits: when they are due and why, what they read, and how far they move."""
 
 from collections.abc import Collection, Mapping
 
@@ -18,16 +18,16 @@ from tests.support.matrices import assert_whole, matrix, put
 from tests.support.world import World
 
 
-def test_refits_when_asked_and_when_due(world: World, spark: SparkSession) -> None:
+def test_refits_on_demand_and_when_due(world: World, spark: SparkSession) -> None:
     put(world, *range(6))
     matrix(world, spark).update()
-    asked = matrix(world, spark).update(force=True)
-    assert asked
-    assert asked.refit == "on demand"
+    forced = matrix(world, spark).update(force=True)
+    assert forced
+    assert forced.refit == "on demand"
     assert matrix(world, spark).update() is None
     put(world, 6, 7)
     for policy, reason in (
-        (RefitPolicy(components=3, growth_photos=2), "2 photos came or went"),
+        (RefitPolicy(components=3, growth_photos=2), "2 photos were added or removed"),
         (RefitPolicy(components=2), "configuration changed"),
     ):
         update = matrix(world, spark, policy).update()
@@ -45,7 +45,7 @@ def test_refits_when_asked_and_when_due(world: World, spark: SparkSession) -> No
     )
     put(world, 10)
     old = matrix(world, spark, RefitPolicy(components=2, interval_seconds=1))
-    while True:  # the fit is a second old at most now
+    while True:  # until the fit is a second old
         update = old.update()
         if update and update.refit:
             assert "s old" in update.refit
@@ -69,7 +69,7 @@ def test_components_that_no_longer_fit_are_refitted(world: World, spark: SparkSe
     put(world, 30)
     strict = update(0.9999)
     assert strict
-    assert "of the variance that as many could hold" in (strict.refit or "")
+    assert "of the variance that as many could capture" in (strict.refit or "")
     assert_whole(world)
 
 
@@ -97,14 +97,14 @@ def test_a_refit_records_how_far_the_components_moved(world: World, spark: Spark
 def test_a_refit_reads_only_what_changed(
     world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[set[str]] = []
+    read_files: list[set[str]] = []
     of_files = statistics_cache.statistics
 
     def spy(
         layout: StoreLayout, live: Collection[str], read: statistics_cache.Reader
     ) -> Statistics | None:
         def reading(paths: Collection[str]) -> Statistics | None:
-            asked.append(set(paths))
+            read_files.append(set(paths))
             return read(paths)
 
         return of_files(layout, live, reading)
@@ -121,23 +121,24 @@ def test_a_refit_reads_only_what_changed(
     reduced = matrix(world, spark)
     reduced.update()
     before = live()
-    assert asked == [before]
+    assert read_files == [before]
     put(world, 20)
     world.handle(world.put("photos/L1/1.jpg", photo(50)), world.remove("photos/L2/2.jpg"))
     reduced.update(force=True)
-    assert asked[1:] == [before - live(), live() - before]
-    kept = statistics_cache.load(world.recipe.layout.store)
-    assert kept
-    assert kept.files == live()
+    assert read_files[1:] == [before - live(), live() - before]
+    cached = statistics_cache.load(world.recipe.layout.store)
+    assert cached
+    assert cached.files == live()
     rows = np.array([row["features"] for row in world.features().values()], np.float64)
-    np.testing.assert_allclose(kept.statistics.mean, rows.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(cached.statistics.mean, rows.mean(axis=0), rtol=1e-6)
     centred = rows - rows.mean(axis=0)
     scatter = centred.T @ centred
-    np.testing.assert_allclose(kept.statistics.scatter, scatter, atol=1e-6 * np.abs(scatter).max())
+    tolerance = 1e-6 * np.abs(scatter).max()
+    np.testing.assert_allclose(cached.statistics.scatter, scatter, atol=tolerance)
     assert_whole(world)
 
 
-def test_photos_unlike_the_fitted_cause_a_refit(world: World, spark: SparkSession) -> None:
+def test_photos_unlike_the_fitted_ones_cause_a_refit(world: World, spark: SparkSession) -> None:
     put(world, *range(12))
     calm = RefitPolicy(components=3, most_residual=1000.0)
     matrix(world, spark, calm).update()
@@ -150,7 +151,7 @@ def test_photos_unlike_the_fitted_cause_a_refit(world: World, spark: SparkSessio
         world, spark, strict
     ).update()  # another service: it reads the figure in the log
     assert update
-    assert "times as far off the span" in (update.refit or "")
+    assert "times the mean squared residual of the fitted ones" in (update.refit or "")
     assert matrix(world, spark, strict).update() is None
     assert_whole(world)
 
@@ -159,8 +160,8 @@ def test_a_share_of_variance_and_whitening(world: World, spark: SparkSession) ->
     put(world, *range(12))
     matrix(world, spark, RefitPolicy(components=0.5, whiten=True)).update()
     rows = assert_whole(world)
-    axes = [name for name in next(iter(rows.values())) if name.startswith("pc")]
-    values = np.array([[row[axis] for axis in axes] for row in rows.values()])
+    columns = [name for name in next(iter(rows.values())) if name.startswith("pc")]
+    values = np.array([[row[column] for column in columns] for row in rows.values()])
     np.testing.assert_allclose(values.std(axis=0, ddof=1), 1.0, rtol=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""Refits that are killed (SIGKILL) in each of their steps: the matrix is the old or the new one."""
+"""Refits that are killed (SIGKILL) at each of their steps: the matrix is the old or the new one."""
 
 import os
 import signal
@@ -57,7 +57,7 @@ def test_a_killed_refit_leaves_one_whole_matrix(
     assert after in (before, set(world.features()))
     assert_csv_whole(world)
 
-    matrix(world, spark).update()  # as the next service does, without being told
+    matrix(world, spark).update()  # as the next service does by itself
     assert set(assert_whole(world)) == set(world.features())
     assert_csv_whole(world)
 

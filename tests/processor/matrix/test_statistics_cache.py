@@ -1,4 +1,4 @@
-"""The statistics cache: equal to those of all rows, by reading as few files as possible."""
+"""The statistics cache: the statistics of all rows, by reading as few files as possible."""
 
 from collections.abc import Callable, Collection
 
@@ -21,14 +21,14 @@ NAMES = sorted(ROWS)
 
 
 class Reading:
-    """Reads statistics of :data:`ROWS`, and remembers what was asked."""
+    """Reads statistics of :data:`ROWS`, and records which files."""
 
     def __init__(self) -> None:
-        self.asked: list[set[str]] = []
+        self.calls: list[set[str]] = []
         self.lost: set[str] = set()
 
     def __call__(self, names: Collection[str]) -> Statistics | None:
-        self.asked.append(set(names))
+        self.calls.append(set(names))
         if self.lost & set(names):
             raise FileNotFoundError("vacuumed")
         return straight(names)
@@ -60,20 +60,20 @@ def store(bucket: str) -> StoreLayout:
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=st.lists(st.sets(st.sampled_from(NAMES)), min_size=1, max_size=6))
-def test_any_history_ends_in_the_statistics_of_what_is_there(
+def test_any_history_ends_in_the_statistics_of_the_live_files(
     store: StoreLayout, steps: list[set[str]]
 ) -> None:
     for live in steps:
         assert_equal(statistics_cache.statistics(store, live, Reading()), straight(live))
 
 
-def test_only_what_came_and_went_is_read(store: StoreLayout) -> None:
+def test_only_added_and_removed_files_are_read(store: StoreLayout) -> None:
     read = Reading()
     first, second = set(NAMES[2:9]), {*NAMES[3:9], NAMES[9]}
     statistics_cache.statistics(store, first, read)
     statistics_cache.statistics(store, second, read)
     assert_equal(statistics_cache.statistics(store, second, read), straight(second))
-    assert read.asked == [first, {NAMES[2]}, {NAMES[9]}]
+    assert read.calls == [first, {NAMES[2]}, {NAMES[9]}]
 
 
 def lose(store: StoreLayout) -> None:
@@ -87,7 +87,7 @@ def damage(store: StoreLayout) -> None:
 
 
 @pytest.mark.parametrize("harm", [lose, damage])
-def test_a_cache_that_is_of_no_use_is_made_again(
+def test_a_lost_or_damaged_cache_is_rebuilt(
     store: StoreLayout, harm: Callable[[StoreLayout], None]
 ) -> None:
     read = Reading()
@@ -95,41 +95,41 @@ def test_a_cache_that_is_of_no_use_is_made_again(
     statistics_cache.statistics(store, live, read)
     harm(store)
     assert_equal(statistics_cache.statistics(store, live, read), straight(live))
-    assert read.asked == [live, live]
+    assert read.calls == [live, live]
     assert statistics_cache.load(store)
 
 
-def test_when_a_file_that_went_is_vacuumed_all_is_read(store: StoreLayout) -> None:
+def test_if_a_removed_file_is_vacuumed_everything_is_read(store: StoreLayout) -> None:
     read = Reading()
     statistics_cache.statistics(store, set(NAMES[:5]), read)
     read.lost = {NAMES[0]}
     live = set(NAMES[1:6])
     assert_equal(statistics_cache.statistics(store, live, read), straight(live))
-    assert read.asked[-1] == live
+    assert read.calls[-1] == live
 
 
-def test_what_shares_little_with_the_past_is_read_again(store: StoreLayout) -> None:
+def test_if_few_rows_are_left_everything_is_read(store: StoreLayout) -> None:
     read = Reading()
     statistics_cache.statistics(store, NAMES, read)
     statistics_cache.statistics(store, NAMES[:1], read)  # 3 of 75 rows
-    assert read.asked[-1] == set(NAMES[:1])
+    assert read.calls[-1] == set(NAMES[:1])
 
 
-def test_after_many_removals_all_is_read_again(store: StoreLayout) -> None:
+def test_after_many_removals_everything_is_read(store: StoreLayout) -> None:
     read = Reading()
     statistics_cache.statistics(store, NAMES, read)
     for last in (9, 8, 7, 6):
         statistics_cache.statistics(store, NAMES[:last], read)
-    assert read.asked[1:3] == [{NAMES[9]}, {NAMES[8]}]
-    assert read.asked[-1] == set(NAMES[:6])  # 42 rows would be taken away, 33 are left
+    assert read.calls[1:3] == [{NAMES[9]}, {NAMES[8]}]
+    assert read.calls[-1] == set(NAMES[:6])  # 42 rows would be subtracted, 33 are left
 
 
-def test_it_survives_its_bytes() -> None:
+def test_it_survives_serialisation() -> None:
     found = straight(NAMES)
     assert found
-    kept = CachedStatistics(frozenset(NAMES), found)
-    again = CachedStatistics.from_bytes(kept.to_bytes())
-    assert again.files == kept.files
+    cached = CachedStatistics(frozenset(NAMES), found)
+    again = CachedStatistics.from_bytes(cached.to_bytes())
+    assert again.files == cached.files
     np.testing.assert_array_equal(again.statistics.scatter, found.scatter)
     empty = CachedStatistics(frozenset(), Statistics.empty(2))
     assert CachedStatistics.from_bytes(empty.to_bytes()).files == frozenset()
