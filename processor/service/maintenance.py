@@ -54,10 +54,13 @@ class Maintenance:
         """Tell that the matrix may have fallen behind."""
         self._changed.set()
 
-    def stop(self, timeout_seconds: float) -> None:
-        """Wait so long for the step under way; it is safe to end the process in the middle of it."""
+    def stop(self) -> None:
+        """Begin no further step; returns at once. From now on a step that fails is not an error."""
         self._stopping.set()
         self._changed.set()
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait so long for the step under way; it is safe to end the process in the middle of it."""
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
 
@@ -67,13 +70,13 @@ class Maintenance:
 
     def clean(self) -> None:
         """Compact and vacuum, table by table, and delete old models. May be repeated."""
-        self.compact("features", self._layout.features, FEATURES)
-        self.compact("rejects", self._layout.rejects, REJECTS)
+        self.compact(self._layout.features, FEATURES)
+        self.compact(self._layout.rejects, REJECTS)
         for folder in (self._layout.features, self._layout.rejects, self._layout.reduced):
             self._vacuum(folder)
         self._sweep_models()
 
-    def compact(self, name: str, folder: str, schema: pa.Schema) -> int:
+    def compact(self, folder: str, schema: pa.Schema) -> int:
         """Merge small files of one table; how many went."""
         began = time.monotonic()
         renamed = compact(folder, schema, self._tasks)
@@ -84,7 +87,7 @@ class Maintenance:
         log.info(
             "compacted small files",
             extra={
-                "table": name,
+                "table": folder,
                 "files": len(renamed),
                 "into": len(set(renamed.values())),
                 "seconds": round(time.monotonic() - began, 3),
@@ -97,6 +100,8 @@ class Maintenance:
         while not self._stopping.is_set():
             self._changed.wait(CHECK_SECONDS)
             self._changed.clear()
+            if self._stopping.is_set():
+                return
             try:
                 if 0 < self._interval < time.monotonic() - cleaned_at:
                     cleaned_at = time.monotonic()

@@ -76,18 +76,19 @@ class Service:
         log.info("service started", extra={"queue": self._stream.queue_url, "once": once})
         self._await(query)
         drained = not self._stopping.is_set()
-        self._stopping.set()
+        self.stop()
         if once:
             if not drained:
                 raise ServiceError("stopped before the queue was drained; run it again")
             self._maintenance.refit()
         else:
-            self._maintenance.stop(self._stream.stop_grace_seconds)
+            self._maintenance.join(self._stream.stop_grace_seconds)
         log.info("service stopped")
 
     def stop(self) -> None:
         """Let the running micro-batch become durable within the grace period, then return from run."""
         self._stopping.set()
+        self._maintenance.stop()
 
     def _start_query(self, *, once: bool) -> StreamingQuery:
         stream = self._stream

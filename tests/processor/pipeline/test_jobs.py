@@ -3,8 +3,11 @@
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
+import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
@@ -14,7 +17,7 @@ from processor.network.spec import NetworkSpec
 from processor.pipeline import jobs
 from processor.pipeline.jobs import Jobs
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
-from processor.pipeline.tasks import Recipe
+from processor.pipeline.tasks import Recipe, load_network
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -63,3 +66,18 @@ def test_warming_up_loads_the_network_in_every_worker(
     workers = dict(spark.sparkContext.parallelize(range(2), 2).map(loaded).collect())
     assert len(workers) == 2
     assert all(workers.values())
+
+
+def test_on_a_cluster_spark_brings_the_compiled_network(
+    spark: SparkSession, ncnn: NetworkSpec
+) -> None:
+    """Workers of another machine do not have the driver's path, only its name."""
+    assert ncnn.compiled
+    Jobs(spark.sparkContext, recipe(ncnn), 1).ship()
+    path = f"/of/the/driver/{Path(ncnn.compiled.path).name}"
+    there, size = replace(ncnn, compiled=replace(ncnn.compiled, path=path)), ncnn.input_size
+
+    def shape(_: int) -> tuple[int, ...]:
+        return load_network(there).features(np.zeros((1, size, size, 3), np.uint8)).shape
+
+    assert spark.sparkContext.parallelize([0], 1).map(shape).collect() == [(1, 512)]

@@ -1,15 +1,16 @@
 """The Spark task: the outcome of each photo, and the file that it writes."""
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from processor.errors import NetworkError
 from processor.network.spec import CompiledFile, NetworkSpec
-from processor.pipeline import tasks
 from processor.pipeline.outcomes import Kind, Work
-from processor.pipeline.tasks import extract
+from processor.pipeline.tasks import extract, load_network
 from processor.store import datafiles
 from tests.support.drawn_photos import photo
 from tests.support.world import World
@@ -58,14 +59,17 @@ def test_without_a_new_photo_there_is_no_file(world: World) -> None:
     assert list(result.keyed_files()) == []
 
 
-def test_on_a_cluster_the_compiled_file_is_where_spark_copied_it(
-    spec: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    brought = tmp_path / "vgg16.ncnn"
-    brought.touch()
-    monkeypatch.setattr(tasks.SparkFiles, "get", lambda name: str(tmp_path / name))
-    monkeypatch.setattr(tasks.engines, "load", lambda spec: spec)
-    elsewhere = replace(spec, compiled=CompiledFile("/of/the/driver/vgg16.ncnn", "0" * 64))
-    assert tasks.load_network(elsewhere).compiled.path == str(brought)
-    here = replace(spec, compiled=CompiledFile(str(brought), "0" * 64))
-    assert tasks.load_network(here) == here
+def test_a_loaded_network_outlives_its_file(ncnn: NetworkSpec, tmp_path: Path) -> None:
+    assert ncnn.compiled
+    copy = tmp_path / "vgg16.ncnn"
+    shutil.copy(ncnn.compiled.path, copy)
+    spec = replace(ncnn, compiled=replace(ncnn.compiled, path=str(copy)))
+    loaded = load_network(spec)
+    copy.unlink()
+    assert load_network(spec) is loaded
+
+
+def test_without_the_file_the_error_names_the_configured_path(ncnn: NetworkSpec) -> None:
+    lost = replace(ncnn, compiled=CompiledFile("/of/another/machine/vgg16.ncnn", "0" * 64))
+    with pytest.raises(NetworkError, match=r"/of/another/machine/vgg16\.ncnn"):
+        load_network(lost)

@@ -2,18 +2,24 @@
 
 import threading
 import time
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from pyspark.sql import SparkSession
 
-from processor.matrix import statistics_cache
+from common.layout import StoreLayout
+from processor.matrix import models, statistics_cache
+from processor.matrix.mirror import model_name
 from processor.matrix.refit_policy import RefitPolicy
+from processor.service import maintenance as module
 from processor.service.maintenance import Maintenance
 from processor.spark.background import Background
 from processor.store import compaction, datafiles, delta
 from processor.store.compaction import MERGED_AT_ONCE
 from processor.store.schema import FEATURES, REJECTS
 from tests.support.drawn_photos import photo
+from tests.support.in_process import InThisProcess
 from tests.support.matrices import assert_whole, matrix
 from tests.support.world import World
 
@@ -29,9 +35,87 @@ def maintenance(world: World, spark: SparkSession) -> Maintenance:
 
 
 def compact(world: World, spark: SparkSession) -> int:
-    return maintenance(world, spark).compact(
-        "features", world.recipe.layout.store.features, FEATURES
-    )
+    return maintenance(world, spark).compact(world.recipe.layout.store.features, FEATURES)
+
+
+class Matrix:
+    """Stands in for Matrix in tests of the thread; no test with it reaches a table."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self.updated = threading.Semaphore(0)
+        self.during: Callable[[], object] = lambda: None
+
+    def update(self, *, force: bool = False) -> None:
+        self.updates += 1
+        self.updated.release()
+        self.during()
+
+
+def thread_of(matrix: Matrix) -> Maintenance:
+    layout = StoreLayout("nowhere/")
+    return Maintenance(layout, matrix, InThisProcess(), interval_seconds=0, retention_hours=168)
+
+
+def test_the_matrix_follows_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Matrix()
+    keeper = thread_of(fake)
+    keeper.start()
+    for _ in range(3):
+        keeper.rows_changed()
+        assert fake.updated.acquire(timeout=30)
+    keeper.stop()
+    keeper.join(30)
+    assert fake.updates == 3  # and none for being stopped
+
+
+def test_after_a_stop_a_failed_step_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """As when systemd has ended the JVM together with us."""
+    fake, stopped = Matrix(), threading.Event()
+
+    def fail() -> None:
+        stopped.wait(30)
+        raise RuntimeError("the JVM is gone")
+
+    fake.during = fail
+    keeper = thread_of(fake)
+    keeper.start()
+    keeper.rows_changed()
+    assert fake.updated.acquire(timeout=30)
+    keeper.stop()
+    stopped.set()
+    keeper.join(30)
+    assert fake.updates == 1
+    assert caplog.records == []
+
+
+def test_a_failed_step_is_logged_and_tried_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    fake = Matrix()
+    keeper = thread_of(fake)
+
+    def fail_once() -> None:
+        if fake.updates == 1:
+            raise RuntimeError("a full disk")
+
+    fake.during = fail_once
+    keeper.start()
+    for _ in range(2):
+        keeper.rows_changed()
+        assert fake.updated.acquire(timeout=30)
+    keeper.stop()
+    keeper.join(30)
+    (record,) = caplog.records
+    assert "trying again" in record.message
+    assert "a full disk" in caplog.text
+
+
+def test_stopped_before_it_started() -> None:
+    keeper = thread_of(Matrix())
+    keeper.stop()
+    keeper.join(0)
 
 
 def put_in_many_files(world: World, count: int) -> None:
@@ -146,7 +230,7 @@ def test_rejects_are_compacted_too(world: World, spark: SparkSession) -> None:
         world.handle(world.put(f"photos/{n}.jpg", b"bad"))
     before = world.rejects()
     assert (
-        maintenance(world, spark).compact("rejects", world.recipe.layout.store.rejects, REJECTS)
+        maintenance(world, spark).compact(world.recipe.layout.store.rejects, REJECTS)
         == MERGED_AT_ONCE
     )
     assert world.rejects() == before
@@ -185,3 +269,31 @@ def objects(world: World) -> set[str]:
     listed = world.s3.list_objects_v2(Bucket=world.bucket, Prefix="features/")["Contents"]
     names = {each["Key"].removeprefix("features/") for each in listed}
     return {name for name in names if name.endswith(".parquet")}
+
+
+def test_the_matrix_keeps_its_model_when_old_ones_are_swept(
+    world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = world.recipe.layout.store
+    world.handle(*(world.put(f"photos/L/{n}.jpg", photo(n)) for n in range(4)))
+    reduced = matrix(world, spark)
+    for _ in range(2):
+        reduced.update(force=True)
+        time.sleep(1.0)  # S3 tells when an object was written to the second
+    assert len(list(objects_of(world, "models/pca/"))) == 2
+    maintenance(world, spark).clean()
+    assert len(list(objects_of(world, "models/pca/"))) == 2  # within the 30 days
+    sweep = models.sweep
+    monkeypatch.setattr(
+        models, "sweep", lambda layout, current: sweep(layout, current, timedelta(0))
+    )
+    maintenance(world, spark).clean()
+    table = delta.open_table(store.reduced)
+    assert table
+    (left,) = objects_of(world, "models/pca/")
+    assert left == f"models/pca/{model_name(table)}.npz"
+
+
+def objects_of(world: World, prefix: str) -> list[str]:
+    listed = world.s3.list_objects_v2(Bucket=world.bucket, Prefix=prefix)["Contents"]
+    return [each["Key"] for each in listed]
