@@ -85,8 +85,9 @@ def _verdict(
     *,
     in_matrix: bool,
 ) -> str:
-    if not layout.contains(layout.bucket, key):
-        return f"not a photo of this service: keys begin with {layout.photos_prefix!r}"
+    if not layout.is_photo(layout.bucket, key):
+        prefix = layout.photos_prefix
+        return f"not a photo of this service: keys begin with {prefix!r} and do not end in '/'"
     if row and now and row["version"] == now["version"]:
         return "stored, up to date" + ("" if in_matrix else "; not yet in the matrix")
     if row:
