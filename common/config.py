@@ -8,11 +8,14 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.layout import BucketLayout
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 DEFAULT_FILE = Path(__file__).resolve().parents[1] / "config.toml"
 ENVIRONMENT_PREFIX = "FRUITS_"
@@ -188,7 +191,7 @@ def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> dict[tup
     return overridden
 
 
-def _parse(raw: str, section: str, key: str) -> Any:
+def _parse(raw: str, section: str, key: str) -> object:
     """Read an environment value: text for a text field, anything else as a TOML literal."""
     field = _SECTIONS[section].model_fields.get(key)
     if field is None or field.annotation is str:
@@ -199,7 +202,7 @@ def _parse(raw: str, section: str, key: str) -> Any:
         return raw
 
 
-def _explain(fault: Any, overridden: Mapping[tuple[str, str], str]) -> tuple[str, str]:
+def _explain(fault: "ErrorDetails", overridden: Mapping[tuple[str, str], str]) -> tuple[str, str]:
     """Where a fault is, with the value, and what is allowed there."""
     path = tuple(str(part) for part in fault["loc"][:2])
     name = ".".join(path) or "the file"

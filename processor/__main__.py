@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load(asked.config)
         logs.to_stdout(config.logs.level)
-        status: int = asked.command(config, asked)
+        done: int = asked.command(config, asked)
     except (ConfigError, ProcessorError, aws.EndpointError) as error:
         fault = str(error)
     except aws.ERRORS as error:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.exception("unexpected failure")  # the trace is for the log, the line for the screen
         fault = cause_in(f"{type(error).__name__}: {error}")
     else:
-        return status
+        return done
     if logging.getLogger().handlers:
         log.error("ended: %s", fault)
     print(f"error: {' '.join(fault.split())}", file=screen)

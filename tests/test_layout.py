@@ -16,7 +16,7 @@ FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob(
 
 # Each room, and what of ours may be loaded when it is imported, however deep.
 GROUND = {"common", "processor.errors"}
-EVENTS = {"ingest.errors", "ingest.events", "ingest.records"}
+EVENTS = {"ingest.events", "ingest.records"}
 LOWER = {f"processor.{room}" for room in ("photos", "network", "store", "spark")}
 ROOMS: dict[str, set[str]] = {
     "common": set(),

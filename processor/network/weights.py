@@ -195,7 +195,7 @@ def _by_keras(source: str, target: Path, *, include_top: bool) -> None:
 
 def _download(bucket: str, key: str, sha256: str, target: Path) -> None:
     try:
-        aws.client("s3", read_seconds=60).download_file(bucket, key, str(target))
+        aws.client("s3", read_seconds=60, attempts=5).download_file(bucket, key, str(target))
     except aws.ERRORS as error:
         raise WeightsError(
             f"cannot get weights from s3://{bucket}/{key} ({one_line(error)}): check that it "

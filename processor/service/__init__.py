@@ -1,1 +1,1 @@
-"""The service: the running process, what it checks first, and what it tells about itself."""
+"""The service: the running process, what it checks first, and what it reports about its state."""

@@ -1,4 +1,4 @@
-"""CloudWatch Logs: every log line sent there as well, without ever slowing or stopping the service."""
+"""CloudWatch Logs: every log line is sent there too, without ever slowing or stopping the service."""
 
 import logging
 
@@ -7,7 +7,7 @@ import watchtower
 from common import aws
 from common.logs import JsonFormatter
 
-GOODBYE_SECONDS = 5  # that the end of the process may wait for the last lines
+FLUSH_SECONDS = 5  # the longest that the process waits for the last lines when it ends
 
 
 class _Handler(watchtower.CloudWatchLogHandler):
@@ -21,10 +21,10 @@ class _Handler(watchtower.CloudWatchLogHandler):
 
 
 def attach(group: str) -> None:
-    """Send every line to the log group ``group`` too, as stream ``machine/process id``.
+    """Also send every line to the log group ``group``, as stream ``machine/process id``.
 
     The group is not created here: ``python -m infra_scripts deploy`` does that, with its retention.
-    Lines that CloudWatch does not take are missing there, never on stdout.
+    Delivery is best effort: lines that CloudWatch does not accept are lost there, never on stdout.
     """
     handler = _Handler(
         log_group_name=group,
@@ -33,7 +33,7 @@ def attach(group: str) -> None:
         send_interval=5,
         create_log_group=False,
     )
-    handler.FLUSH_TIMEOUT = GOODBYE_SECONDS
+    handler.FLUSH_TIMEOUT = FLUSH_SECONDS
     handler.setFormatter(JsonFormatter())
     handler.addFilter(lambda record: not record.name.startswith(("botocore", "urllib3")))
     logging.getLogger().addHandler(handler)

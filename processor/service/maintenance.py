@@ -1,4 +1,4 @@
-"""Maintenance: keeps the matrix in step, compacts small files and deletes unneeded ones."""
+"""Maintenance: keeps the matrix up to date, compacts small files and deletes unneeded ones."""
 
 import logging
 import threading
@@ -16,15 +16,15 @@ from processor.store.schema import FEATURES, REJECTS
 
 log = logging.getLogger(__name__)
 
-CHECK_SECONDS = 60.0  # how often to look at the matrix without a micro-batch that tells
+CHECK_SECONDS = 60.0  # between checks of the matrix if no micro-batch calls for one
 RETRY_SECONDS = 60.0
 
 
 class Maintenance:
-    """Keeps the tables of one store; no failure here stops ingestion.
+    """Maintains the tables of one store; no failure here stops ingestion.
 
     Several services may do it at once, and it may be killed at any point: a process that dies leaves
-    litter, which the next vacuum after the retention deletes.
+    orphaned files, which the first vacuum after the retention deletes.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Maintenance:
         interval_seconds: int,
         retention_hours: int,
     ) -> None:
-        """``interval_seconds`` between compactions and vacuums; 0: none."""
+        """``interval_seconds``: between compactions and vacuums; 0: never."""
         self._layout = layout
         self._matrix = matrix
         self._tasks = tasks
@@ -44,18 +44,18 @@ class Maintenance:
         self._retention_hours = retention_hours
         self._stopping = threading.Event()
         self._changed = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="tables", daemon=True)
+        self._thread = threading.Thread(target=self._maintain, name="tables", daemon=True)
 
     def start(self) -> None:
-        """Keep the tables in a thread until :meth:`stop`."""
+        """Maintain the tables in a thread until :meth:`stop`."""
         self._thread.start()
 
     def rows_changed(self) -> None:
-        """Tell that the matrix may have fallen behind."""
+        """Have the matrix brought up to date soon."""
         self._changed.set()
 
     def stop(self) -> None:
-        """Begin no further step; returns at once. From now on a step that fails is not an error."""
+        """Start no further step; returns at once. From now on a step that fails is not an error."""
         self._stopping.set()
         self._changed.set()
 
@@ -69,7 +69,7 @@ class Maintenance:
         self._matrix.update(force=True)
 
     def clean(self) -> None:
-        """Compact and vacuum, table by table, and delete old models. May be repeated."""
+        """Compact and vacuum the tables, and delete old models. May be interrupted and repeated."""
         self.compact(self._layout.features, FEATURES)
         self.compact(self._layout.rejects, REJECTS)
         for folder in (self._layout.features, self._layout.rejects, self._layout.reduced):
@@ -77,7 +77,7 @@ class Maintenance:
         self._sweep_models()
 
     def compact(self, folder: str, schema: pa.Schema) -> int:
-        """Merge small files of one table; how many went."""
+        """Merge the small files of one table; the number of files merged."""
         began = time.monotonic()
         renamed = compact(folder, schema, self._tasks)
         if not renamed:
@@ -95,7 +95,7 @@ class Maintenance:
         )
         return len(renamed)
 
-    def _keep(self) -> None:
+    def _maintain(self) -> None:
         cleaned_at = time.monotonic()
         while not self._stopping.is_set():
             self._changed.wait(CHECK_SECONDS)

@@ -1,4 +1,4 @@
-"""The preflight: what must be there in AWS before anything is started."""
+"""The preflight: checks of what must exist in AWS before anything is started."""
 
 from common import aws
 from processor.errors import PreflightError
@@ -19,7 +19,7 @@ def find_queue(name: str, setting: str = "queue.name") -> str:
 
 
 def check_bucket(name: str) -> None:
-    """Raise :class:`PreflightError` unless the bucket is there and we may use it."""
+    """Raise :class:`PreflightError` unless the bucket exists and we may use it."""
     try:
         aws.s3().head_bucket(Bucket=name)
     except aws.ERRORS as error:

@@ -37,14 +37,14 @@ class Stream:
     visibility_timeout_seconds: int
     receivers: int
     checkpoint: Path
-    stop_grace_seconds: int  # that the running micro-batch may take to become durable
+    stop_grace_seconds: int  # for the running micro-batch to become durable
 
 
 class Service:
     """Photos in, rows and matrix out, until it is stopped.
 
-    At least once, and idempotent: an event is acknowledged after its outcome is durable, and may be
-    handled any number of times.
+    Delivery guarantee: at least once, and idempotent. An event is acknowledged after its outcome is
+    durable, and may be handled any number of times.
     """
 
     def __init__(
@@ -67,7 +67,8 @@ class Service:
     def run(self, *, once: bool = False) -> None:
         """Run until :meth:`stop`; with ``once`` until the queue is drained, then refit and return.
 
-        Raises :class:`ServiceError` or whatever broke a micro-batch.
+        Raises :class:`ServiceError`, or the error that made a micro-batch fail; its events are
+        redelivered to the next service.
         """
         query = self._start_query(once=once)
         if not once:
@@ -86,7 +87,10 @@ class Service:
         log.info("service stopped")
 
     def stop(self) -> None:
-        """Let the running micro-batch become durable within the grace period, then return from run."""
+        """Have :meth:`run` return once the running micro-batch is durable or its grace period over.
+
+        May be called by a signal handler.
+        """
         self._stopping.set()
         self._maintenance.stop()
 
@@ -122,12 +126,14 @@ class Service:
         log.info("stopping")
         grace = self._stream.stop_grace_seconds
         if self._batch.acquire(timeout=grace):
-            time.sleep(0.5)  # Spark asks the source for the next batch: this acknowledges the last
+            time.sleep(0.5)  # Spark asks the source for the next batch, which acknowledges the last
         else:
-            log.warning("the micro-batch is not durable after %d s; its messages come back", grace)
+            log.warning(
+                "the micro-batch is not durable after %d s; its messages will be redelivered", grace
+            )
         try:
             query.stop()
-        except Exception as error:  # the batch does not let itself be interrupted; the end does it
+        except Exception as error:  # the batch cannot be interrupted; it ends with the process
             log.warning("the query did not stop: %s", cause_in(str(error)))
 
     def _handle(self, rows: DataFrame, batch_id: int) -> None:
@@ -143,13 +149,13 @@ class Service:
                 raise
 
     def _keep_warm(self) -> None:
-        """Have the workers load the network while Spark starts, and keep them when photos are rare."""
+        """Have workers load the network while Spark starts, and keep them alive if photos are rare."""
         self._session.sparkContext.setLocalProperty("spark.scheduler.pool", "warm")
         while not self._stopping.is_set():
             try:
                 if not self._batch.locked():
                     self._warm_up()
             except Exception as error:
-                if not self._stopping.is_set():  # a micro-batch will meet the same, and report it
-                    log.warning("the workers do not get ready: %s", cause_in(str(error)))
+                if not self._stopping.is_set():  # a micro-batch will fail likewise and report it
+                    log.warning("the workers cannot be warmed up: %s", cause_in(str(error)))
             self._stopping.wait(WARM_SECONDS)

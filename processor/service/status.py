@@ -1,6 +1,6 @@
-"""The status: queue, store and matrix as they stand.
+"""The status: the current state of queue, store and matrix.
 
-Read from S3 and SQS alone, so it works from any machine, whether or not the service runs.
+Read from AWS alone, so it works on any machine, whether or not the service is running.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ HISTORY = 50  # commits to look back for the last micro-batch
 
 
 class QueueState(TypedDict):
-    """Messages; ``oldest_seconds`` is None where CloudWatch does not know."""
+    """Numbers of messages; ``oldest_seconds`` is None if CloudWatch does not have it."""
 
     visible: int
     in_flight: int
@@ -28,7 +28,7 @@ class QueueState(TypedDict):
 
 
 class FeaturesState(TypedDict):
-    """``model``: the network that the features are of."""
+    """``model``: the model id of the network that computed the features."""
 
     uri: str
     version: int | None
@@ -37,7 +37,7 @@ class FeaturesState(TypedDict):
 
 
 class ReducedState(TypedDict):
-    """``model``: the PCA that the matrix is made with; ``explained_variance``: its share."""
+    """``model``: the name of the matrix's PCA; ``explained_variance``: the share it explains, 0 to 1."""
 
     uri: str
     version: int | None
@@ -68,7 +68,7 @@ class Status(TypedDict):
 
 
 def status(layout: StoreLayout, queue_name: str, dead_letter_name: str) -> Status:
-    """The state of everything. Raises :class:`PreflightError` where a queue is missing."""
+    """The state of everything. Raises :class:`PreflightError` if a queue is missing or not allowed."""
     features = delta.open_table(layout.features)
     rejects = delta.open_table(layout.rejects)
     return {
@@ -100,7 +100,7 @@ def _queue(name: str, dead_letter_name: str) -> QueueState:
 
 
 def _oldest(queue_name: str) -> int | None:
-    """The age that CloudWatch knows; None where it knows none. SQS itself does not say."""
+    """The oldest message's age by CloudWatch, because SQS does not tell it; None if unknown."""
     now = datetime.now(UTC)
     try:
         points = aws.client("cloudwatch").get_metric_statistics(

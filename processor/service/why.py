@@ -1,6 +1,6 @@
-"""Why: everything that is known of one photo, and what follows from it.
+"""Why: everything that is known about one photo, and what follows from it.
 
-Read from S3 alone, so it works from any machine, whether or not the service runs.
+Read from S3 alone, so it works on any machine, whether or not the service is running.
 """
 
 from typing import Any, TypedDict
@@ -13,7 +13,7 @@ from common.layout import BucketLayout
 from processor.photos.objects import version_of
 from processor.store import delta
 
-Row = dict[str, Any]  # by column; the tables' schemas say what it holds
+Row = dict[str, Any]  # by column; see the tables' schemas
 
 
 class InS3(TypedDict):
@@ -25,7 +25,7 @@ class InS3(TypedDict):
 
 
 class Known(TypedDict):
-    """What ``python -m processor why KEY --json`` prints; ``reduced``: its components."""
+    """What ``python -m processor why KEY --json`` prints; ``reduced``: its coordinates."""
 
     key: str
     s3: InS3 | None
@@ -36,19 +36,19 @@ class Known(TypedDict):
 
 
 def why(layout: BucketLayout, key: str) -> Known:
-    """In S3, in the store, in the matrix, and the verdict."""
+    """What S3, the store and the matrix have under ``key``, and the verdict."""
     now = _in_s3(layout.bucket, key)
     features = _row(layout.store.features, key, without=("features",))
     reject = _row(layout.store.rejects, key)
     reduced = _row(layout.store.reduced, key) or {}
-    components = [value for name, value in reduced.items() if name.startswith("pc")]
+    coordinates = [value for name, value in reduced.items() if name.startswith("pc")]
     return {
         "key": key,
         "s3": now,
         "features": features,
         "reject": reject,
-        "reduced": components or None,
-        "verdict": _verdict(layout, key, now, features, reject, in_matrix=bool(components)),
+        "reduced": coordinates or None,
+        "verdict": _verdict(layout, key, now, features, reject, in_matrix=bool(coordinates)),
     }
 
 
@@ -92,7 +92,7 @@ def _verdict(
         return "stored, up to date" + ("" if in_matrix else "; not yet in the matrix")
     if row:
         change = "was overwritten" if now else "was removed"
-        return f"the photo {change} after its row was stored; the event of it is still to come"
+        return f"the photo {change} after its row was stored; that event is yet to be handled"
     if reject:
         return f"rejected: {reject['reason']}: {reject['detail']}"
     if now:

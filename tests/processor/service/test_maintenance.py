@@ -1,4 +1,4 @@
-"""Maintenance: fewer files, the same rows whatever happens in between, and nothing needed deleted."""
+"""Maintenance: fewer files, the same rows whatever happens in between, no needed file deleted."""
 
 import threading
 import time
@@ -139,9 +139,9 @@ def test_small_files_are_compacted_and_nothing_else_changes(
     assert compact(world, spark) == 2 * MERGED_AT_ONCE
     assert len(live_files(world)) == 3
     assert world.features() == before
-    kept = statistics_cache.load(world.recipe.layout.store)
-    assert kept
-    assert kept.files == live_files(world)  # a fit would read nothing
+    cached = statistics_cache.load(world.recipe.layout.store)
+    assert cached
+    assert cached.files == live_files(world)  # a fit would read nothing
     reduced.update()
     assert assert_whole(world).keys() == matrix_before.keys()
     assert len(live_files(world, "reduced")) == 3
@@ -202,14 +202,14 @@ def test_compaction_races_with_ingestion(world: World, spark: SparkSession) -> N
     faults: list[Exception] = []
     merged: list[int] = []
 
-    def tend() -> None:
+    def keep_compacting() -> None:
         try:
             while not ended.is_set():
                 merged.append(compact(world, spark))
         except Exception as error:
             faults.append(error)
 
-    thread = threading.Thread(target=tend)
+    thread = threading.Thread(target=keep_compacting)
     thread.start()
     for n in range(500):
         world.handle(world.put(f"photos/new/{n}.jpg", photo(100 + n)))
@@ -240,12 +240,12 @@ def test_rejects_are_compacted_too(world: World, spark: SparkSession) -> None:
 
 def test_vacuum_deletes_what_no_version_needs(world: World, spark: SparkSession) -> None:
     put_in_many_files(world, MERGED_AT_ONCE)
-    litter = datafiles.write(f"s3://{world.bucket}/features", one_row(world))
+    orphan = datafiles.write(f"s3://{world.bucket}/features", one_row(world))
     old = live_files(world)
     compact(world, spark)
     before = world.features()
     maintenance(world, spark).clean()
-    assert old | {litter.path} <= objects(world)  # within the retention
+    assert old | {orphan.path} <= objects(world)  # within the retention
     table = delta.open_table(f"s3://{world.bucket}/features")
     assert table
     assert table.vacuum(0) == len(old) + 1
@@ -265,7 +265,7 @@ def one_row(world: World):
 
 
 def objects(world: World) -> set[str]:
-    """Parquet files that lie in the features' folder."""
+    """The Parquet files in the features' folder."""
     listed = world.s3.list_objects_v2(Bucket=world.bucket, Prefix="features/")["Contents"]
     names = {each["Key"].removeprefix("features/") for each in listed}
     return {name for name in names if name.endswith(".parquet")}
