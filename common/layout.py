@@ -85,6 +85,10 @@ class BucketLayout:
         folders = tuple(f"{self.store_prefix}{folder}*" for folder in STORE_FOLDERS)
         return folders + tuple(f"{self.store_prefix}{file}" for file in STORE_FILES)
 
+    def is_photo(self, bucket: str, key: str) -> bool:
+        """Whether an object counts as a photo: under our prefix, and not a "folder" of the console."""
+        return self.contains(bucket, key) and not key.endswith("/")
+
     def contains(self, bucket: str, key: str) -> bool:
         """Whether an object is under the photos' prefix of this bucket."""
         return bucket == self.bucket and key.startswith(self.photos_prefix)

@@ -58,10 +58,9 @@ class MicroBatches:
         return settled
 
     def _is_photo(self, event: ObjectEvent) -> bool:
-        ours = self._layout.contains(event.bucket, event.key)
-        if not ours:
+        if not self._layout.contains(event.bucket, event.key):
             log.warning("ignored an event outside the prefix: s3://%s/%s", event.bucket, event.key)
-        return ours and not event.key.endswith("/")  # the console makes folders as empty objects
+        return self._layout.is_photo(event.bucket, event.key)
 
     def _plan(self, photos: Sequence[ObjectEvent]) -> list[Work]:
         stored = self._store.features.find(event.key for event in photos)

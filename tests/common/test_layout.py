@@ -63,3 +63,9 @@ def test_label(key: str, label: str | None) -> None:
 def test_split() -> None:
     assert split("s3://bucket/a/b") == ("bucket", "a/b")
     assert split("s3://bucket") == ("bucket", "")
+
+
+def test_what_the_console_calls_a_folder_is_not_a_photo() -> None:
+    assert LAYOUT.is_photo("bucket", "photos/Apple/a.jpg")
+    assert not LAYOUT.is_photo("bucket", "photos/Apple/")
+    assert not LAYOUT.is_photo("another", "photos/a.jpg")
