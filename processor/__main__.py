@@ -1,9 +1,10 @@
-"""``python -m processor``: run the service, refit, and tell what is going on."""
+"""``python -m processor``: run the service, refit the PCA, show the state, explain one photo."""
 
 import os
 
-# Before NumPy is loaded. The driver computes little, and threads that wait for each other by spinning
-# would take the cores from ingestion (one thread is faster here even alone: 0.13 s a refit, not 0.18).
+# Set before NumPy is loaded. The driver computes little, and OpenBLAS threads, which spin while they
+# wait, would take cores from ingestion (one is faster even on an idle machine: a refit in 0.13 s, not
+# 0.18).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
@@ -29,13 +30,13 @@ log = logging.getLogger("processor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0 only when everything asked was done."""
-    asked = _parser().parse_args(arguments)
+    """Run one command. The exit status is 0 only if everything requested was done."""
+    options = _parser().parse_args(arguments)
     screen = os.fdopen(os.dup(2), "w", buffering=1)  # stderr itself becomes log lines later
     try:
-        config = load(asked.config)
+        config = load(options.config)
         logs.to_stdout(config.logs.level)
-        done: int = asked.command(config, asked)
+        done: int = options.command(config, options)
     except (ConfigError, ProcessorError, aws.EndpointError) as error:
         fault = str(error)
     except aws.ERRORS as error:
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         fault = "interrupted"
     except Exception as error:
-        log.exception("unexpected failure")  # the trace is for the log, the line for the screen
+        log.exception("unexpected failure")  # the traceback is for the log, the line for the screen
         fault = cause_in(f"{type(error).__name__}: {error}")
     else:
         return done
@@ -53,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _run(config: Config, asked: argparse.Namespace) -> int:
-    """The service, until SIGTERM or SIGINT; with --once until the queue is drained."""
+def _run(config: Config, options: argparse.Namespace) -> int:
+    """Run the service until SIGTERM or SIGINT; with --once until the queue is drained."""
     check_java()
     check_bucket(config.storage.bucket)
     queue_url = find_queue(config.queue.name)
@@ -63,16 +64,16 @@ def _run(config: Config, asked: argparse.Namespace) -> int:
     service = assembly.service(config, queue_url)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
-    service.run(once=asked.once)
+    service.run(once=options.once)
     return 0
 
 
-def _refit(config: Config, _asked: argparse.Namespace) -> int:
+def _refit(config: Config, _options: argparse.Namespace) -> int:
     """Refit the PCA now and rewrite the matrix."""
     check_java()
     check_bucket(config.storage.bucket)
     nothing = ServiceError("there are no features to fit yet: run the service first")
-    if delta.open_table(config.storage.layout.store.features) is None:  # known before Spark runs
+    if delta.open_table(config.storage.layout.store.features) is None:  # before Spark starts
         raise nothing
     spark = assembly.spark_session(config)
     tasks = assembly.background(spark.sparkContext)
@@ -85,20 +86,20 @@ def _refit(config: Config, _asked: argparse.Namespace) -> int:
     return 0
 
 
-def _status(config: Config, asked: argparse.Namespace) -> int:
-    """The state of queue, store and matrix."""
+def _status(config: Config, options: argparse.Namespace) -> int:
+    """Show the state of queue, store and matrix."""
     check_bucket(config.storage.bucket)
     names = config.queue.name, config.queue.dead_letter_name
     state = status(config.storage.layout.store, *names)
-    print(json.dumps(state) if asked.json else _lines(state))
+    print(json.dumps(state) if options.json else _lines(state))
     return 0
 
 
-def _why(config: Config, asked: argparse.Namespace) -> int:
-    """Everything known of one photo."""
+def _why(config: Config, options: argparse.Namespace) -> int:
+    """Show everything known about one photo."""
     check_bucket(config.storage.bucket)
-    known = why(config.storage.layout, asked.key)
-    print(json.dumps(known, default=str) if asked.json else _lines(known))
+    known = why(config.storage.layout, options.key)
+    print(json.dumps(known, default=str) if options.json else _lines(known))
     return 0
 
 
@@ -118,15 +119,15 @@ def _lines(value: Mapping[str, object], indent: str = "") -> str:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--config", type=Path, metavar="FILE", help="instead of the config.toml of this folder"
+        "--config", type=Path, metavar="FILE", help="use FILE instead of this folder's config.toml"
     )
     parser = argparse.ArgumentParser(prog="python -m processor", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", parents=[common], help="the service", description=_run.__doc__)
-    run.add_argument(
-        "--once", action="store_true", help="drain what is queued, refit the PCA and end"
+    run = commands.add_parser(
+        "run", parents=[common], help="run the service", description=_run.__doc__
     )
+    run.add_argument("--once", action="store_true", help="drain the queue, refit the PCA and exit")
     run.set_defaults(command=_run)
 
     refit = commands.add_parser(
@@ -135,12 +136,12 @@ def _parser() -> argparse.ArgumentParser:
     refit.set_defaults(command=_refit)
 
     status = commands.add_parser(
-        "status", parents=[common], help="how everything stands", description=_status.__doc__
+        "status", parents=[common], help="show the current state", description=_status.__doc__
     )
     status.set_defaults(command=_status)
 
     why = commands.add_parser(
-        "why", parents=[common], help="what is known of one photo", description=_why.__doc__
+        "why", parents=[common], help="show what is known about a photo", description=_why.__doc__
     )
     why.add_argument("key", metavar="KEY", help="the photo's key in the bucket")
     why.set_defaults(command=_why)

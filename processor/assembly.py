@@ -1,7 +1,7 @@
 """The assembly: from the configuration to the objects that do the work.
 
-The only module below the commands that reads the configuration; benchmarks and the demo build what they
-need here too.
+The only module besides the commands that reads the configuration. Benchmarks and the demo also build
+what they need here.
 """
 
 from dataclasses import replace
@@ -33,11 +33,11 @@ RESERVED_BYTES = 3 << 30  # the JVM, the driver, the source's process, the syste
 
 
 def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[int, int]:
-    """Workers that run the network at a time, and threads of each: as asked, or (0) chosen.
+    """The number of workers that run the network, and of threads in each: as given, or chosen if 0.
 
-    Together they fill the cores once. ncnn is fastest with a worker for each core (at 224 px one
-    worker with two threads reaches 0.87 of two with one), TensorFlow with few that have many
-    threads. There are no more workers than fit into memory.
+    Together they use each core once. ncnn is fastest with a worker for each core (at 224 px one
+    worker with two threads reaches 0.87 of two with one), TensorFlow with few workers that have many
+    threads. No more workers are chosen than fit into memory, but always at least one.
     """
     if not workers:
         wanted = cores() if spec.engine == "ncnn" else max(1, cores() // 4)
@@ -47,9 +47,9 @@ def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[
 
 
 def network_spec(config: Config) -> NetworkSpec:
-    """The network that the configuration asks for; its files are obtained if need be.
+    """The configured network; its weights and its compiled file are obtained if they are not cached.
 
-    Raises :class:`WeightsError` and :class:`NetworkError`.
+    May take minutes. Raises :class:`WeightsError` and :class:`NetworkError`.
     """
     layer = config.model.layer
     cache_dir = Path(config.service.cache_dir)
@@ -72,7 +72,7 @@ def network_spec(config: Config) -> NetworkSpec:
 
 
 def recipe(config: Config, spec: NetworkSpec) -> Recipe:
-    """What a task of ingestion needs to know."""
+    """What an ingestion task needs to know."""
     return Recipe(
         layout=config.storage.layout,
         network=spec,
@@ -84,7 +84,7 @@ def recipe(config: Config, spec: NetworkSpec) -> Recipe:
 
 
 def refit_policy(config: Config) -> RefitPolicy:
-    """When to refit and to what."""
+    """When to refit, and with which settings."""
     return RefitPolicy(
         components=config.pca.components,
         whiten=config.pca.whiten,
@@ -97,7 +97,10 @@ def refit_policy(config: Config) -> RefitPolicy:
 
 
 def spark_session(config: Config) -> SparkSession:
-    """Spark, started; from here on stderr of this process and its children becomes log lines."""
+    """Start Spark. From now on, stderr of this process and its children becomes log lines.
+
+    Raises :class:`JavaError`.
+    """
     logs.adopt_stderr()
     work_dir = Path(config.service.work_dir)
     return session.start(config.spark.master, config.spark.driver_memory, work_dir)
@@ -114,7 +117,10 @@ def matrix(config: Config, tasks: Background) -> Matrix:
 
 
 def service(config: Config, queue_url: str) -> Service:
-    """The whole service, ready to run. Raises as :func:`network_spec`, and :class:`StoreError`."""
+    """The whole service, ready to run, with Spark started.
+
+    Raises like :func:`network_spec`, :class:`StoreError` and :class:`JavaError`.
+    """
     layout = config.storage.layout
     spec = network_spec(config)
     work_dir = Path(config.service.work_dir)

@@ -3,26 +3,26 @@
 ::
 
     ProcessorError
-    ├── SetupError             nothing can run as configured; starting again does not help
+    ├── SetupError             nothing can run as configured; restarting does not help
     │   ├── PreflightError     the bucket or the queue is missing, or may not be used
-    │   ├── JavaError          there is no Java that Spark runs on
-    │   ├── WeightsError       the network's weights cannot be had, or are not the ones named
-    │   ├── NetworkError       the network cannot run here, or computes features that are useless
+    │   ├── JavaError          no Java that Spark can run on is installed
+    │   ├── WeightsError       the network's weights are missing, damaged or not the ones named
+    │   ├── NetworkError       the network cannot run here, or computes useless features
     │   └── StoreError         the store cannot be used as configured
-    ├── ServiceError           the service had to stop; started again, it goes on where it was
+    ├── ServiceError           the service had to stop; restarted, it continues where it stopped
     ├── CommitConflict         retryable: another writer committed first, nothing was changed
     ├── WorkerDied             a worker process died over its work
     ├── ChildError             a child process failed
-    └── PhotoError             concerns one photo; its neighbours in the batch go on
+    └── PhotoError             concerns one photo; the others in its batch are not affected
         ├── RejectedImage      poison: its bytes do not decode, now or on any retry
         ├── TooLarge           poison: it has more bytes than we read
         ├── Missing            there is no such object
-        ├── Refused            S3 does not give us this object; asking again does not help
+        ├── Refused            S3 does not let us read this object; retrying does not help
         └── Unavailable        retryable: S3 could not answer
 
-Any other exception out of a commit leaves its outcome unknown: the table's log tells it at the next
-``refresh``. What AWS answers about everything rather than one photo (no such bucket, invalid
-credentials) stays botocore's error; :func:`common.aws.explain` puts it in words.
+Any other exception from a commit leaves its outcome unknown, until the next ``refresh`` reads the
+table's log. AWS errors that concern everything rather than one photo (no such bucket, invalid
+credentials) stay botocore's; :func:`common.aws.explain` puts them into words.
 """
 
 
@@ -39,11 +39,11 @@ class PreflightError(SetupError):
 
 
 class JavaError(SetupError):
-    """There is no Java that Spark can run on; the message says how to get one."""
+    """No Java that Spark can run on is installed; the message says how to install one."""
 
 
 class WeightsError(SetupError):
-    """The network's weights cannot be had or trusted."""
+    """The network's weights are missing, damaged or not the ones named."""
 
 
 class NetworkError(SetupError):
@@ -67,7 +67,7 @@ class WorkerDied(ProcessorError):
 
 
 class ChildError(ProcessorError):
-    """A child process failed; ``reason`` is its own account, empty when it could not give one."""
+    """A child process failed; ``reason`` is its own explanation, empty if it could not give one."""
 
     def __init__(self, reason: str, trace: str) -> None:
         super().__init__(reason or trace)
@@ -75,21 +75,21 @@ class ChildError(ProcessorError):
 
 
 class PhotoError(ProcessorError):
-    """A photo came to an end without features."""
+    """One photo could not be processed."""
 
 
 class RejectedImage(PhotoError):
     """A file that is not a usable photo, now and on every retry.
 
     ``reason`` is one of empty, unsupported, corrupt, truncated, too-large; ``detail`` is one
-    printable line of at most 300 characters that names the cause and, where there is one, the fix.
+    printable line of at most 300 characters that names the cause and, if there is one, the fix.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
         printable = "".join(c if c.isprintable() else " " for c in detail)
         self.reason = reason
         self.detail = " ".join(printable.split())[:300]
-        super().__init__(self.reason, self.detail)  # both arguments, or it would not unpickle
+        super().__init__(self.reason, self.detail)  # with both, or it could not be unpickled
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
@@ -112,7 +112,7 @@ class Missing(PhotoError):
 
 
 class Refused(PhotoError):
-    """S3 does not give us this object; ``reason`` is a short name such as ``forbidden``."""
+    """S3 does not let us read this object; ``reason`` is a short name such as ``forbidden``."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -124,11 +124,11 @@ class Refused(PhotoError):
 
 
 class Unavailable(PhotoError):
-    """S3 could not answer; later it may."""
+    """S3 could not answer; a retry may succeed."""
 
 
 def cause_in(text: str) -> str:
-    """The one line that a message comes down to, if it may hold a worker's whole traceback."""
+    """The line of a message that names the cause; the message may be a worker's whole traceback."""
     _, traceback, rest = text.rpartition("Traceback (most recent call last):")
     lines = [line for line in rest.splitlines() if line and not line[0].isspace()]
     return lines[0] if traceback and lines else text.strip().partition("\n")[0]

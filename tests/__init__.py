@@ -1,4 +1,4 @@
-"""The tests; an assertion in a module that they share tells as much as one in a test."""
+"""The tests. Assertions in modules that they share report as much as those in a test."""
 
 import pytest
 

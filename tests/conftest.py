@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: one embedded AWS and one Spark session a run."""
+"""Fixtures that all tests share: one embedded AWS and one Spark session per run."""
 
 from collections.abc import Iterator
 from pathlib import Path

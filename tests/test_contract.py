@@ -55,7 +55,7 @@ COMMANDS = {
 def site(
     aws: EmbeddedAws, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """A store that a service has filled, and nothing else has touched."""
+    """A store that a service has filled and nothing else has touched."""
     with deployed(tmp_path_factory.mktemp("site"), cache_dir) as filled:
         for number in range(5):
             filled.put(f"label {number % 2}/{number}.jpg", photo(number))
@@ -110,7 +110,7 @@ def test_columns(site: Site) -> None:
     }
 
 
-def test_what_rows_and_tables_say_of_themselves(site: Site) -> None:
+def test_what_rows_and_tables_say_about_themselves(site: Site) -> None:
     features, reduced = delta(site, "features"), delta(site, "reduced")
     assert features.metadata().description == MODEL_ID
     table = features.to_pyarrow_table()

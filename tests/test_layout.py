@@ -1,4 +1,4 @@
-"""The walls of the house: who may import whom, by what is loaded; see docs/architecture.md."""
+"""The import rules between rooms, checked by what gets loaded; see docs/architecture.md."""
 
 import ast
 import functools
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("common", "ingest", "processor", "infra_scripts", "demo", "benchmarks")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
-# Each room, and what of ours may be loaded when it is imported, however deep.
+# Each room, and which of our packages its import may load, directly or indirectly.
 GROUND = {"common", "processor.errors"}
 EVENTS = {"ingest.events", "ingest.records"}
 LOWER = {f"processor.{room}" for room in ("photos", "network", "store", "spark")}
@@ -33,7 +33,7 @@ ROOMS: dict[str, set[str]] = {
 }
 FACES = {"processor", "ingest"}  # __init__.py with a docstring only
 
-# What is not loaded by importing a module, or all modules of a room.
+# What importing a module, or all modules of a room, must not load.
 TASK = {
     *("processor.spark.session", "processor.spark.background", "ingest.queue", "ingest.inbox"),
     *("processor.store.index", "processor.store.keyed", "processor.store.delta"),
@@ -51,7 +51,7 @@ UNLOADED: dict[str, set[str]] = {
     "processor.matrix.tasks": TASK | {"PIL", "pyspark"},
 }
 
-# What only some files name at all, even inside a function.
+# What only these files may import, even inside a function.
 RESERVED: dict[str, set[str]] = {
     "tensorflow": {"processor/network/engine_tensorflow.py"},
     "keras": {"processor/network/engine_tensorflow.py"},
@@ -87,7 +87,7 @@ def name_of(path: Path) -> str:
 
 
 def modules_of(place: str) -> list[str]:
-    """The modules of a room; a module is its own only one."""
+    """The modules of a room, or the one module that ``place`` names."""
     folder = ROOT / place.replace(".", "/")
     if not folder.is_dir():
         return [place]
@@ -114,7 +114,7 @@ def in_any(module: str, places: Iterable[str]) -> bool:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """All modules that a file imports, wherever in it, by their full names."""
+    """All modules that a file imports, anywhere in it, by their full names."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
@@ -149,13 +149,13 @@ def test_pure_files_stay_pure(name: str) -> None:
 
 
 @pytest.mark.parametrize("package", ["common", "ingest", "processor", "infra_scripts"])
-def test_what_runs_in_production_knows_nothing_of_the_rest(package: str) -> None:
+def test_production_code_imports_nothing_of_the_rest(package: str) -> None:
     for path in FILES:
         if path.relative_to(ROOT).parts[0] == package:
             assert not any(in_any(each, {"demo", "benchmarks", "tests"}) for each in imported(path))
 
 
-def test_nobody_imports_a_main() -> None:
+def test_no_file_imports_a_main() -> None:
     for path in FILES:
         assert not [each for each in imported(path) if "__main__" in each.split(".")], path
 

@@ -39,7 +39,7 @@ def canonical(name: str) -> str:
 
 
 def production_distributions() -> set[str]:
-    """Those that requirements.txt names, and all that they need."""
+    """Those that requirements.txt names, and all their dependencies."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     waiting = [Requirement(line) for each in lines if (line := each.partition("#")[0].strip())]
     found: set[str] = set()

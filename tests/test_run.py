@@ -1,6 +1,6 @@
-"""The command ``run``: what it installs when, and what of its attempts it shows.
+"""The command ``run``: what it installs and when, and which failed attempts it shows.
 
-The script itself runs, in a folder of its own, on a PATH that has stand-ins for whatever it
+The real script runs, in a separate folder, with a PATH that has stand-ins for every program that it
 installs with or looks for. Nothing is installed.
 """
 
@@ -63,7 +63,7 @@ class Machine:
         return (self._clone / ".venv").exists()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """``./run ARGUMENTS``; its output is ``stdout`` and ``stderr`` together, as on a screen."""
+        """``./run ARGUMENTS``; its ``stdout`` has stderr in it too, as on a screen."""
         return subprocess.run(
             [self._clone / "run", *arguments],
             env={"PATH": str(self._programs), "BIN": str(self._programs), "CALLS": self._calls},
@@ -75,7 +75,7 @@ class Machine:
         )
 
     def installs(self, *arguments: str) -> list[str]:
-        """The requirements files that pip is given by ``./run ARGUMENTS``, which succeeds."""
+        """The requirements files that ``./run ARGUMENTS`` gives to pip; it must succeed."""
         self._calls.write_text("")
         done = self.run(*arguments)
         assert done.returncode == 0, done.stdout
@@ -88,7 +88,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_setup_installs_what_the_service_runs_on_and_the_others_the_rest(machine: Machine) -> None:
+def test_setup_installs_what_the_service_needs_and_the_others_the_rest(machine: Machine) -> None:
     assert machine.installs("setup") == [PRODUCTION]
     assert machine.installs("setup") == []
     assert machine.installs("test") == [DEVELOPMENT]
@@ -112,7 +112,7 @@ def test_changed_requirements_are_installed(machine: Machine) -> None:
     assert machine.installs("setup") == [PRODUCTION]
     assert machine.installs("test") == [
         DEVELOPMENT
-    ]  # the new versions may bring others of the rest
+    ]  # with new versions, those of the rest may have to change too
     machine.write(PRODUCTION, "first")
     assert machine.installs("lint") == [DEVELOPMENT]
 
@@ -126,13 +126,13 @@ def test_an_installation_that_failed_is_repeated(machine: Machine) -> None:
     assert done.stdout.endswith(
         "no such package\nerror: pip could not install requirements-dev.txt; its message is above\n"
     )
-    machine.write(DEVELOPMENT, "first")  # it may have got halfway
+    machine.write(DEVELOPMENT, "first")  # the failed one may have got halfway
     machine.program("venv-python", 'echo "$*" >>"$CALLS"')
     assert machine.installs("test") == [DEVELOPMENT]
 
 
-def test_a_fallback_that_helps_shows_no_complaint(machine: Machine) -> None:
-    """As on Debian without python3-venv, with package lists out of date."""
+def test_a_fallback_that_works_shows_no_error(machine: Machine) -> None:
+    """As on Debian without python3-venv and with outdated package lists."""
     broken = f'mkdir -p "$3/bin"; [ -e "$BIN/ensurepip" ] || {{ {COMPLAINT}; }}; {MAKES_VENV}'
     machine.program("python3", PYTHON % broken)
     machine.program(
@@ -153,7 +153,9 @@ def test_a_fallback_that_helps_shows_no_complaint(machine: Machine) -> None:
 
 @pytest.mark.parametrize("venv", [COMPLAINT, f"{MAKES_VENV}; {COMPLAINT}"], ids=["none", "half"])
 @pytest.mark.parametrize("apt_helps", [True, False])
-def test_when_all_fails_the_causes_are_shown(machine: Machine, venv: str, apt_helps: bool) -> None:
+def test_when_all_attempts_fail_the_causes_are_shown(
+    machine: Machine, venv: str, apt_helps: bool
+) -> None:
     machine.program("python3", PYTHON % venv)
     machine.program("apt-get", "" if apt_helps else f'case "$*" in *install*) {NO_PACKAGE} ;; esac')
     done = machine.run("setup")
@@ -172,7 +174,7 @@ def test_a_machine_without_apt(machine: Machine) -> None:
     assert "ensurepip is not available\nand on stderr\nerror: cannot make" in done.stdout
 
 
-def test_a_version_of_python_besides_the_default_one_has_its_own_package(machine: Machine) -> None:
+def test_a_python_other_than_the_default_has_its_own_venv_package(machine: Machine) -> None:
     machine.program("python3", "echo too old; echo too old >&2; exit 1")
     broken = f'[ -e "$BIN/ensurepip" ] || {{ {COMPLAINT}; }}; {MAKES_VENV}'
     machine.program("python3.12", PYTHON % broken)
@@ -183,7 +185,7 @@ def test_a_version_of_python_besides_the_default_one_has_its_own_package(machine
     assert "too old" not in done.stdout
 
 
-def test_java_is_installed_in_the_version_that_there_is(machine: Machine) -> None:
+def test_java_is_installed_in_a_version_that_is_available(machine: Machine) -> None:
     machine.lacks("java")
     machine.program("java-21", JAVA.replace("17", "21"))
     machine.program(

@@ -21,19 +21,19 @@ from tests.support.world import World
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    """Random ones, without the top."""
+    """Random weights, without the top."""
     return obtain("random:7", include_top=False, cache_dir=tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="session")
 def spec(weights: Weights) -> NetworkSpec:
-    """A VGG-16 that is quick: random weights, 32 px, one thread."""
+    """A quick VGG-16: random weights, 32 px, one thread."""
     return NetworkSpec(str(weights.path), weights.digest, "avg_pool", 32, threads=1, batch_size=8)
 
 
 @pytest.fixture(scope="module")
 def unloaded() -> Iterator[None]:
-    """What a module loads goes with it: twenty networks take a gigabyte."""
+    """Unload a module's networks after it, because twenty take a gigabyte."""
     yield
     engines._loaded.clear()
 
@@ -50,7 +50,7 @@ def ncnn(unloaded: None, weights: Weights, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def bucket(aws: EmbeddedAws) -> Iterator[str]:
-    """An empty bucket of its own."""
+    """A new, empty bucket."""
     forget()
     name = f"photos-{uuid.uuid4().hex[:12]}"
     boto3.client("s3").create_bucket(
@@ -88,6 +88,6 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def tidy(tmp_path):
-    """pytest keeps the folders of three runs; here each would have gigabytes."""
+    """Delete the test's folder: pytest keeps those of three runs, and here each has gigabytes."""
     yield
     shutil.rmtree(tmp_path)

@@ -22,13 +22,13 @@ GIB = 1 << 30
         ("ncnn", "fc2", 4, 16, (4, 1)),
         ("ncnn", "fc2", 4, 8, (2, 2)),
         ("ncnn", "avg_pool", 64, 16, (20, 3)),
-        ("ncnn", "avg_pool", 4, 2, (1, 4)),  # too little for anything; it tries
+        ("ncnn", "avg_pool", 4, 2, (1, 4)),  # too little memory even for one, which is tried
         ("tensorflow", "avg_pool", 2, 24, (1, 2)),
         ("tensorflow", "avg_pool", 16, 64, (4, 4)),
         ("tensorflow", "fc2", 16, 8, (1, 16)),
     ],
 )
-def test_cores_are_filled_once_within_memory(
+def test_each_core_is_used_once_within_memory(
     spec: NetworkSpec,
     monkeypatch: pytest.MonkeyPatch,
     engine: str,
@@ -45,7 +45,7 @@ def test_cores_are_filled_once_within_memory(
     assert workers * threads <= cores
 
 
-def test_what_was_asked_for_is_taken(spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configured_numbers_are_used(spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assembly, "cores", lambda: 8)
     assert assembly.share_cores(spec, 3, 5) == (3, 5)
     assert assembly.share_cores(spec, 3, 0) == (3, 2)

@@ -1,4 +1,4 @@
-"""The commands' errors: one line each, which names cause and fix."""
+"""The commands' errors: one line each that names cause and fix."""
 
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ OTHER = "vgg16-avg_pool-224-of-another"
 def site(
     aws: EmbeddedAws, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """Deployed, and without photos; under other/ it has features of another network."""
+    """A site without photos; under other/ it has features of another network."""
     with deployed(tmp_path_factory.mktemp("site"), cache_dir) as shared:
         delta.create_table(f"s3://{shared.bucket}/other/features", FEATURES, OTHER)
         yield shared

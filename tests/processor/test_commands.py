@@ -33,7 +33,7 @@ ODD_KEYS = [
 
 @dataclass(frozen=True)
 class FirstRun:
-    """What a service did that found photos, a file that is none, and a message that is none."""
+    """What a service did with photos, a file that is not a photo, and a malformed message."""
 
     site: Site
     malformed: str  # the message's id
@@ -46,7 +46,7 @@ class FirstRun:
 def first_run(
     aws: EmbeddedAws, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FirstRun]:
-    """For tests that look at it, or go on from it: they leave a store that mirrors the photos."""
+    """For tests that inspect it or continue from it; each leaves a store that mirrors the photos."""
     with deployed(tmp_path_factory.mktemp("site"), cache_dir) as site:
         sqs = boto3.client("sqs")
         url = sqs.get_queue_url(QueueName=site.bucket)["QueueUrl"]
@@ -60,7 +60,7 @@ def first_run(
 
 
 def good(site: Site) -> dict[str, str]:
-    """Versions by key of the photos that there are now."""
+    """Versions by key of the valid photos that are in the bucket now."""
     return {key: tag for key, tag in site.live().items() if not key.endswith("bad.jpg")}
 
 
@@ -82,7 +82,7 @@ def test_the_main_job(first_run: FirstRun) -> None:
     assert why["reject"]["reason"] == "unsupported"
     assert "stored, up to date" in site.command("why", "photos/a b.jpg").stdout
 
-    # The machine is lost; photos change; everything comes again.
+    # The machine is lost, photos change, and a new service starts.
     shutil.rmtree(site.folder / "work")
     site.put("a b.jpg", photo(50))
     site.put("a+b.jpg", photo(1))  # the same bytes again
@@ -129,8 +129,8 @@ def test_killed_in_the_middle_of_a_batch_nothing_is_lost(site: Site) -> None:
     assert state["queue"]["visible"] + state["queue"]["in_flight"] == 0
 
 
-def test_the_service_follows_until_it_is_told_to_stop(site: Site) -> None:
-    """Rows and matrix without a refit asked for; on SIGTERM it ends with status 0."""
+def test_the_service_keeps_up_until_it_is_stopped(site: Site) -> None:
+    """Rows and matrix follow without a refit on demand; on SIGTERM it exits with status 0."""
     group = site.settings["FRUITS_LOGS__GROUP"]
     site.settings["FRUITS_LOGS__CLOUDWATCH"] = "true"
     service = site.start("run")
@@ -154,6 +154,6 @@ def test_the_service_follows_until_it_is_told_to_stop(site: Site) -> None:
     sent = logs.get_log_events(
         logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True
     )["events"]
-    told = [json.loads(each["message"])["message"] for each in sent]
-    assert "micro-batch durable" in told
-    assert "service stopped" in told
+    messages = [json.loads(each["message"])["message"] for each in sent]
+    assert "micro-batch durable" in messages
+    assert "service stopped" in messages

@@ -1,4 +1,4 @@
-"""The AWS of the tests: one embedded AWS a run, and a deployed stack for each test that wants one.
+"""The AWS of the tests: one embedded AWS per run, and a deployed stack for each test that needs one.
 
 Load it in ``conftest.py`` with ``pytest_plugins = ["tests.support.aws"]``.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def unique_stack(bucket: str = "", photos_prefix: str = "photos/", **overrides: Any) -> Stack:
-    """A stack with names of its own, so that no test sees another's."""
+    """A stack with unique names, so that no test sees another's."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     values: dict[str, Any] = {
         "layout": BucketLayout(bucket or name, photos_prefix),
@@ -43,7 +43,7 @@ def unique_stack(bucket: str = "", photos_prefix: str = "photos/", **overrides: 
 
 @dataclass(frozen=True)
 class DeployedStack:
-    """A stack that is deployed, and how to reach it."""
+    """A deployed stack, and the clients and URLs to use it with."""
 
     stack: Stack
     clients: Clients
@@ -82,7 +82,7 @@ class DeployedStack:
         return self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)["ETag"]
 
     def drain(self) -> list[dict[str, Any]]:
-        """Receive and delete all visible messages; their bodies."""
+        """Receive and delete all visible messages; returns their bodies."""
         bodies = []
         while True:
             answer = self.sqs.receive_message(
@@ -126,7 +126,7 @@ def clients(aws: EmbeddedAws) -> Iterator[Clients]:
 
 @pytest.fixture
 def stack(clients: Clients) -> Iterator[DeployedStack]:
-    """A stack with names of its own, created by the real deployment and destroyed afterwards."""
+    """A stack with unique names, created by the real deployment and destroyed afterwards."""
     wanted = unique_stack()
     deploy(clients, wanted, clients.place(), say=quiet)
     queues = [queue_url(clients.sqs, name) for name in (wanted.queue, wanted.dead_letter_queue)]

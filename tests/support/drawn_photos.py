@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def photo(seed: int, kind: str = "JPEG", size: tuple[int, int] = (40, 30)) -> bytes:
-    """A small photo; every seed another picture."""
+    """A small photo; each seed gives a different picture."""
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 256, (3, 4, 3), dtype=np.uint8)
     buffer = io.BytesIO()

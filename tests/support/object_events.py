@@ -1,4 +1,4 @@
-"""Object events: one with defaults, and Hypothesis' strategy for all that `parse` can return."""
+"""Object events: one with defaults, and a Hypothesis strategy for all that `parse` can return."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""A relay: a port that leads to the embedded AWS, and can be closed and opened again."""
+"""A relay: a port that forwards to the embedded AWS and can be closed and opened again."""
 
 import socket
 import threading
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 class Relay:
-    """While it is closed, whoever uses its URL has an outage."""
+    """While it is closed, clients that use its URL see an outage."""
 
     def __init__(self, target: str) -> None:
         self._target = (urlsplit(target).hostname, urlsplit(target).port)

@@ -1,4 +1,4 @@
-"""A site: a deployed stack of its own, and the commands that are run on it as processes."""
+"""A site: a separately deployed stack, and the commands that run on it as processes."""
 
 import json
 import os
@@ -26,7 +26,7 @@ PATIENCE = 180  # seconds for what takes ten on a quiet machine
 
 
 class Site:
-    """A deployed stack of its own, and the commands run on it."""
+    """A separately deployed stack, and the commands that run on it."""
 
     def __init__(self, folder: Path, cache_dir: Path) -> None:
         name = f"t{uuid.uuid4().hex[:12]}"
@@ -65,7 +65,7 @@ class Site:
         return process
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        """Run one to its end; ``settings`` are for this one only."""
+        """Run one command to its end; ``settings`` apply to it alone."""
         return subprocess.run(
             [sys.executable, "-m", "processor", *arguments],
             cwd=ROOT,
@@ -77,7 +77,7 @@ class Site:
         )
 
     def run_once(self) -> list[dict]:
-        """``run --once``; the log lines of it."""
+        """``run --once``; returns its log lines."""
         done = self.command("run", "--once")
         assert done.returncode == 0, done.stdout + done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -109,7 +109,7 @@ class Site:
             time.sleep(0.1)
 
     def kill(self, process: subprocess.Popen[str]) -> None:
-        """End a service and all that it started, without a chance to say goodbye."""
+        """Kill a service and all processes that it started, with SIGKILL."""
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(True)]
         for each in family:
             try:
@@ -121,7 +121,7 @@ class Site:
 
 @contextmanager
 def deployed(folder: Path, cache_dir: Path) -> Iterator[Site]:
-    """A new site; afterwards nothing of it runs any more."""
+    """A new site; its processes are killed afterwards."""
     forget()
     site = Site(folder, cache_dir)
     with closing(Clients.connect()) as clients:

@@ -1,4 +1,4 @@
-"""Rows with a known spectrum."""
+"""Rows whose covariance has a known spectrum."""
 
 import numpy as np
 

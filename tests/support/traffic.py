@@ -1,6 +1,6 @@
 """Traffic of a queue under test: messages sent, taken from an inbox, received by another consumer.
 
-Other consumers are plain SQS clients. For errors that the embedded AWS does not make, the real client
+Other consumers are plain SQS clients. For errors that the embedded AWS does not produce, the real client
 is wrapped and one of its calls replaced.
 """
 
@@ -43,7 +43,7 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 def send(stack: DeployedStack, *names: str, size: int | None = 100) -> None:
-    """Send a message for each name; a name with commas makes one of several records."""
+    """Send a message for each name; a name with commas becomes a message of several records."""
     send_bodies(
         stack,
         *(message([event(key, etag="e", size=size) for key in name.split(",")]) for name in names),
@@ -60,7 +60,7 @@ def send_bodies(stack: DeployedStack, *bodies: str) -> None:
 
 
 def counts(stack: DeployedStack, url: str = "") -> tuple[int, int]:
-    """How many messages are visible, and how many in flight."""
+    """The number of messages that are visible, and of those in flight."""
     answer = stack.sqs.get_queue_attributes(QueueUrl=url or stack.queue_url, AttributeNames=["All"])
     attributes = answer["Attributes"]
     return (
@@ -85,7 +85,7 @@ def take(inbox: Inbox, events: int | None = None, size: int | None = None) -> li
 
 
 def take_all(inbox: Inbox, messages: int) -> list[Delivery]:
-    """As many deliveries as ``messages``, however they arrive."""
+    """Take as many deliveries as ``messages``, however they arrive."""
     taken: list[Delivery] = []
     while len(taken) < messages:
         taken += (some := take(inbox))
@@ -113,7 +113,7 @@ class Client:
 
 
 def stop_soon(stack: DeployedStack, inbox: Inbox) -> None:
-    """Stop it, and end its last polls early by sending messages."""
+    """Stop the inbox, and end its last polls early by sending messages."""
     stop = threading.Thread(target=inbox.stop)
     stop.start()
     with suppress(ClientError):  # the queue is gone
@@ -126,7 +126,7 @@ def stop_soon(stack: DeployedStack, inbox: Inbox) -> None:
 def spied(
     stack: DeployedStack, name: str, before: Callable[[dict[str, Any]], None]
 ) -> dict[str, Callable[..., Any]]:
-    """A call of the client that calls ``before`` with the request first."""
+    """A replacement for a client's call that first calls ``before`` with the request."""
 
     def call(**request: Any) -> Any:
         before(request)

@@ -1,4 +1,4 @@
-"""What the tests of the stack share: a silent print, and clients that are watched or made to fail."""
+"""What the stack's tests share: a silent print, and clients that are watched or made to fail."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,17 +12,17 @@ WRITES = ("Create", "Put", "Set", "Delete")
 
 
 def quiet(line: str) -> None:
-    """Replace print and print nothing."""
+    """A replacement for print that prints nothing."""
 
 
 def actions(changes: list[Change]) -> set[Action]:
-    """Which actions occur among the changes."""
+    """The different actions among the changes."""
     return {change.action for change in changes}
 
 
 @contextmanager
 def recorded(clients: Clients) -> Iterator[list[str]]:
-    """The operations that change something, in the order of their calls."""
+    """The operations called in the block that change something, in order."""
     called: list[str] = []
 
     def note(
@@ -44,7 +44,7 @@ def create_bucket(clients: Clients, name: str, region: str) -> None:
 def instead(
     clients: Clients, operation: str, outcome: Exception | tuple[int, str]
 ) -> Iterator[None]:
-    """Let ``operation`` raise ``outcome``, or fail with that status and error code."""
+    """Make ``operation`` raise ``outcome``, or fail with that status and error code."""
 
     def answer(model: Any, **_: object) -> tuple[SimpleNamespace, dict[str, object]] | None:
         if model.name != operation:
