@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from processor.matrix import pca
 from processor.matrix.moments import Statistics
 from processor.matrix.pca import PCA
-from processor.matrix.refit_policy import LOOK_SHARE, OutOfSample, RefitPolicy
+from processor.matrix.refit_policy import CHECK_SHARE, OutOfSample, RefitPolicy
 from tests.support.spectra import geometric, sample
 
 NONE = OutOfSample()
@@ -23,7 +23,7 @@ PHOTOS = st.integers(0, 3 * FITTED)
 def fitted(policy: RefitPolicy, *, seconds_ago: float = 0.0) -> PCA:
     """A model as a refit leaves it, of version 7 of the features."""
     about = {
-        "asked": policy.asked,
+        "asked": policy.settings,
         "fitted_at": (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat(),
         "features_version": "7",
     }
@@ -45,7 +45,7 @@ def test_without_limits_nothing_makes_one_due(
     policy = RefitPolicy(components=4)
     model = fitted(policy, seconds_ago=age)
     assert policy.due(model, photos, OutOfSample(outside, residual), never) is None
-    assert not policy.worth_a_look(model, photos)
+    assert not policy.worth_checking(model, photos)
     assert policy.outgrown(0.0) is None
 
 
@@ -59,7 +59,7 @@ def test_without_limits_nothing_makes_one_due(
 )
 def test_another_configuration_comes_before_all_else(other: RefitPolicy) -> None:
     before = RefitPolicy(components=4, growth_photos=1)
-    said = f"configuration changed from {before.asked} to {other.asked}"
+    said = f"configuration changed from {before.settings} to {other.settings}"
     assert other.due(fitted(before), 10 * FITTED, NONE, never) == said
 
 
@@ -70,10 +70,12 @@ def test_other_limits_are_not_another_configuration() -> None:
 
 
 @given(PHOTOS, st.integers(1, 3 * FITTED))
-def test_photos_that_came_or_went_are_counted(photos: int, limit: int) -> None:
+def test_a_changed_number_of_photos_is_counted(photos: int, limit: int) -> None:
     policy = RefitPolicy(components=4, growth_photos=limit)
     changed = abs(photos - FITTED)
-    said = f"{changed} photos came or went since the fit" if changed >= limit else None
+    said = (
+        f"the number of photos has changed by {changed} since the fit" if changed >= limit else None
+    )
     assert policy.due(fitted(policy), photos, NONE, never) == said
 
 
@@ -83,11 +85,12 @@ def test_and_compared_with_those_fitted(photos: int, percent: int) -> None:
     reason = policy.due(fitted(policy), photos, NONE, never)
     assert (reason is not None) == (abs(photos - FITTED) >= percent / 100 * FITTED)
     if reason:
-        assert reason.startswith(f"{abs(photos - FITTED) / FITTED:.1%} of the fitted photos")
+        share = f"{abs(photos - FITTED) / FITTED:.1%}"
+        assert reason == f"the number of photos has changed by {share} since the fit"
 
 
 @pytest.mark.parametrize("changed", [True, False])
-def test_an_old_fit_is_due_only_if_photos_came_or_went(changed: bool) -> None:
+def test_an_old_fit_is_due_only_if_photos_were_added_or_removed(changed: bool) -> None:
     policy = RefitPolicy(components=4, interval_seconds=3600)
     asked: list[int] = []
     young = fitted(policy, seconds_ago=3500)
@@ -106,10 +109,10 @@ def outside(model: PCA, photos: int, times: float) -> OutOfSample:
 def test_photos_off_the_span_are_due_once_there_are_enough() -> None:
     policy = RefitPolicy(components=4, most_residual=3.0)
     model = fitted(policy)
-    enough = int(LOOK_SHARE * FITTED)
+    enough = int(CHECK_SHARE * FITTED)
     reason = policy.due(model, FITTED, outside(model, enough, 5.0), never)
     assert reason
-    assert reason.startswith("new photos lie 5.0 times as far off the span")
+    assert reason.startswith("new photos have 5.0 times the mean squared residual")
     assert policy.due(model, FITTED, outside(model, enough, 2.9), never) is None
     assert policy.due(model, FITTED, outside(model, enough - 1, 5.0), never) is None
 
@@ -124,7 +127,7 @@ def test_like_photos_are_not_off_the_span_and_others_are() -> None:
         residual = model.residual(rows, model.project(rows))
         reasons.append(policy.due(model, FITTED, NONE.plus(len(rows), residual), never))
     assert reasons[0] is None
-    assert "off the span" in (reasons[1] or "")
+    assert "mean squared residual" in (reasons[1] or "")
 
 
 def test_without_any_variance_left_out_noise_is_the_measure() -> None:
@@ -141,15 +144,15 @@ def test_without_any_variance_left_out_noise_is_the_measure() -> None:
 def test_components_are_judged_now_and_then() -> None:
     policy = RefitPolicy(components=4, least_captured=0.98)
     model = fitted(policy)
-    look = int(LOOK_SHARE * FITTED)
-    assert [policy.worth_a_look(model, changed) for changed in (0, look - 1, look)] == [
+    look = int(CHECK_SHARE * FITTED)
+    assert [policy.worth_checking(model, changed) for changed in (0, look - 1, look)] == [
         False,
         False,
         True,
     ]
     assert policy.outgrown(0.98) is None
     assert policy.outgrown(0.97) == (
-        "the components hold 97.00% of the variance that as many could hold"
+        "the components capture 97.00% of the variance that as many could capture"
     )
 
 
