@@ -60,7 +60,7 @@ class Maintenance:
         self._changed.set()
 
     def join(self, timeout_seconds: float) -> None:
-        """Wait at most that long for the current step; it is safe to end the process in the middle of it."""
+        """Wait at most that long for the current step; the process may be killed in it."""
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
 
