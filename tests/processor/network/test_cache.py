@@ -1,4 +1,4 @@
-"""The cache folder: one process at a time, nothing half-made, nothing left by those that died."""
+"""The cache folder: one process at a time, only complete files, nothing left of killed processes."""
 
 import fcntl
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.network.cache import alone, workshop
+from processor.network.cache import locked, staging
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -24,12 +24,12 @@ def is_locked(folder: Path) -> bool:
         return False
 
 
-def test_the_folder_is_made_and_locked_as_long_as_it_is_used(tmp_path: Path) -> None:
+def test_the_folder_is_created_and_locked_while_it_is_used(tmp_path: Path) -> None:
     folder = tmp_path / "of" / "the" / "service"
-    with alone(folder):
+    with locked(folder):
         assert is_locked(folder)
     assert not is_locked(folder)
-    with pytest.raises(KeyError), alone(folder):
+    with pytest.raises(KeyError), locked(folder):
         raise KeyError
     assert not is_locked(folder)
 
@@ -38,7 +38,7 @@ def test_callers_take_turns(tmp_path: Path) -> None:
     inside, most = [], []
 
     def call() -> None:
-        with alone(tmp_path):
+        with locked(tmp_path):
             inside.append(1)
             most.append(len(inside))
             time.sleep(0.02)
@@ -56,9 +56,9 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     script = """
 import sys, time
 from pathlib import Path
-from processor.network.cache import alone, workshop
+from processor.network.cache import locked, staging
 folder = Path(sys.argv[1])
-with alone(folder), workshop(folder) as place:
+with locked(folder), staging(folder) as place:
     (place / "half").touch()
     print("ready", flush=True)
     time.sleep(600)
@@ -70,23 +70,23 @@ with alone(folder), workshop(folder) as place:
         assert is_locked(tmp_path)
         process.send_signal(signal.SIGKILL)
     assert list(tmp_path.glob("making-*/half"))
-    with alone(tmp_path), workshop(tmp_path) as place:
+    with locked(tmp_path), staging(tmp_path) as place:
         assert list(place.iterdir()) == []
         assert list(tmp_path.glob("making-*")) == [place]
     assert [each.name for each in tmp_path.iterdir()] == [".lock"]
 
 
 def fail_in(folder: Path) -> None:
-    with workshop(folder) as place:
+    with staging(folder) as place:
         (place / "half").touch()
         (place / "none").read_bytes()
 
 
-def test_a_workshop_keeps_what_was_moved_out_of_it_and_nothing_else(tmp_path: Path) -> None:
+def test_only_what_was_moved_out_of_staging_is_kept(tmp_path: Path) -> None:
     (tmp_path / "kept").touch()
-    with alone(tmp_path):
-        with workshop(tmp_path) as place:
-            assert place.parent == tmp_path  # on the same disk: moving is one step
+    with locked(tmp_path):
+        with staging(tmp_path) as place:
+            assert place.parent == tmp_path  # on the same disk, so that a move is atomic
             for name in ("made", "scrap"):
                 (place / name).touch()
             (place / "made").replace(tmp_path / "made")
