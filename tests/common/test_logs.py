@@ -1,4 +1,4 @@
-"""The log: JSON lines on stdout, and on it everything that children write to stderr."""
+"""The log: JSON lines on stdout, including everything that child processes write to stderr."""
 
 import io
 import json
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Log:
-    """A logger of its own, and what it wrote."""
+    """A separate logger, and what it wrote."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
@@ -45,7 +45,7 @@ def log() -> Log:
     return Log()
 
 
-def test_a_line_says_when_how_important_who_and_what(log: Log) -> None:
+def test_a_line_has_time_level_logger_and_message(log: Log) -> None:
     log.logger.warning("%d photos of %s", 3, "🍎")
     line = log.line()
     at = datetime.fromisoformat(line.pop("at"))
@@ -61,7 +61,7 @@ def test_what_is_passed_as_extra_becomes_fields(log: Log) -> None:
     assert found == {"photos": 3, "key": "a\nb", "path": "/x", "no": None}
 
 
-def test_an_exception_is_told_with_its_trace(log: Log) -> None:
+def test_an_exception_is_logged_with_its_traceback(log: Log) -> None:
     try:
         fail("lost")
     except KeyError:
@@ -81,7 +81,7 @@ def test_any_text_is_one_line(message: str, field: str) -> None:
     assert (line["message"], line["field"]) == (message, field)
 
 
-def test_long_lines_are_cut_exceptions_at_their_beginning(log: Log) -> None:
+def test_long_messages_lose_their_end_and_tracebacks_their_beginning(log: Log) -> None:
     try:
         fail("x" * MAX_LINE + "the end")
     except KeyError:
@@ -110,7 +110,7 @@ def lines(text: str) -> Iterator[dict[str, Any]]:
     yield from map(json.loads, text.splitlines())
 
 
-def test_to_stdout_takes_all_but_the_chatter_of_others() -> None:
+def test_to_stdout_logs_all_but_the_chatter_of_libraries() -> None:
     done = run("""
         import logging
         from common import logs
@@ -135,7 +135,7 @@ def test_to_stdout_takes_all_but_the_chatter_of_others() -> None:
     ]
 
 
-def test_to_stderr_leaves_a_log_that_there_is_alone() -> None:
+def test_to_stderr_leaves_existing_logging_alone() -> None:
     done = run("""
         import logging
         from common import logs
@@ -164,20 +164,20 @@ ADOPT = """
             if record.getMessage() == "the end":
                 self.seen.set()
 
-    def told(line):
+    def write(line):
         os.write(2, line.encode() + b"\\n")
 
     logs.to_stdout("INFO")
     logging.getLogger().addHandler(Ended())
     logs.adopt_stderr()
     {}
-    told("the end")
+    write("the end")
     assert Ended.seen.wait(30)
     """
 
 
 def adopted(script: str) -> list[dict[str, Any]]:
-    """What becomes of everything that the script and its children write to stderr."""
+    """The log lines of everything that the script and its children write to stderr."""
     done = run(ADOPT.format(script))
     assert done.stderr == ""
     *found, end = lines(done.stdout)
@@ -198,10 +198,10 @@ def test_a_line_of_a_child_becomes_one_of_ours() -> None:
     assert "ValueError: why" in second["exception"]
 
 
-def test_text_of_others_is_information_of_unknown_importance() -> None:
+def test_other_text_is_logged_as_information() -> None:
     found = adopted("""
-    told("Exception in thread main: %s %d")
-    told("")
+    write("Exception in thread main: %s %d")
+    write("")
     print("of Python's own", file=sys.stderr, flush=True)
     subprocess.run("echo of a shell >&2", shell=True)
     os.write(2, b"caf\\xe9\\n")
@@ -228,19 +228,19 @@ ODD = [
 ]
 
 
-def test_json_of_others_is_text() -> None:
-    found = adopted("".join(f"told({line!r})\n    " for line in ODD))
+def test_foreign_json_is_text() -> None:
+    found = adopted("".join(f"write({line!r})\n    " for line in ODD))
     assert [each["message"] for each in found] == ODD
     assert {each["logger"] for each in found} == {"stderr"}
 
 
-def test_json_that_resembles_ours_harms_nothing() -> None:
+def test_foreign_json_with_our_fields_does_no_harm() -> None:
     odd = [
         {"logger": 5, "message": ["a"], "level": "ERROR"},
         {"logger": "l", "message": "%d", "level": "ERROR", "args": ["x"], "exc_info": "no"},
         {"logger": "l", "message": "m", "level": "ERROR", "at": "long ago", "name": "other"},
     ]
-    found = adopted("".join(f"told({json.dumps(each)!r})\n    " for each in odd))
+    found = adopted("".join(f"write({json.dumps(each)!r})\n    " for each in odd))
     assert [each["message"] for each in found] == ["['a']", "%d", "m"]
     assert [each["logger"] for each in found] == ["5", "l", "l"]
     assert {each["level"] for each in found} == {"ERROR"}

@@ -1,4 +1,4 @@
-"""The errors: one tree, as drawn; and the one line that a message comes down to."""
+"""The errors: one tree, as drawn, and the one line that a traceback comes down to."""
 
 import copy
 import inspect
@@ -35,7 +35,7 @@ def drawn() -> dict[str, str]:
     return parents
 
 
-def test_the_tree_is_the_one_that_is_drawn() -> None:
+def test_the_tree_is_as_drawn() -> None:
     assert drawn() == {name: each.__base__.__name__ for name, each in CLASSES.items()}
     assert all(issubclass(each, ProcessorError) for each in CLASSES.values())
 
@@ -48,9 +48,12 @@ def test_the_particulars_of_an_error_are_kept() -> None:
     refused, large = Refused("forbidden", "S3 answered"), TooLarge("9 bytes", "version")
     assert (refused.reason, str(refused)) == ("forbidden", "S3 answered")
     assert (large.version, str(large)) == ("version", "9 bytes")
+    for error in (refused, large):
+        again = pickle.loads(pickle.dumps(error))
+        assert (vars(again), str(again)) == (vars(error), str(error))
 
 
-# Rejected images: they come out of the decoder, and from other processes
+# Rejected images
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=1000))
@@ -76,7 +79,7 @@ def fail(error: Exception) -> None:
     raise error
 
 
-def trace(error: Exception) -> str:
+def traceback_of(error: Exception) -> str:
     try:
         fail(error)
     except Exception:
@@ -84,11 +87,13 @@ def trace(error: Exception) -> str:
 
 
 @pytest.mark.parametrize("around", ["{}", "Job aborted: Lost task 0.0:\n{}\n\tat org.apache(X)\n"])
-def test_the_cause_in_a_trace_is_its_exception(around: str) -> None:
-    assert cause_in(around.format(trace(ValueError("bad\nsecond line")))) == "ValueError: bad"
+def test_the_cause_in_a_traceback_is_its_exception(around: str) -> None:
+    assert (
+        cause_in(around.format(traceback_of(ValueError("bad\nsecond line")))) == "ValueError: bad"
+    )
 
 
-def test_of_several_traces_the_last_counts() -> None:
+def test_of_several_tracebacks_the_last_counts() -> None:
     def raise_from() -> None:
         try:
             {}["lost"]
@@ -111,5 +116,5 @@ def test_of_several_traces_the_last_counts() -> None:
         ("cut off\nTraceback (most recent call last):\n  File x", "cut off"),
     ],
 )
-def test_without_a_trace_it_is_the_first_line(text: str, cause: str) -> None:
+def test_without_a_traceback_it_is_the_first_line(text: str, cause: str) -> None:
     assert cause_in(text) == cause

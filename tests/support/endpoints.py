@@ -1,4 +1,4 @@
-"""Endpoints that take the place of AWS where the embedded one is too well-behaved."""
+"""Endpoints that replace AWS where the embedded one behaves too well."""
 
 import os
 import threading
@@ -34,7 +34,7 @@ class Denies(_Silent):
 
 @dataclass(frozen=True)
 class Body:
-    """An object as an answer of S3: ``sent`` bytes of it, then the connection ends; or stays silent."""
+    """An object in S3's response: ``sent`` bytes of it, then the connection closes, or is silent."""
 
     data: bytes
     etag: str
@@ -55,7 +55,7 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 @contextmanager
 def aws_at(url: str) -> Iterator[None]:
-    """Clients of this process go to ``url``, the shared one of S3 included."""
+    """Direct the clients of this process to ``url``, including the shared one of S3."""
     before = os.environ.get("AWS_ENDPOINT_URL", "")
     os.environ["AWS_ENDPOINT_URL"] = url
     forget()
@@ -68,7 +68,7 @@ def aws_at(url: str) -> Iterator[None]:
 
 @contextmanager
 def s3_sends(*bodies: Body) -> Iterator[list[Body]]:
-    """An S3 that answers one GET after the other so, and the last way from then on; what it sent."""
+    """An S3 that sends these bodies one after the other, then the last one again; yields those sent."""
     sent: list[Body] = []
     ended = threading.Event()
 

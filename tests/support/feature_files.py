@@ -1,4 +1,4 @@
-"""Feature files: tables of features without photos, in a store on the local disk or in a bucket."""
+"""Feature files: features without photos, in tables on the local disk or in a bucket."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Tasks in this process: what stands in for Spark where a test is not about Spark."""
+"""Tasks in this process, for tests that are not about Spark."""
 
 from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class InThisProcess:
-    """Stands in for processor.spark.background.Background: one task does it all, in place."""
+    """Stands in for processor.spark.background.Background: one task does everything, in place."""
 
     def run(self, items: Sequence, work: Callable[[Iterable], Iterable]) -> list:
         return list(work(iter(items)))

@@ -1,4 +1,4 @@
-"""Keyed tables under test: opened, their data files written, and read as anybody would."""
+"""Keyed tables under test: opened, with data files to commit, and read as any reader would."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Answers of S3 that the embedded AWS does not give by itself."""
+"""Responses of S3 that the embedded AWS does not produce."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from common.aws import s3
 
 @contextlib.contextmanager
 def s3_answers(status: int, code: str, key: str, operation: str = "*") -> Iterator[list[str]]:
-    """S3 answers requests for ``key`` with an error, and to HEAD without a body; their methods."""
+    """S3 answers requests for ``key`` with an error, HEAD without a body; yields their methods."""
     asked: list[str] = []
 
     def answer(request: AWSRequest, **_: Any) -> AWSResponse | None:

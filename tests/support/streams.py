@@ -26,7 +26,7 @@ class Rows:
 
 
 class Query:
-    """A streaming query; ``fault`` ends it after its batches as something in Spark would."""
+    """A streaming query; ``fault`` makes it fail after its batches, as Spark could."""
 
     def __init__(
         self,

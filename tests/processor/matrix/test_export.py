@@ -1,4 +1,4 @@
-"""The export: reduced.csv is the matrix of the last refit, and written once for each."""
+"""The export: reduced.csv is the matrix of the last refit, written once per refit."""
 
 import pytest
 from pyspark.sql import SparkSession
@@ -75,7 +75,7 @@ def test_it_is_written_once_for_each_model(layout: StoreLayout) -> None:
     first = refitted(layout)
     export = CsvExport(layout, InThisProcess())
     export.update(first)
-    objects.delete(layout.reduced_csv)  # a lost one shows who writes it again
+    objects.delete(layout.reduced_csv)  # to see whether it is written again
     export.update(first)
     export.update(None)
     assert csv_model(layout) is None

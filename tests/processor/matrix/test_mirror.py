@@ -1,4 +1,4 @@
-"""The mirror: the matrix follows the features file by file, whatever came, went or was fitted."""
+"""The mirror: the matrix follows the features file by file, whatever was added, removed or fitted."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +45,7 @@ ONE, TWO, WIDER = model("one"), model("two"), model("wider", components=5)
 
 @dataclass
 class Mirrored:
-    """A store on the local disk; what was done to its features is mirrored by :meth:`update`."""
+    """A store on the local disk, whose features :meth:`update` mirrors."""
 
     layout: StoreLayout
     live: dict[int, DataFile] = field(default_factory=dict)
@@ -125,7 +125,7 @@ def test_only_what_is_missing_is_projected(mirrored: Mirrored) -> None:
     mirrored.assert_mirrors(ONE)
 
 
-def test_what_is_mirrored_already_is_no_version(mirrored: Mirrored) -> None:
+def test_a_matrix_that_is_up_to_date_gets_no_new_version(mirrored: Mirrored) -> None:
     mirrored.change({0}, set())
     mirrored.update(ONE)
     before = mirrored.assert_mirrors(ONE).table_version
@@ -146,7 +146,7 @@ def test_another_model_replaces_all_files_and_may_have_other_columns(mirrored: M
 
 
 @pytest.mark.parametrize("late", [ONE, TWO])
-def test_who_planned_on_an_older_matrix_changes_nothing(
+def test_an_update_planned_on_an_older_matrix_changes_nothing(
     mirrored: Mirrored, late: NamedModel
 ) -> None:
     mirrored.change({0}, set())
@@ -164,7 +164,7 @@ def test_who_planned_on_an_older_matrix_changes_nothing(
     assert (after.table_version, after.paths()) == (before.table_version, before.paths())
 
 
-def test_photos_that_came_after_the_fit_are_counted(mirrored: Mirrored) -> None:
+def test_photos_added_after_the_fit_are_counted(mirrored: Mirrored) -> None:
     assert mirrored.counted() == OutOfSample()
     mirrored.change({0}, set())
     mirrored.update(ONE)
@@ -183,7 +183,7 @@ def test_photos_that_came_after_the_fit_are_counted(mirrored: Mirrored) -> None:
     assert mirrored.counted() == counted
 
 
-# Of photos, by Spark tasks
+# Photos, in Spark tasks
 
 
 def test_new_photos_are_projected_between_refits(world: World, spark: SparkSession) -> None:
@@ -233,7 +233,7 @@ def test_new_photos_stay_counted_over_a_vacuum(world: World, spark: SparkSession
         put(world, n)
     matrix(world, spark).update()
     assert add(4)["photos_since_fit"] == "1"
-    datafiles.write(f"s3://{world.bucket}/reduced", file_of(0))  # litter
+    datafiles.write(f"s3://{world.bucket}/reduced", file_of(0))  # orphaned
     table = delta.open_table(f"s3://{world.bucket}/reduced")
     assert table
     assert table.vacuum(0) == 1

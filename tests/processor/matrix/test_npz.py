@@ -1,4 +1,4 @@
-"""npz: arrays come back bit for bit, damage is noticed, and nothing is ever unpickled."""
+"""npz: arrays are restored bit for bit, damage is detected, and nothing is ever unpickled."""
 
 import io
 import zipfile
@@ -38,13 +38,13 @@ def assert_equal(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 @light
 @given(CONTENTS, st.sampled_from(["pca/1", "statistics/1"]))
-def test_what_was_packed_comes_back(contents: dict[str, Any], kind: str) -> None:
+def test_what_was_packed_is_unpacked(contents: dict[str, Any], kind: str) -> None:
     data = pack(kind, **contents)
     assert_equal(unpack(kind, data, contents), contents)
     assert pack(kind, **contents) == data
 
 
-def test_the_bytes_do_not_tell_when_they_were_made() -> None:
+def test_the_bytes_do_not_depend_on_the_time() -> None:
     with zipfile.ZipFile(io.BytesIO(pack("pca/1", mean=np.zeros(3)))) as archive:
         assert {each.date_time for each in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 

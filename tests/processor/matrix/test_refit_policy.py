@@ -1,4 +1,4 @@
-"""The refit policy: when a refit is due, and why in words, from figures alone."""
+"""The refit policy: when a refit is due, and the reason in words, from figures alone."""
 
 import re
 from collections.abc import Callable
@@ -34,12 +34,12 @@ def never(_: int) -> bool:
     raise AssertionError("the log was read")
 
 
-def always(answer: bool, asked: list[int]) -> Callable[[int], bool]:
-    return lambda version: asked.append(version) or answer
+def always(answer: bool, calls: list[int]) -> Callable[[int], bool]:
+    return lambda version: calls.append(version) or answer
 
 
 @given(PHOTOS, st.integers(0, 10**6), st.floats(0, 1e9), st.floats(0, 1e9))
-def test_without_limits_nothing_makes_one_due(
+def test_without_limits_no_refit_is_due(
     photos: int, outside: int, residual: float, age: float
 ) -> None:
     policy = RefitPolicy(components=4)
@@ -57,30 +57,29 @@ def test_without_limits_nothing_makes_one_due(
         RefitPolicy(components=4, whiten=True),
     ],
 )
-def test_another_configuration_comes_before_all_else(other: RefitPolicy) -> None:
+def test_a_changed_configuration_is_the_first_reason(other: RefitPolicy) -> None:
     before = RefitPolicy(components=4, growth_photos=1)
-    said = f"configuration changed from {before.settings} to {other.settings}"
-    assert other.due(fitted(before), 10 * FITTED, NONE, never) == said
+    expected = f"configuration changed from {before.settings} to {other.settings}"
+    assert other.due(fitted(before), 10 * FITTED, NONE, never) == expected
 
 
-def test_other_limits_are_not_another_configuration() -> None:
+def test_changed_limits_are_not_a_reason() -> None:
     before = RefitPolicy(components=4)
     after = RefitPolicy(components=4, growth_photos=9, growth_share=0.9, most_residual=9.0)
     assert after.due(fitted(before), FITTED, NONE, never) is None
 
 
 @given(PHOTOS, st.integers(1, 3 * FITTED))
-def test_a_changed_number_of_photos_is_counted(photos: int, limit: int) -> None:
+def test_added_and_removed_photos_are_counted(photos: int, limit: int) -> None:
     policy = RefitPolicy(components=4, growth_photos=limit)
     changed = abs(photos - FITTED)
-    said = (
-        f"the number of photos has changed by {changed} since the fit" if changed >= limit else None
-    )
-    assert policy.due(fitted(policy), photos, NONE, never) == said
+    told = f"the number of photos has changed by {changed} since the fit"
+    expected = told if changed >= limit else None
+    assert policy.due(fitted(policy), photos, NONE, never) == expected
 
 
 @given(PHOTOS, st.integers(1, 100))
-def test_and_compared_with_those_fitted(photos: int, percent: int) -> None:
+def test_their_share_of_the_fitted_photos_counts_too(photos: int, percent: int) -> None:
     policy = RefitPolicy(components=4, growth_share=percent / 100)
     reason = policy.due(fitted(policy), photos, NONE, never)
     assert (reason is not None) == (abs(photos - FITTED) >= percent / 100 * FITTED)
@@ -90,15 +89,15 @@ def test_and_compared_with_those_fitted(photos: int, percent: int) -> None:
 
 
 @pytest.mark.parametrize("changed", [True, False])
-def test_an_old_fit_is_due_only_if_photos_were_added_or_removed(changed: bool) -> None:
+def test_an_old_fit_is_a_reason_only_if_photos_changed(changed: bool) -> None:
     policy = RefitPolicy(components=4, interval_seconds=3600)
-    asked: list[int] = []
+    calls: list[int] = []
     young = fitted(policy, seconds_ago=3500)
     assert policy.due(young, FITTED, NONE, never) is None
     old = fitted(policy, seconds_ago=3605)
-    reason = policy.due(old, FITTED, NONE, always(changed, asked))
+    reason = policy.due(old, FITTED, NONE, always(changed, calls))
     assert re.fullmatch(r"the fit is 36\d\d s old", reason or "") if changed else reason is None
-    assert asked == [7]  # the version that the fit is of
+    assert calls == [7]  # the version that the fit is of
 
 
 def outside(model: PCA, photos: int, times: float) -> OutOfSample:
@@ -106,7 +105,7 @@ def outside(model: PCA, photos: int, times: float) -> OutOfSample:
     return OutOfSample(photos, photos * times * model.reconstruction_error)
 
 
-def test_photos_off_the_span_are_due_once_there_are_enough() -> None:
+def test_a_large_residual_is_a_reason_once_there_are_enough_photos() -> None:
     policy = RefitPolicy(components=4, most_residual=3.0)
     model = fitted(policy)
     enough = int(CHECK_SHARE * FITTED)
@@ -117,7 +116,7 @@ def test_photos_off_the_span_are_due_once_there_are_enough() -> None:
     assert policy.due(model, FITTED, outside(model, enough - 1, 5.0), never) is None
 
 
-def test_like_photos_are_not_off_the_span_and_others_are() -> None:
+def test_similar_photos_have_no_large_residual_and_others_do() -> None:
     """By the residuals that projecting them gives."""
     policy = RefitPolicy(components=4, most_residual=3.0)
     model = fitted(policy)
@@ -130,7 +129,7 @@ def test_like_photos_are_not_off_the_span_and_others_are() -> None:
     assert "mean squared residual" in (reasons[1] or "")
 
 
-def test_without_any_variance_left_out_noise_is_the_measure() -> None:
+def test_if_no_variance_was_dropped_noise_is_the_measure() -> None:
     policy = RefitPolicy(components=16, most_residual=3.0)
     rows = sample(FITTED, geometric)
     model = pca.fit(Statistics.of(rows), 16, about=fitted(policy).about)
@@ -141,11 +140,11 @@ def test_without_any_variance_left_out_noise_is_the_measure() -> None:
     assert policy.due(flat, 5, OutOfSample(5, 9.0), never) is None
 
 
-def test_components_are_judged_now_and_then() -> None:
+def test_when_components_are_checked_and_found_outgrown() -> None:
     policy = RefitPolicy(components=4, least_captured=0.98)
     model = fitted(policy)
-    look = int(CHECK_SHARE * FITTED)
-    assert [policy.worth_checking(model, changed) for changed in (0, look - 1, look)] == [
+    enough = int(CHECK_SHARE * FITTED)
+    assert [policy.worth_checking(model, changed) for changed in (0, enough - 1, enough)] == [
         False,
         False,
         True,

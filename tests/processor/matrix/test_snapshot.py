@@ -1,4 +1,4 @@
-"""The features snapshot: one version, which stays what it is while the table goes on."""
+"""The features snapshot: one version, which does not change when the table does."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_there_is_none_before_the_first_micro_batch(layout: StoreLayout) -> None
     assert FeaturesSnapshot.newest(layout) is None
 
 
-def test_it_tells_of_the_newest_version(layout: StoreLayout) -> None:
+def test_it_describes_the_newest_version(layout: StoreLayout) -> None:
     one, two = commit_features(layout, rows(3), rows(2))
     found = FeaturesSnapshot.newest(layout)
     assert found
@@ -32,7 +32,7 @@ def test_it_tells_of_the_newest_version(layout: StoreLayout) -> None:
     assert found.sizes == {one.path: one.size, two.path: two.size}
 
 
-def test_it_stays_what_it_is(layout: StoreLayout) -> None:
+def test_it_does_not_change_with_the_table(layout: StoreLayout) -> None:
     (old,) = commit_features(layout, rows(3))
     before = FeaturesSnapshot.newest(layout)
     (new,) = commit_features(layout, rows(2), removed=(old,))
@@ -43,7 +43,7 @@ def test_it_stays_what_it_is(layout: StoreLayout) -> None:
     assert (after.table_version, after.photos, {*after.sizes}) == (2, 2, {new.path})
 
 
-def test_it_knows_since_when_photos_came_or_went(layout: StoreLayout) -> None:
+def test_whether_photos_changed_since_a_version(layout: StoreLayout) -> None:
     commit_features(layout, rows(3))
     commit_features(layout)  # a micro-batch without a row
     found = FeaturesSnapshot.newest(layout)

@@ -1,4 +1,4 @@
-"""Agreement: how far features are from Keras' own, and the process that says so."""
+"""Agreement: the distance of features from Keras' own, and the process that measures it."""
 
 import hashlib
 import json
@@ -50,14 +50,14 @@ def test_a_compiled_engine_agrees_with_keras(
     assert all(0 < figure < 1e-4 for figure in figures.values())
 
 
-def test_what_is_further_away_than_allowed_is_said_with_the_figure(
+def test_a_distance_above_the_tolerance_is_reported_with_the_figures(
     ncnn: NetworkSpec, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([ncnn.to_json(), "1e-9"]) == 1
-    said = capsys.readouterr().out
-    assert said.startswith("engine 'ncnn' does not agree with Keras here: relative L2 ")
-    assert said.endswith("allowed 1e-9: set model.engine to tensorflow\n")
-    assert said.count("\n") == 1
+    output = capsys.readouterr().out
+    assert output.startswith("engine 'ncnn' does not agree with Keras here: relative L2 ")
+    assert output.endswith("allowed 1e-9: set model.engine to tensorflow\n")
+    assert output.count("\n") == 1
 
 
 @pytest.mark.usefixtures("tidy")
@@ -75,12 +75,12 @@ def test_a_slightly_different_network_does_not_agree(
     assert "does not agree with Keras" in capsys.readouterr().out
 
 
-def test_a_network_that_cannot_be_loaded_is_told_in_one_line(
+def test_a_network_that_cannot_be_loaded_is_reported_in_one_line(
     ncnn: NetworkSpec, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ncnn.compiled
     other = replace(ncnn, compiled=replace(ncnn.compiled, sha256=DIGEST))
     assert main([other.to_json(), "1e-4"]) == 1
-    said = capsys.readouterr().out
-    assert f"not {DIGEST}" in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().out
+    assert f"not {DIGEST}" in output
+    assert output.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The cache folder: one process at a time, nothing half-made, nothing left by those that died."""
+"""The cache folder: one process at a time, only complete files, nothing left of killed processes."""
 
 import fcntl
 import signal
@@ -24,7 +24,7 @@ def is_locked(folder: Path) -> bool:
         return False
 
 
-def test_the_folder_is_made_and_locked_as_long_as_it_is_used(tmp_path: Path) -> None:
+def test_the_folder_is_created_and_locked_while_it_is_used(tmp_path: Path) -> None:
     folder = tmp_path / "of" / "the" / "service"
     with locked(folder):
         assert is_locked(folder)
@@ -82,11 +82,11 @@ def fail_in(folder: Path) -> None:
         (place / "none").read_bytes()
 
 
-def test_a_workshop_keeps_what_was_moved_out_of_it_and_nothing_else(tmp_path: Path) -> None:
+def test_only_what_was_moved_out_of_staging_is_kept(tmp_path: Path) -> None:
     (tmp_path / "kept").touch()
     with locked(tmp_path):
         with staging(tmp_path) as place:
-            assert place.parent == tmp_path  # on the same disk: moving is one step
+            assert place.parent == tmp_path  # on the same disk, so that a move is atomic
             for name in ("made", "scrap"):
                 (place / name).touch()
             (place / "made").replace(tmp_path / "made")

@@ -1,4 +1,4 @@
-"""The network in ncnn's form: a graph that is whole, and the weights in the order it reads them."""
+"""The network in ncnn's format: a complete graph, and the weights in the order of its layers."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_the_header_counts_layers_and_blobs(top: bool) -> None:
 
 
 @TOPS
-def test_every_blob_is_made_once_before_it_is_read_once(top: bool) -> None:
+def test_every_blob_is_produced_once_before_it_is_used_once(top: bool) -> None:
     made: list[str] = []
     used: list[str] = []
     for line in lines(top):
@@ -54,7 +54,7 @@ def test_every_blob_is_made_once_before_it_is_read_once(top: bool) -> None:
 
 
 @TOPS
-def test_inputs_are_those_that_the_engine_gives(top: bool) -> None:
+def test_inputs_are_those_that_the_engine_passes(top: bool) -> None:
     inputs = {line.name for line in lines(top) if line.kind == "Input"}
     wanted = {graph.PIXELS, graph.STACK, *graph.ROWS.values(), *([graph.FLAT] if top else [])}
     assert inputs == wanted
@@ -94,7 +94,7 @@ def test_weights_are_written_outputs_first(weights: Weights, tmp_path: Path) -> 
     assert at == len(data)
 
 
-def test_other_weights_than_named_are_refused(weights: Weights, tmp_path: Path) -> None:
+def test_weights_with_another_digest_are_refused(weights: Weights, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=f"not {DIGEST}"):
         graph.write_weights(tmp_path / "net.ncnn", weights.path, DIGEST, top=False)
     with pytest.raises(WeightsError, match="no weights file"):

@@ -1,4 +1,4 @@
-"""Photos in S3: what lies under a key now, and what each answer of S3 means."""
+"""Photos in S3: what is under a key now, and what each response of S3 means."""
 
 import time
 from datetime import UTC, datetime
@@ -28,10 +28,10 @@ def put(bucket: str, data: bytes, key: str = KEY) -> str:
     return answer.get("VersionId") or answer["ETag"].strip('"')
 
 
-# What is there
+# Existing and missing objects
 
 
-def test_an_object_has_bytes_a_version_and_a_date(bucket: str) -> None:
+def test_an_object_has_data_a_version_and_a_date(bucket: str) -> None:
     etag = put(bucket, b"bytes")
     found = objects.get(bucket, KEY, 5)
     assert (found.data, found.version) == (b"bytes", etag)
@@ -54,21 +54,21 @@ def test_in_a_versioned_bucket_the_version_id_counts(bucket: str) -> None:
         objects.get(bucket, KEY, 9)
 
 
-def test_nothing_under_the_key(bucket: str) -> None:
+def test_a_missing_object(bucket: str) -> None:
     assert objects.current_version(bucket, KEY) is None
     with pytest.raises(Missing):
         objects.get(bucket, KEY, 9)
 
 
-def test_a_delete_marker_is_nothing_too(bucket: str) -> None:
-    """As S3 answers where a version is asked for, and some implementations always."""
+def test_a_delete_marker_is_a_missing_object(bucket: str) -> None:
+    """With the status that S3 returns for a version, and some implementations always."""
     with s3_answers(405, "MethodNotAllowed", "/a"):
         assert objects.current_version(bucket, "a") is None
         with pytest.raises(Missing):
             objects.get(bucket, "a", 9)
 
 
-# What is too large
+# Too large
 
 
 def test_an_object_above_the_limit_is_refused_with_its_version(bucket: str) -> None:
@@ -79,8 +79,8 @@ def test_an_object_above_the_limit_is_refused_with_its_version(bucket: str) -> N
     assert refused.value.version == etag
 
 
-def test_and_not_read() -> None:
-    """Of this one no byte ever comes."""
+def test_an_object_above_the_limit_is_not_read() -> None:
+    """No byte of its body is ever sent."""
     with s3_sends(Body(bytes(11), "large", sent=0, silent=True)):
         began = time.monotonic()
         with pytest.raises(TooLarge):
@@ -88,7 +88,7 @@ def test_and_not_read() -> None:
         assert time.monotonic() - began < 10
 
 
-# What S3 does not give
+# Refused or unavailable
 
 
 @pytest.mark.parametrize(
@@ -100,22 +100,22 @@ def test_and_not_read() -> None:
         (400, "KMS.DisabledException", "refused"),
     ],
 )
-def test_an_object_that_s3_does_not_give(bucket: str, status: int, code: str, reason: str) -> None:
+def test_an_object_that_s3_refuses(bucket: str, status: int, code: str, reason: str) -> None:
     with s3_answers(status, code, "/a") as asked:
         with pytest.raises(Refused, match=f"S3 answered {code}: no") as refused:
             objects.get(bucket, "a", 9)
         assert refused.value.reason == reason
         with pytest.raises(Refused) as refused:
             objects.current_version(bucket, "a")
-        assert refused.value.reason == "forbidden"  # the answer to HEAD has no body
-    assert asked.count("GET") == 1  # asking again does not help
+        assert refused.value.reason == "forbidden"  # a response to HEAD has no body
+    assert asked.count("GET") == 1  # retrying does not help
 
 
 @pytest.mark.parametrize("call", ["get", "current_version"])
 @pytest.mark.parametrize(
     ("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (429, "TooManyRequests")]
 )
-def test_what_s3_cannot_deliver_after_some_attempts_is_unavailable(
+def test_an_object_that_s3_cannot_deliver_is_unavailable_after_retries(
     bucket: str, impatient: None, call: str, status: int, code: str
 ) -> None:
     with s3_answers(status, code, "/a") as asked, pytest.raises(Unavailable, match="S3 answered"):
@@ -124,7 +124,7 @@ def test_what_s3_cannot_deliver_after_some_attempts_is_unavailable(
 
 
 @pytest.mark.parametrize("call", ["get", "current_version"])
-def test_an_outage_is_unavailable(impatient: None, call: str) -> None:
+def test_in_an_outage_objects_are_unavailable(impatient: None, call: str) -> None:
     with aws_at(NOBODY), pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
         look(call, "bucket", "a")
 
@@ -138,7 +138,7 @@ def look(call: str, bucket: str, key: str) -> object:
 # Bodies that break off
 
 
-def test_a_body_that_breaks_off_is_read_again_from_its_beginning(impatient: None) -> None:
+def test_a_body_that_breaks_off_is_read_again_from_the_start(impatient: None) -> None:
     broken = Body(b"old bytes", "old", sent=4)
     with s3_sends(broken, broken, Body(b"new bytes", "new")) as sent:
         found = objects.get("bucket", KEY, 9)
@@ -155,7 +155,7 @@ def test_a_body_that_always_breaks_off_is_unavailable(impatient: None) -> None:
     assert len(sent) == 3
 
 
-# What is nobody's photo's fault
+# Errors that concern all photos
 
 
 @pytest.mark.parametrize(
@@ -168,13 +168,13 @@ def test_a_body_that_always_breaks_off_is_unavailable(impatient: None) -> None:
         (404, "NoSuchBucket"),
     ],
 )
-def test_an_answer_about_all_photos_stays_what_it_is(bucket: str, status: int, code: str) -> None:
+def test_an_error_about_all_photos_stays_botocores(bucket: str, status: int, code: str) -> None:
     with s3_answers(status, code, "/a"), pytest.raises(ClientError, match=code):
         objects.get(bucket, "a", 9)
 
 
 @pytest.mark.parametrize("call", ["get", "current_version"])
-def test_without_credentials_no_photo_is_looked_at(
+def test_without_credentials_botocores_error_is_raised(
     bucket: str, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):

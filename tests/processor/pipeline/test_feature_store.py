@@ -1,4 +1,4 @@
-"""The feature store: outcomes made durable, by two services at once and any number of times."""
+"""The feature store: outcomes become durable, with two services at once and however often repeated."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -22,14 +22,14 @@ from tests.support.world import World
 
 
 class Services:
-    """Two services on one store, and what a reader of it sees."""
+    """Two services on one store, and the rows that a reader sees."""
 
     def __init__(self, folder: Path) -> None:
         self.layout = StoreLayout(f"{folder}/")
         self.stores = [FeatureStore(self.layout, "network", folder / name) for name in "ab"]
 
     def result(self, *outcomes: Outcome) -> Extracted:
-        """What a task makes of them."""
+        """The result of a task with these outcomes."""
         stored = [each for each in outcomes if each.kind is Kind.STORED]
         if not stored:
             return Extracted(None, outcomes)
@@ -44,7 +44,7 @@ class Services:
         store = self.stores[by]
         store.features.refresh()
         results = [self.result(*outcomes)]
-        return store.settle(results, store.features.table_version, unasked, {"batch": 1})
+        return store.settle(results, store.features.table_version, unchecked, {"batch": 1})
 
     def rows(self, name: str) -> dict[str, dict]:
         table = delta.open_table(getattr(self.layout, name))
@@ -65,8 +65,8 @@ def services(tmp_path: Path) -> Iterator[Services]:
         store.close()
 
 
-def unasked(outcome: Outcome) -> bool:
-    raise AssertionError(f"S3 was asked again about {outcome.key}")
+def unchecked(outcome: Outcome) -> bool:
+    raise AssertionError(f"S3 was checked again for {outcome.key}")
 
 
 def stored(key: str, version: str = "1") -> Outcome:
@@ -103,7 +103,7 @@ def test_every_outcome_is_counted(services: Services) -> None:
     assert services.rows("rejects").keys() == {"d", "f", "g"}
 
 
-def test_a_commit_says_of_which_batch_it_is(services: Services) -> None:
+def test_a_commit_records_its_batch(services: Services) -> None:
     services.settle(*map(stored, "ab"), rejected("c"))
     table = delta.open_table(services.layout.features)
     assert table
@@ -111,7 +111,7 @@ def test_a_commit_says_of_which_batch_it_is(services: Services) -> None:
     assert (entry["batch"], entry["photos"]) == (1, 2)
 
 
-def test_a_reject_is_tried_again_and_counted(services: Services) -> None:
+def test_attempts_at_rejects_are_counted(services: Services) -> None:
     def tried() -> list[int]:
         rows = services.rows("rejects")
         found = services.stores[0].attempts(["a", "b", "c", "nobody's"])
@@ -121,7 +121,7 @@ def test_a_reject_is_tried_again_and_counted(services: Services) -> None:
     services.settle(unavailable("a"), rejected("b"))
     assert tried() == [1, 1, 0]
     services.settle(unavailable("a"), rejected("b"), rejected("c"))
-    assert tried() == [2, 1, 1]  # the same bytes are not another attempt
+    assert tried() == [2, 1, 1]  # the same version is not another attempt
     services.settle(unavailable("a"), rejected("b", "2", "truncated"))
     assert tried() == [3, 2, 1]
     assert services.rows("rejects")["b"]["reason"] == "truncated"
@@ -129,28 +129,28 @@ def test_a_reject_is_tried_again_and_counted(services: Services) -> None:
     assert tried() == [0, 0, 0]
 
 
-def test_s3_is_asked_again_only_once_another_has_committed(services: Services) -> None:
+def test_s3_is_checked_again_only_after_another_commit(services: Services) -> None:
     one, planned_on = services.stores[0], services.stores[0].features.table_version
     services.settle(stored("z"), by=1)
     ends = [stored("a"), stored("b"), gone("c"), rejected("d"), rejected("e")]
     others = [Outcome("f", Kind.UNCHANGED, "1"), unavailable("g")]
-    asked: list[str] = []
+    checked: list[str] = []
 
     def is_current(outcome: Outcome) -> bool:
-        asked.append(outcome.key)
+        checked.append(outcome.key)
         return outcome.key not in "bce"
 
     results = [services.result(*ends), services.result(*others)]
     settled = one.settle(results, planned_on, is_current, {})
-    assert sorted(asked) == ["a", "b", "c", "d", "e"]
+    assert sorted(checked) == ["a", "b", "c", "d", "e"]
     assert settled == Settled(1, 0, removed=0, unchanged=1, rejected=2, overtaken=3)
     assert services.versions() == {"a": "1", "z": "1"}
     assert services.rows("rejects").keys() == {"d", "g"}
 
 
 @pytest.mark.parametrize("end", [gone, rejected])
-def test_an_end_without_a_row_stops_who_computed_before_it(services: Services, end) -> None:
-    """Its commit, although it changes no row, makes the other service ask S3 again."""
+def test_a_photo_that_ended_without_a_row_is_a_fence(services: Services, end) -> None:
+    """Its commit changes no row, but makes the other service check S3 again."""
     planned_on = services.stores[0].features.table_version
     services.settle(end("a"), by=1)
     results = [services.result(stored("a"), stored("b"))]
@@ -158,7 +158,7 @@ def test_an_end_without_a_row_stops_who_computed_before_it(services: Services, e
     assert services.versions() == {"b": "1"}
 
 
-def test_who_is_always_overtaken_gives_up_and_changes_nothing(services: Services) -> None:
+def test_after_too_many_conflicts_nothing_is_changed(services: Services) -> None:
     planned_on = services.stores[0].features.table_version
     services.settle(stored("z0"), by=1)
     commits = 0

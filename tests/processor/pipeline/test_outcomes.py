@@ -1,4 +1,4 @@
-"""Outcomes: what a task hands back, taken apart by what became of the photos."""
+"""Outcomes: what a task returns, grouped by the fate of the photos."""
 
 from collections import Counter
 
@@ -18,8 +18,8 @@ def test_every_outcome_is_of_one_kind(results: list[Extracted]) -> None:
     everything = [each for result in results for each in result.outcomes]
     assert list(of_kind(results, *Kind)) == everything
     assert list(of_kind(results)) == []
-    taken_apart = [each for kind in Kind for each in of_kind(results, kind)]
-    assert Counter(taken_apart) == Counter(everything)
+    grouped = [each for kind in Kind for each in of_kind(results, kind)]
+    assert Counter(grouped) == Counter(everything)
     for kind in Kind:
         assert {each.kind for each in of_kind(results, kind)} <= {kind}
 

@@ -1,4 +1,4 @@
-"""CloudWatch Logs: it gets every line, and can do no harm when it does not take them."""
+"""CloudWatch Logs: it gets every line, and does no harm if it does not accept them."""
 
 import json
 import os
@@ -21,18 +21,18 @@ from tests.support.endpoints import NOBODY, Denies, serving
 ROOT = Path(__file__).resolve().parents[3]
 LINES = 1000
 
-# Logs, and says on stderr how long that took and its process id.
+# Logs, and prints on stderr how long that took and its process id.
 SERVICE = """
 import logging, os, sys, time
 from common import logs
 from processor.service import cloudwatch
-cloudwatch.GOODBYE_SECONDS = 1
+cloudwatch.FLUSH_SECONDS = 1
 logs.to_stdout("INFO")
 cloudwatch.attach(sys.argv[1])
 began = time.monotonic()
 for number in range(int(sys.argv[2])):
     logging.getLogger("ours").info("line %d", number, extra={"photos": number})
-logging.raiseExceptions = False  # which only says on stderr what is wrong with a call
+logging.raiseExceptions = False  # or what is wrong with a call is printed on stderr
 logging.getLogger("others").info("%d", "not a number")
 logging.getLogger("botocore.hooks").warning("of the client itself")
 logging.getLogger("ours").error("ü" * 300_000, exc_info=ValueError("why"))
@@ -41,7 +41,7 @@ print(time.monotonic() - began, os.getpid(), file=sys.stderr, flush=True)
 
 
 class Ran:
-    """What a process said that logs to CloudWatch too."""
+    """A finished process that logged to CloudWatch too."""
 
     def __init__(self, group: str, count: int, **environment: str) -> None:
         began = time.monotonic()
@@ -74,7 +74,7 @@ def in_cloudwatch(clients: Clients, group: str, stream: str) -> list[str]:
     return [each["message"] for each in answer["events"]]
 
 
-def test_it_has_every_line_but_those_about_sending_them(stack: DeployedStack) -> None:
+def test_it_gets_every_line_but_those_of_its_own_client(stack: DeployedStack) -> None:
     ran = Ran(stack.stack.log_group, 20)
     ran.assert_all_on_stdout(20)
     sent = in_cloudwatch(stack.clients, stack.stack.log_group, ran.stream)
@@ -91,7 +91,7 @@ def test_a_group_that_is_not_deployed_is_not_created(stack: DeployedStack) -> No
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """An endpoint that connects and never answers."""
+    """An endpoint that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -108,9 +108,9 @@ def denying() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("endpoint", [silent, closed, denying])
-def test_when_it_takes_nothing_no_line_waits_and_the_end_soon_comes(aws: object, endpoint) -> None:
+def test_if_it_accepts_nothing_logging_goes_on_and_the_process_ends(aws: object, endpoint) -> None:
     with endpoint() as url:
         ran = Ran("/nobodys", LINES, AWS_ENDPOINT_URL=url)
     ran.assert_all_on_stdout(LINES)
     assert ran.logging_seconds < 2
-    assert ran.seconds < 15  # two of them the goodbye
+    assert ran.seconds < 15  # of which flushing and closing take two

@@ -1,4 +1,4 @@
-"""The preflight: what is missing in AWS, or may not be used, in one line with the fix."""
+"""The preflight: what is missing or not permitted in AWS, in one line with the fix."""
 
 import time
 
@@ -11,12 +11,12 @@ from tests.support.endpoints import NOBODY, Denies, aws_at, serving
 
 
 def one_line(failure: pytest.ExceptionInfo[PreflightError]) -> str:
-    said = str(failure.value)
-    assert "\n" not in said
-    return said
+    message = str(failure.value)
+    assert "\n" not in message
+    return message
 
 
-def test_a_queue_that_is_there_has_a_url(stack: DeployedStack) -> None:
+def test_an_existing_queue_has_a_url(stack: DeployedStack) -> None:
     assert find_queue(stack.stack.queue) == stack.queue_url
     assert find_queue(stack.stack.dead_letter_queue) == stack.dead_letter_queue_url
 
@@ -32,7 +32,7 @@ def test_a_missing_queue_is_named_with_the_setting(aws: object) -> None:
         find_queue("nobodys")
 
 
-def test_a_bucket_is_there_or_named_as_missing(bucket: str) -> None:
+def test_a_bucket_exists_or_is_reported_as_missing(bucket: str) -> None:
     check_bucket(bucket)
     with pytest.raises(PreflightError) as failure:
         check_bucket(f"{bucket}-of-nobody")
@@ -49,23 +49,23 @@ CHECKS = [
 
 
 @pytest.mark.parametrize(("check", "subject", "action"), CHECKS)
-def test_what_may_not_be_used_says_what_to_grant(aws: object, check, subject, action) -> None:
+def test_a_missing_permission_is_named(aws: object, check, subject, action) -> None:
     with serving(Denies) as url, aws_at(url), pytest.raises(PreflightError) as failure:
         check("pears")
-    said = one_line(failure)
-    assert said.startswith(f"{subject}: no permission: ")
-    assert f"grant {action} " in said
-    assert "infra_scripts policy" in said
+    message = one_line(failure)
+    assert message.startswith(f"{subject}: no permission: ")
+    assert f"grant {action} " in message
+    assert "infra_scripts policy" in message
 
 
 @pytest.mark.parametrize(("check", "subject", "action"), CHECKS)
-def test_an_aws_that_does_not_answer(
+def test_an_unreachable_aws_is_reported_with_its_endpoint(
     aws: object, monkeypatch: pytest.MonkeyPatch, check, subject, action
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)  # botocore's pauses between its attempts
     with aws_at(NOBODY), pytest.raises(PreflightError) as failure:
         check("pears")
-    said = one_line(failure)
-    assert said.startswith(f"{subject}: ")
-    assert NOBODY in said
-    assert "AWS_ENDPOINT_URL" in said
+    message = one_line(failure)
+    assert message.startswith(f"{subject}: ")
+    assert NOBODY in message
+    assert "AWS_ENDPOINT_URL" in message

@@ -1,4 +1,4 @@
-"""The runner: what it makes durable, what ends it, and how it stops. Processes: test_commands."""
+"""The runner: what it handles, what ends it, and how it stops. As a process: test_commands."""
 
 import logging
 import threading
@@ -36,26 +36,26 @@ class Batches:
 
 
 class Maintenance:
-    """Stands in for Maintenance, and notes what it is told."""
+    """Stands in for Maintenance, and records its calls."""
 
     def __init__(self) -> None:
-        self.told: list[object] = []
+        self.calls: list[object] = []
 
     def start(self) -> None:
-        self.told.append("start")
+        self.calls.append("start")
 
     def wake(self) -> None:
-        self.told.append("wake")
+        self.calls.append("wake")
 
     def refit(self) -> None:
-        self.told.append("refit")
+        self.calls.append("refit")
 
     def stop(self) -> None:
-        if "stop" not in self.told:  # it may be told again
-            self.told.append("stop")
+        if "stop" not in self.calls:  # it may be told again
+            self.calls.append("stop")
 
     def join(self, timeout_seconds: float) -> None:
-        self.told.append(("join", timeout_seconds))
+        self.calls.append(("join", timeout_seconds))
 
 
 class Running:
@@ -105,7 +105,7 @@ def test_once_it_handles_what_is_there_refits_and_ends(running: Running) -> None
     spark = Streaming(FIRST, SECOND)
     running.service(spark).run(once=True)
     assert running.batches.done == [(FIRST, 0), (SECOND, 1)]
-    assert running.maintenance.told == ["wake", "wake", "stop", "refit"]
+    assert running.maintenance.calls == ["wake", "wake", "stop", "refit"]
 
 
 def test_the_query_reads_the_queue_within_the_limits(running: Running, tmp_path: Path) -> None:
@@ -131,16 +131,16 @@ def test_a_fault_of_a_micro_batch_is_what_run_raises(running: Running, once: boo
         running.service(Streaming(FIRST, SECOND)).run(once=once)
     assert raised.value is fault
     assert running.batches.begun == [0]
-    assert "wake" not in running.maintenance.told
-    assert "refit" not in running.maintenance.told
+    assert "wake" not in running.maintenance.calls
+    assert "refit" not in running.maintenance.calls
 
 
 def test_a_fault_of_spark_comes_down_to_its_cause(running: Running) -> None:
-    said = (
+    message = (
         "[STREAM_FAILED] Query failed\nTraceback (most recent call last):\n  File x\nKeyError: 'k'"
     )
     with pytest.raises(ServiceError, match=r"^KeyError: 'k'$"):
-        running.service(Streaming(FIRST, fault=said)).run()
+        running.service(Streaming(FIRST, fault=message)).run()
     assert len(running.batches.done) == 1
 
 
@@ -159,11 +159,11 @@ def test_it_stops_once_the_running_micro_batch_is_durable(running: Running) -> N
     run.result(30)
     assert running.batches.done == [(FIRST, 0)]  # and none was begun after
     assert spark.query.stopped.is_set()
-    assert running.maintenance.told == ["start", "stop", "wake", ("join", 60)]
+    assert running.maintenance.calls == ["start", "stop", "wake", ("join", 60)]
 
 
 def test_a_micro_batch_that_comes_as_it_stops_is_no_fault(running: Running) -> None:
-    """Spark plans the next one before the service has seen that it shall stop."""
+    """Spark plans the next one before the service notices that it is to stop."""
     durable = threading.Event()
     running.batches.during = durable.wait
     service, run = running.start(Streaming(FIRST, SECOND))
@@ -172,10 +172,10 @@ def test_a_micro_batch_that_comes_as_it_stops_is_no_fault(running: Running) -> N
     durable.set()
     run.result(30)
     assert running.batches.done == [(FIRST, 0)]
-    assert running.maintenance.told[-1] == ("join", 60)
+    assert running.maintenance.calls[-1] == ("join", 60)
 
 
-def test_it_does_not_wait_longer_than_the_grace_period(
+def test_it_waits_no_longer_than_the_grace_period(
     running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     durable = threading.Event()
@@ -193,7 +193,7 @@ def test_it_does_not_wait_longer_than_the_grace_period(
     durable.set()
 
 
-def test_stopped_before_the_queue_was_drained_it_has_not_done_all(running: Running) -> None:
+def test_stopping_before_the_queue_is_drained_is_an_error(running: Running) -> None:
     durable = threading.Event()
     running.batches.during = durable.wait
     service, run = running.start(Streaming(FIRST, SECOND), once=True)
@@ -202,7 +202,7 @@ def test_stopped_before_the_queue_was_drained_it_has_not_done_all(running: Runni
     durable.set()
     with pytest.raises(ServiceError, match="stopped before the queue was drained; run it again"):
         run.result(30)
-    assert "refit" not in running.maintenance.told
+    assert "refit" not in running.maintenance.calls
 
 
 def test_a_query_that_does_not_stop_is_left_to_the_end_of_the_process(

@@ -1,4 +1,4 @@
-"""The status: queue, store and matrix as they stand, at every stage of their lives."""
+"""The status: the state of queue, store and matrix, at every stage."""
 
 import json
 import time
@@ -79,9 +79,7 @@ def test_features_rejects_and_the_last_micro_batch(world: World, stack: Deployed
     assert timedelta(0) <= age < timedelta(minutes=1)
 
 
-def test_commits_that_are_no_micro_batch_are_passed_over(
-    world: World, stack: DeployedStack
-) -> None:
+def test_commits_that_are_not_micro_batches_are_skipped(world: World, stack: DeployedStack) -> None:
     put(world, 1, 2)
     table = delta.open_table(f"s3://{world.bucket}/features")
     assert table
@@ -119,7 +117,7 @@ def test_the_matrix_and_what_its_model_explains(world: World, stack: DeployedSta
 
 
 def queue_with_messages(stack: DeployedStack) -> None:
-    """One message is in flight, one dead, two wait, and one of these is delayed."""
+    """One message is in flight, one is a dead letter, two wait, and one of these is delayed."""
     send, receive = stack.sqs.send_message, stack.sqs.receive_message
     send(QueueUrl=stack.queue_url, MessageBody="taken")
     assert receive(QueueUrl=stack.queue_url, VisibilityTimeout=60)["Messages"]
@@ -134,11 +132,11 @@ def test_messages_are_counted_wherever_they_are(world: World, stack: DeployedSta
         "visible": 2,
         "in_flight": 1,
         "dead_letters": 1,
-        "oldest_seconds": None,  # CloudWatch has not heard of it yet
+        "oldest_seconds": None,  # CloudWatch has no figure yet
     }
 
 
-def test_the_age_of_the_oldest_is_the_newest_that_cloudwatch_knows(
+def test_the_age_of_the_oldest_is_cloudwatchs_newest_figure(
     world: World, stack: DeployedStack
 ) -> None:
     queue_with_messages(stack)

@@ -1,4 +1,4 @@
-"""Why: everything that is known of one photo, and a verdict for each state that it can be in."""
+"""Why: everything that is known of one photo, and a verdict for each of its states."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -55,7 +55,7 @@ def test_a_rejected_photo(world: World) -> None:
     assert found["features"] is None
 
 
-def test_a_change_whose_event_is_still_to_come(world: World) -> None:
+def test_a_change_whose_event_is_yet_to_be_handled(world: World) -> None:
     world.handle(world.put(KEY, photo(1)))
     world.put(KEY, photo(2))
     assert "was overwritten after its row was stored" in look(world)["verdict"]
@@ -66,12 +66,12 @@ def test_a_change_whose_event_is_still_to_come(world: World) -> None:
     assert found["features"]
 
 
-def test_a_photo_that_nobody_looked_at(world: World) -> None:
+def test_a_photo_that_was_never_processed(world: World) -> None:
     world.put(KEY, photo(1))
     assert look(world)["verdict"].startswith("in S3, but neither stored nor rejected")
 
 
-def test_an_unknown_one(world: World) -> None:
+def test_an_unknown_photo(world: World) -> None:
     assert look(world) == {
         "key": KEY,
         "s3": None,
@@ -83,7 +83,7 @@ def test_an_unknown_one(world: World) -> None:
 
 
 @pytest.mark.parametrize("key", ["elsewhere/a.jpg", "photos/Apple/"])
-def test_what_is_no_photo_of_the_service(world: World, key: str) -> None:
+def test_a_key_that_is_not_a_photo(world: World, key: str) -> None:
     world.handle(world.put(key, b""))
     assert look(world, key)["verdict"].startswith("not a photo of this service: keys begin with")
 
@@ -99,6 +99,6 @@ def test_in_a_versioned_bucket_versions_are_compared(world: World) -> None:
     assert look(world)["s3"] is None
 
 
-def test_what_s3_does_not_tell_is_an_error(world: World) -> None:
+def test_any_other_error_of_s3_is_raised(world: World) -> None:
     with s3_answers(403, "AccessDenied", ".jpg"), pytest.raises(ClientError, match="403"):
         look(world)

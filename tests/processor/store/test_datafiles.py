@@ -1,4 +1,4 @@
-"""Data files: written whole, read as they were written, by columns and in batches."""
+"""Data files: written whole, and read as they were written, by columns and in batches."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def table(*keys: str) -> pa.Table:
     return pa.table({"key": list(keys), "n": list(range(len(keys)))}, schema=SCHEMA)
 
 
-def test_it_lies_in_the_folder_under_a_new_name(place: str) -> None:
+def test_a_file_is_written_under_a_new_name(place: str) -> None:
     first, second = datafiles.write(place, table("b", "a")), datafiles.write(place, table("c"))
     assert first.path != second.path
     for file in (first, second):
@@ -33,13 +33,13 @@ def test_it_lies_in_the_folder_under_a_new_name(place: str) -> None:
     assert datafiles.read(place, first.path).equals(table("b", "a"))
 
 
-def test_a_name_may_be_given_with_a_folder(place: str) -> None:
+def test_a_path_can_be_given(place: str) -> None:
     file = datafiles.write(place, table("a"), path="MODEL/part-1.parquet")
     assert file.path == "MODEL/part-1.parquet"
     assert datafiles.read(place, file.path).equals(table("a"))
 
 
-def test_what_is_not_there(place: str) -> None:
+def test_a_missing_file(place: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.parquet"):
         datafiles.read(place, "none.parquet")
     with pytest.raises(FileNotFoundError):
@@ -61,7 +61,7 @@ def test_columns_and_batches(place: str) -> None:
     st.dictionaries(st.text(st.characters(codec="utf-8")), st.integers(-9, 9), min_size=1),
     st.randoms(use_true_random=False),
 )
-def test_any_rows_come_back_and_their_keys_are_bounded(
+def test_any_rows_are_restored_and_their_keys_bounded(
     tmp_path_factory: pytest.TempPathFactory, rows: dict[str, int], random
 ) -> None:
     folder = str(tmp_path_factory.mktemp("any"))
@@ -85,7 +85,7 @@ def test_any_rows_come_back_and_their_keys_are_bounded(
     assert datafiles.read(folder, file.path).equals(wanted)  # a copy was written
 
 
-def test_several_become_one(place: str) -> None:
+def test_several_files_are_merged(place: str) -> None:
     paths = [datafiles.write(place, table(*keys)).path for keys in ("ab", "c", "de")]
     merged = datafiles.merge(place, paths, SCHEMA)
     assert merged.path not in paths
@@ -93,7 +93,7 @@ def test_several_become_one(place: str) -> None:
     assert datafiles.read(place, merged.path)["key"].to_pylist() == list("abcde")
 
 
-def test_features_are_as_the_schema_says_and_cheap_to_read(tmp_path: Path) -> None:
+def test_features_keep_their_schema_and_are_cheap_to_read(tmp_path: Path) -> None:
     """No dictionary, no compression, statistics of the key only."""
     folder = str(tmp_path)
     wanted = features_table(np.ones((5, 8), np.float32))

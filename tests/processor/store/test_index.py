@@ -1,4 +1,4 @@
-"""The index: agrees with a dict whatever is edited, and is a cache that may be lost at any time."""
+"""The index: it agrees with a dict whatever the edits, and may be lost or damaged at any time."""
 
 import sqlite3
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ EDITS = st.one_of(
 
 
 class BrokenOff(BaseException):
-    """Whatever ends a step in the middle, as a signal would."""
+    """Ends a step in the middle, as a signal would."""
 
 
 @dataclass
 class InMemory:
-    """The same edits, as a reader of their docstrings would write them."""
+    """A second implementation of the edits, from their docstrings."""
 
     files: set[str] = field(default_factory=set)
     rows: dict[str, Location] = field(default_factory=dict)
@@ -78,10 +78,10 @@ def ends_here(broken_off: bool) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(steps=st.lists(st.tuples(st.lists(EDITS, max_size=4), st.booleans(), st.booleans())))
-def test_any_edits_leave_what_a_dict_would_hold(
+def test_after_any_edits_it_agrees_with_a_dict(
     tmp_path_factory: pytest.TempPathFactory, steps: list
 ) -> None:
-    """A step may be broken off, which undoes it, and the process may end after it."""
+    """A step may be broken off, which undoes it, and the index may be closed after it."""
     path = tmp_path_factory.mktemp("index") / "index"
     index, wanted, origin = Index(path), InMemory(), None
     for number, (edits, broken_off, ended) in enumerate(steps):
@@ -128,7 +128,7 @@ def test_a_damaged_file_is_an_empty_index(tmp_path: Path, harm: bytes) -> None:
     assert again.find("b") == {"b": Location("2", "Q")}
 
 
-def test_a_place_that_cannot_be_written_is_an_error_and_stays(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_opened_is_an_error_and_is_kept(tmp_path: Path) -> None:
     (tmp_path / "index").mkdir()
     with pytest.raises(sqlite3.OperationalError):
         Index(tmp_path / "index")

@@ -11,7 +11,7 @@ from processor.store import objects
 from tests.support.s3_answers import s3_answers
 
 
-def test_there_is_none(place: str) -> None:
+def test_a_missing_object(place: str) -> None:
     assert objects.get(f"{place}/none") is None
     assert not objects.exists(f"{place}/none")
     assert objects.metadata(f"{place}/none") == {}
@@ -44,7 +44,7 @@ def test_an_upload_has_type_and_metadata(bucket: str, tmp_path: Path) -> None:
     assert objects.metadata(f"s3://{bucket}/a.csv") == {}
 
 
-def test_a_listing_is_of_one_folder_in_the_order_of_keys(bucket: str) -> None:
+def test_a_listing_is_of_one_folder_in_key_order(bucket: str) -> None:
     folder = f"s3://{bucket}/models/pca"
     assert list(objects.listing(folder)) == []
     for name in ("models/pca/b.npz", "models/pca/a/c.npz", "models/pca-old/a.npz", "models/x"):
@@ -73,12 +73,12 @@ def test_deleting_may_be_repeated(bucket: str) -> None:
         lambda uri: objects.put(uri, b"x"),
     ],
 )
-def test_any_other_answer_is_an_error(bucket: str, call: Callable[[str], object]) -> None:
-    with s3_answers(403, "AccessDenied", "/a") as asked, pytest.raises(ClientError):
+def test_any_other_response_is_an_error(bucket: str, call: Callable[[str], object]) -> None:
+    with s3_answers(403, "AccessDenied", "/a") as methods, pytest.raises(ClientError):
         call(f"s3://{bucket}/a")
-    assert len(asked) == 1
+    assert len(methods) == 1
 
 
-def test_a_lost_bucket_is_not_a_lost_object(bucket: str) -> None:
+def test_a_missing_bucket_is_not_a_missing_object(bucket: str) -> None:
     with pytest.raises(ClientError, match="NoSuchBucket"):
         objects.get(f"s3://{bucket}-of-nobody/a")

@@ -45,8 +45,8 @@ def described(columns: pa.Schema) -> list[str]:
     return [f"{each.name} {each.type}{'' if each.nullable else '!'}" for each in columns]
 
 
-def test_the_columns_are_those_that_readers_know() -> None:
-    """Another line here is a change that every reader of the tables has to learn of."""
+def test_the_columns_are_the_published_ones() -> None:
+    """To change a line here is to change the contract with every reader of the tables."""
     assert described(FEATURES) == [
         "key string!",
         "version string!",
