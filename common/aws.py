@@ -250,7 +250,8 @@ def is_denied(error: Exception) -> bool:
     """Whether AWS knows the caller, and does not let them."""
     if code_of(error) in BAD_CREDENTIALS or is_wrong_clock(error):
         return False
-    return code_of(error) in DENIED or status_of(error) == 403
+    code = code_of(error)
+    return code in DENIED or code in ("403", "Forbidden") or status_of(error) == 403
 
 
 def is_missing(error: Exception) -> bool:
