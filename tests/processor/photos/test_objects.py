@@ -54,6 +54,12 @@ def test_in_a_versioned_bucket_the_version_id_counts(bucket: str) -> None:
         objects.get(bucket, KEY, 9)
 
 
+def test_an_object_from_before_versioning_is_known_by_its_etag() -> None:
+    """S3 calls its version "null", whatever its content is replaced by while versioning is suspended."""
+    assert objects.version_of({"VersionId": "null", "ETag": '"e-1"'}) == "e-1"
+    assert objects.version_of({"VersionId": "v", "ETag": '"e-1"'}) == "v"
+
+
 def test_a_missing_object(bucket: str) -> None:
     assert objects.current_version(bucket, KEY) is None
     with pytest.raises(Missing):

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from processor.store.index import Edits, Index, Location
 from tests.support.keyed_tables import content, opened, write
 
-KEYS, PATHS = "abcdef", "PQRS"
+KEYS, PATHS = "abcd", "PQR"
 keys, paths = st.sampled_from(KEYS), st.sampled_from(PATHS)
 EDITS = st.one_of(
-    st.tuples(st.just("put"), paths, st.dictionaries(keys, st.sampled_from("123"), max_size=4)),
+    st.tuples(st.just("put"), paths, st.dictionaries(keys, st.sampled_from("12"), min_size=1)),
     st.tuples(st.just("drop_keys"), st.sets(keys, max_size=3)),
     st.tuples(st.just("drop_file"), paths),
     st.tuples(st.just("move"), paths, paths),
@@ -76,8 +76,21 @@ def ends_here(broken_off: bool) -> None:
         raise BrokenOff
 
 
-@settings(max_examples=40, deadline=None)
-@given(steps=st.lists(st.tuples(st.lists(EDITS, max_size=4), st.booleans(), st.booleans())))
+def step(*edits: tuple) -> tuple:
+    return list(edits), False, False
+
+
+@example([step(("put", "P", {"a": "1"})), step(("drop_file", "P"))])
+@example(
+    [step(("put", "P", {"a": "1", "b": "1"})), step(("put", "Q", {"a": "2"}), ("drop_file", "P"))]
+)
+@example([step(("put", "P", {"a": "1"})), step(("move", "P", "Q"), ("drop_keys", {"a"}))])
+@settings(max_examples=50, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.lists(EDITS, min_size=1), st.booleans(), st.booleans()), min_size=1, max_size=8
+    )
+)
 def test_after_any_edits_it_agrees_with_a_dict(
     tmp_path_factory: pytest.TempPathFactory, steps: list
 ) -> None:
