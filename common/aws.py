@@ -8,8 +8,8 @@ Errors::
     RuntimeError
     └── EndpointError        AWS_ENDPOINT_URL is not a URL
 
-Failed requests raise botocore's own ``ClientError`` or ``BotoCoreError``; the functions below tell
-their handlers what they mean.
+Failed requests raise botocore's own ``ClientError`` or ``BotoCoreError``; the functions below classify
+and explain them.
 """
 
 import functools
@@ -162,7 +162,7 @@ def client(
     read_seconds: int = READ_SECONDS,
     attempts: int = ATTEMPTS,
 ) -> Any:
-    """A new client, for as many threads as it has ``connections``; makes no request.
+    """A new client, for as many threads as it has ``connections``; makes no request to AWS.
 
     ``read_seconds`` is the read timeout of one attempt; ``attempts`` counts the first one too.
     Raises :class:`EndpointError`, and botocore's ``NoRegionError`` if no region can be found.
@@ -250,7 +250,8 @@ def is_denied(error: Exception) -> bool:
     """Whether AWS knows the caller, and does not let them."""
     if code_of(error) in BAD_CREDENTIALS or is_wrong_clock(error):
         return False
-    return code_of(error) in DENIED or status_of(error) == 403
+    code = code_of(error)
+    return code in DENIED or code in ("403", "Forbidden") or status_of(error) == 403
 
 
 def is_missing(error: Exception) -> bool:

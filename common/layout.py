@@ -50,7 +50,7 @@ class StoreLayout:
 
     @property
     def statistics(self) -> str:
-        """The statistics cache: an object with the statistics of the last fit."""
+        """The statistics cache: an object with the statistics of the features as last read."""
         return f"{self.root}models/statistics.npz"
 
 

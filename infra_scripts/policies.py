@@ -107,7 +107,7 @@ def service_role(stack: Stack, place: Place) -> Document:
                 "sqs:GetQueueAttributes",
                 "sqs:GetQueueUrl",
                 "sqs:ReceiveMessage",
-                "sqs:SendMessage",  # backfill and redrive
+                "sqs:SendMessage",  # a photo that S3 could not deliver is re-enqueued; redrive
             ],
             place.queue_arn(stack.queue),
         ),

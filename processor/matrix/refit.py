@@ -61,8 +61,8 @@ class Refits:
     ) -> NamedModel:
         """Fit a PCA to all features, align it to the previous one, and write it to the store.
 
-        Raises ValueError if there are no rows. Whatever fails, the matrix keeps its model; one that
-        was written for nothing is deleted by :func:`.models.sweep`.
+        Raises ValueError if there are no rows. If anything fails, the matrix keeps its model, and a
+        model written in vain is deleted by :func:`.models.sweep`.
         """
         began = time.monotonic()
         total = self._statistics(features)

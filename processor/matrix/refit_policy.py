@@ -70,9 +70,11 @@ class RefitPolicy:
             return f"configuration changed from {about['asked']} to {self.settings}"
         changed = abs(photos - pca.n_samples_)
         if 0 < self.growth_photos <= changed:
-            return f"{changed} photos were added or removed since the fit"
+            return f"the number of photos has changed by {changed} since the fit"
         if self.growth_share and changed >= self.growth_share * pca.n_samples_:
-            return f"{changed / pca.n_samples_:.1%} of the fitted photos were added or removed"
+            return (
+                f"the number of photos has changed by {changed / pca.n_samples_:.1%} since the fit"
+            )
         age = (datetime.now(UTC) - datetime.fromisoformat(about["fitted_at"])).total_seconds()
         old = 0 < self.interval_seconds <= age
         if old and changed_since(int(about["features_version"])):

@@ -20,7 +20,7 @@ from processor.photos.decode import Pixels
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The distance of an engine's features from Keras', of the photo where it is largest."""
+    """How far an engine's features are from Keras': the largest figures of any photo."""
 
     relative_l2: float  # norm of the difference over the norm of Keras' features
     largest: float  # largest difference over the largest of Keras' features

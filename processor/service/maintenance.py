@@ -50,7 +50,7 @@ class Maintenance:
         """Maintain the tables in a thread until :meth:`stop`."""
         self._thread.start()
 
-    def rows_changed(self) -> None:
+    def wake(self) -> None:
         """Have the matrix brought up to date soon."""
         self._changed.set()
 
@@ -60,7 +60,7 @@ class Maintenance:
         self._changed.set()
 
     def join(self, timeout_seconds: float) -> None:
-        """Wait so long for the step under way; it is safe to end the process in the middle of it."""
+        """Wait at most that long for the current step; the process may be killed in it."""
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
 

@@ -143,7 +143,7 @@ class Service:
                 raise ServiceError("stopping")
             try:
                 self._batches.handle([records.event(row) for row in rows.collect()], batch_id)
-                self._maintenance.rows_changed()
+                self._maintenance.wake()
             except BaseException as error:
                 self._fault = error
                 raise

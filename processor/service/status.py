@@ -100,7 +100,7 @@ def _queue(name: str, dead_letter_name: str) -> QueueState:
 
 
 def _oldest(queue_name: str) -> int | None:
-    """The oldest message's age by CloudWatch, because SQS does not tell it; None if unknown."""
+    """The age of the oldest message, from CloudWatch, because SQS has none; None if unknown."""
     now = datetime.now(UTC)
     try:
         points = aws.client("cloudwatch").get_metric_statistics(

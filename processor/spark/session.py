@@ -73,8 +73,8 @@ def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
             "spark.driver.bindAddress", "127.0.0.1"
         )
     session = builder.getOrCreate()
-    # With an environment of their own, Python workers of our tasks have a pool of their own, so those
-    # that hold a network are not shared with the source's readers.
+    # A different environment gives the Python workers of our tasks a separate pool, so those that hold
+    # a network are not shared with the source's readers.
     session.sparkContext.environment |= {"FRUITS_TASKS": "1", **worker_environment()}
     return session
 

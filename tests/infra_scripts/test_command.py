@@ -5,10 +5,12 @@ import json
 import os
 import runpy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from common.aws import forget
 from tests.support.aws import DeployedStack
 
 
@@ -30,14 +32,16 @@ def configured(stack: DeployedStack, monkeypatch: pytest.MonkeyPatch) -> Deploye
 
 
 @pytest.fixture
-def no_aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def no_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """An environment without any AWS setting."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    return monkeypatch
+    forget()
+    yield monkeypatch
+    forget()
 
 
 def test_plan_deploy_destroy(configured: DeployedStack, capsys: pytest.CaptureFixture[str]) -> None:

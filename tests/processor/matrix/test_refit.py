@@ -27,7 +27,7 @@ def test_refits_on_demand_and_when_due(world: World, spark: SparkSession) -> Non
     assert matrix(world, spark).update() is None
     put(world, 6, 7)
     for policy, reason in (
-        (RefitPolicy(components=3, growth_photos=2), "2 photos were added or removed"),
+        (RefitPolicy(components=3, growth_photos=2), "photos has changed by 2 since the fit"),
         (RefitPolicy(components=2), "configuration changed"),
     ):
         update = matrix(world, spark, policy).update()

@@ -62,7 +62,7 @@ def test_the_matrix_follows_what_changed(monkeypatch: pytest.MonkeyPatch) -> Non
     keeper = thread_of(fake)
     keeper.start()
     for _ in range(3):
-        keeper.rows_changed()
+        keeper.wake()
         assert fake.updated.acquire(timeout=30)
     keeper.stop()
     keeper.join(30)
@@ -80,7 +80,7 @@ def test_after_a_stop_a_failed_step_is_no_error(caplog: pytest.LogCaptureFixture
     fake.during = fail
     keeper = thread_of(fake)
     keeper.start()
-    keeper.rows_changed()
+    keeper.wake()
     assert fake.updated.acquire(timeout=30)
     keeper.stop()
     stopped.set()
@@ -103,7 +103,7 @@ def test_a_failed_step_is_logged_and_tried_again(
     fake.during = fail_once
     keeper.start()
     for _ in range(2):
-        keeper.rows_changed()
+        keeper.wake()
         assert fake.updated.acquire(timeout=30)
     keeper.stop()
     keeper.join(30)

@@ -44,8 +44,8 @@ class Maintenance:
     def start(self) -> None:
         self.calls.append("start")
 
-    def rows_changed(self) -> None:
-        self.calls.append("rows changed")
+    def wake(self) -> None:
+        self.calls.append("wake")
 
     def refit(self) -> None:
         self.calls.append("refit")
@@ -105,7 +105,7 @@ def test_once_it_handles_what_is_there_refits_and_ends(running: Running) -> None
     spark = Streaming(FIRST, SECOND)
     running.service(spark).run(once=True)
     assert running.batches.done == [(FIRST, 0), (SECOND, 1)]
-    assert running.maintenance.calls == ["rows changed", "rows changed", "stop", "refit"]
+    assert running.maintenance.calls == ["wake", "wake", "stop", "refit"]
 
 
 def test_the_query_reads_the_queue_within_the_limits(running: Running, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_fault_of_a_micro_batch_is_what_run_raises(running: Running, once: boo
         running.service(Streaming(FIRST, SECOND)).run(once=once)
     assert raised.value is fault
     assert running.batches.begun == [0]
-    assert "rows changed" not in running.maintenance.calls
+    assert "wake" not in running.maintenance.calls
     assert "refit" not in running.maintenance.calls
 
 
@@ -159,7 +159,7 @@ def test_it_stops_once_the_running_micro_batch_is_durable(running: Running) -> N
     run.result(30)
     assert running.batches.done == [(FIRST, 0)]  # and none was begun after
     assert spark.query.stopped.is_set()
-    assert running.maintenance.calls == ["start", "stop", "rows changed", ("join", 60)]
+    assert running.maintenance.calls == ["start", "stop", "wake", ("join", 60)]
 
 
 def test_a_micro_batch_that_comes_as_it_stops_is_no_fault(running: Running) -> None:
