@@ -5,7 +5,7 @@ Definitions and how to read the figures: benchmarks/README.md.
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from processor.assembly import network_spec
 from processor.matrix import pca
 from processor.matrix.moments import Statistics
 from processor.network.agreement import compare
+from processor.network.compiled import COMPILERS
 from processor.network.engine_tensorflow import import_keras
-from processor.network.engines import default_engine, load
+from processor.network.engines import load
 from processor.network.spec import NetworkSpec
 from processor.photos.decode import decode
 
@@ -45,10 +46,10 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
     )
     result: Result = {}
     for layer, size in CASES:
-        spec = _spec(layer, size, scratch)
         pixels = np.stack([decode(path.read_bytes(), size).pixels for path in paths])
-        wanted = _keras_features(spec, pixels)
-        for engine, features in _features(spec, pixels).items():
+        wanted = _keras_features(_spec("tensorflow", layer, size, scratch), pixels)
+        for engine in (*COMPILERS, "tensorflow"):  # the last one as a yardstick
+            features = load(_spec(engine, layer, size, scratch)).features(pixels)
             result |= _compare(f"{layer}, {size} px", engine, features, wanted, most)
     return result | {"photos": asdict(photos), "settings": settings.overridden()}
 
@@ -75,17 +76,11 @@ def _compare(
     }
 
 
-def _spec(layer: str, size: int, scratch: Path) -> NetworkSpec:
-    """What a service with this layer would run by its default engine, on all cores."""
+def _spec(engine: str, layer: str, size: int, scratch: Path) -> NetworkSpec:
+    """What a service with this engine and layer would run, on all cores."""
     environment = settings.environment(scratch / "work", size, {})
-    environment |= {"FRUITS_MODEL__LAYER": layer, "FRUITS_MODEL__ENGINE": default_engine()}
+    environment |= {"FRUITS_MODEL__LAYER": layer, "FRUITS_MODEL__ENGINE": engine}
     return replace(network_spec(settings.config_of(environment)), threads=0)
-
-
-def _features(spec: NetworkSpec, pixels: np.ndarray) -> Mapping[str, np.ndarray]:
-    """By engine: the default one and, as a yardstick, ``tensorflow``."""
-    tensorflow = replace(spec, engine="tensorflow", compiled=None)
-    return {each.engine: load(each).features(pixels) for each in (spec, tensorflow)}
 
 
 def _keras_features(spec: NetworkSpec, pixels: np.ndarray) -> np.ndarray:

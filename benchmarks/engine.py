@@ -161,6 +161,11 @@ def _summarise(line_up: LineUp, found: dict[str, list[Measured]]) -> dict[str, f
             f"{contestant.name}_largest_{size}": float(f"{largest:.3g}"),
             f"{contestant.name}_peak_rss_mb_{size}": round(rss, 1),
         }
+    ours, peer = found.get("winograd", []), found.get("ncnn", [])
+    if ours and peer:
+        ratios = [a.photos_per_s / b.photos_per_s for a, b in zip(ours, peer, strict=True)]
+        result[f"winograd_over_ncnn_{size}"] = round(statistics.median(ratios), 3)
+        print(f"winograd over ncnn: {statistics.median(ratios):.2f}")
     print()
     return result
 

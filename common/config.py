@@ -74,7 +74,7 @@ class Model(_Section):
     weights: str = Field("imagenet", min_length=1)
     layer: Literal["avg_pool", "max_pool", "fc2"] = "avg_pool"
     input_size: int = Field(224, ge=32, le=1024)
-    engine: Literal["auto", "ncnn", "tensorflow"] = "auto"
+    engine: Literal["auto", "winograd", "ncnn", "tensorflow"] = "auto"
     batch_size: int = Field(0, ge=0, le=1024)
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ The only module besides the commands that reads the configuration. Benchmarks an
 what they need here.
 """
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pyspark.sql import SparkSession
 from common import logs
 from common.config import Config
 from ingest.queue import connect
+from processor.errors import NetworkError
 from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import RefitPolicy
 from processor.network import compiled, engines
@@ -29,18 +31,21 @@ from processor.spark import session
 from processor.spark.background import Background
 from processor.spark.resources import cores, memory_bytes
 
+log = logging.getLogger(__name__)
+
 RESERVED_BYTES = 3 << 30  # the JVM, the driver, the source's process, the system
 
 
 def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[int, int]:
     """The number of workers that run the network, and of threads in each: as given, or chosen if 0.
 
-    Together they use each core once. ncnn is fastest with a worker for each core (at 224 px one
-    worker with two threads reaches 0.87 of two with one), TensorFlow with few workers that have many
-    threads. No more workers are chosen than fit into memory, but always at least one.
+    Together they use each core once. Compiled engines are fastest with a worker for each core
+    (ncnn at 224 px: one worker with two threads reaches 0.87 of two with one), TensorFlow with few
+    workers that have many threads. No more workers are chosen than fit into memory, but always at
+    least one.
     """
     if not workers:
-        wanted = cores() if spec.engine == "ncnn" else max(1, cores() // 4)
+        wanted = max(1, cores() // 4) if spec.engine == "tensorflow" else cores()
         room = (memory_bytes() - RESERVED_BYTES) // engines.worker_bytes(spec)
         workers = max(1, min(wanted, room))
     return workers, threads or max(1, cores() // workers)
@@ -49,26 +54,40 @@ def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[
 def network_spec(config: Config) -> NetworkSpec:
     """The configured network; its weights and its compiled file are obtained if they are not cached.
 
-    May take minutes. Raises :class:`WeightsError` and :class:`NetworkError`.
+    With the engine ``auto`` it is the fastest that this machine can run; a warning says why a faster one
+    was passed over. May take minutes. Raises :class:`WeightsError` and :class:`NetworkError`.
     """
     layer = config.model.layer
-    cache_dir = Path(config.service.cache_dir)
     weights = obtain(
-        config.model.weights, include_top=layer == "fc2", cache_dir=cache_dir / "weights"
+        config.model.weights,
+        include_top=layer == "fc2",
+        cache_dir=Path(config.service.cache_dir) / "weights",
     )
-    engine = config.model.engine
     spec = NetworkSpec(
         weights_path=str(weights.path.resolve()),
         weights_digest=weights.digest,
         layer=layer,
         input_size=config.model.input_size,
-        engine=engines.default_engine() if engine == "auto" else engine,
         batch_size=config.model.batch_size,
         preprocessing=PREPROCESSING if config.images.reduced_decode else PREPROCESSING_FULL,
     )
+    if config.model.engine != "auto":
+        return _ready(replace(spec, engine=config.model.engine), config)
+    *faster, last = engines.ENGINES
+    for engine in faster:
+        try:
+            return _ready(replace(spec, engine=engine), config)
+        except NetworkError as error:
+            log.warning("engine %s is passed over: %s", engine, error)
+    return _ready(replace(spec, engine=last), config)
+
+
+def _ready(spec: NetworkSpec, config: Config) -> NetworkSpec:
+    """The spec with its number of threads and its compiled file, if its engine needs one."""
     _, threads = share_cores(spec, config.compute.workers, config.compute.threads)
     spec = replace(spec, threads=threads)
-    return spec if spec.engine == "tensorflow" else compiled.obtain(spec, cache_dir / "compiled")
+    cache_dir = Path(config.service.cache_dir) / "compiled"
+    return compiled.obtain(spec, cache_dir) if spec.engine in compiled.COMPILERS else spec
 
 
 def recipe(config: Config, spec: NetworkSpec) -> Recipe:

@@ -1,7 +1,8 @@
 """The contestants of `engine`: what they load is prepared here, and one of them is run."""
 
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,15 @@ from benchmarks.peers.runtimes import PEER_BATCH
 from demo import sample
 from demo.fruit import SPECIES
 from processor.assembly import network_spec, share_cores
-from processor.network.engines import default_engine
+from processor.errors import NetworkError
+from processor.network.compiled import COMPILERS
 from processor.network.spec import NetworkSpec
 from processor.spark.resources import cores
 from processor.spark.session import worker_environment
 
 PHOTOS = 64  # that each contestant runs in turn
 LAST_BATCH_SECONDS = 120  # that the batch may take in which the time runs out
-OURS = ("tensorflow", "ncnn", "ncnn_one_process")
+OURS = ("tensorflow", *COMPILERS, *(f"{engine}_one_process" for engine in COMPILERS))
 PEERS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "mnn": "MNN"}  # name: package
 PROCESS = "benchmarks.peers.runtime_process"
 CONVERTER = "benchmarks.peers.onnx_file"
@@ -63,20 +65,23 @@ def prepare(size: int, peers_python: str, scratch: Path) -> tuple[LineUp, dict[s
     folder = scratch / str(size)
     folder.mkdir()
     environment = settings.environment(scratch / "work", size)
-    environment["FRUITS_MODEL__ENGINE"] = default_engine()
+    spec = _spec("tensorflow", environment)
     config = settings.config_of(environment)
-    spec = network_spec(config)
-    plain = replace(spec, engine="tensorflow", compiled=None)
     every = cores()
     contestants = [
-        Contestant("keras", plain.to_json(), 1, 0),
-        Contestant("tensorflow", plain.to_json(), 1, every),
+        Contestant("keras", spec.to_json(), 1, 0),
+        Contestant("tensorflow", spec.to_json(), 1, every),
     ]
-    if spec.engine == "ncnn":
-        shared = share_cores(spec, config.compute.workers, config.compute.threads)
+    for engine in COMPILERS:
+        try:
+            compiled = _spec(engine, environment)
+        except NetworkError as error:
+            print(f"left out: {engine}: {error}")
+            continue
+        shared = share_cores(compiled, config.compute.workers, config.compute.threads)
         contestants += [
-            Contestant("ncnn", spec.to_json(), *shared),
-            Contestant("ncnn_one_process", spec.to_json(), 1, every),
+            Contestant(engine, compiled.to_json(), *shared),
+            Contestant(f"{engine}_one_process", compiled.to_json(), 1, every),
         ]
     packages = _convert(spec, folder, peers_python)
     for name, package in PEERS.items() if "onnx" in packages else ():
@@ -113,6 +118,11 @@ def run(line_up: LineUp, contestant: Contestant, seconds: float) -> Run:
         peak_rss_bytes=sum(each.peak_rss_bytes for each in runs),
         features=[np.load(path) for path in saved],
     )
+
+
+def _spec(engine: str, environment: Mapping[str, str]) -> NetworkSpec:
+    """What a service with this engine would run."""
+    return network_spec(settings.config_of({**environment, "FRUITS_MODEL__ENGINE": engine}))
 
 
 def _photos(size: int) -> np.ndarray:

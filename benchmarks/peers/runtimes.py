@@ -101,6 +101,8 @@ def _planes(pixels: np.ndarray) -> np.ndarray:
 _LOADERS: dict[str, Callable[[str, int], Runtime]] = {
     "keras": _keras,
     "tensorflow": _ours,
+    "winograd": _ours,
+    "winograd_one_process": _ours,
     "ncnn": _ours,
     "ncnn_one_process": _ours,
     "onnxruntime": _onnxruntime,

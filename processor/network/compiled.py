@@ -2,25 +2,25 @@
 
 The comparison runs in its own process with TensorFlow and takes ten seconds (fc2: half a minute and
 5 GB); using the file needs neither. The file is keyed by everything that determines it: the engine's
-version, the layer, the input size and the weights' digest. It is compared at the batch size in use.
+version (with native code the source, the instruction set and the compiler), the layer, the input size
+and the weights' digest. It is compared at the batch size in use.
 """
 
 import hashlib
 import json
 import logging
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 from processor.errors import ChildError, NetworkError
-from processor.network import child
+from processor.network import child, ncnn_graph, winograd_file
 from processor.network.cache import locked, staging
-from processor.network.ncnn_graph import write_weights
 from processor.network.spec import CompiledFile, NetworkSpec
 
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # the most that features may differ from Keras', see agreement.Agreement
+COMPILERS = {"winograd": winograd_file, "ncnn": ncnn_graph}  # by engine: version() and write()
 
 
 def obtain(spec: NetworkSpec, cache_dir: Path) -> NetworkSpec:
@@ -39,13 +39,13 @@ def obtain(spec: NetworkSpec, cache_dir: Path) -> NetworkSpec:
     except OSError as error:
         raise NetworkError(
             f"cannot keep the compiled network in {cache_dir} ({error}): make it a folder that this "
-            "user can write to, with room for it (0.2 GB; with fc2 2 GB), or choose another"
+            "user can write to, with room for it (0.3 GB; with fc2 2 GB), or choose another"
         ) from error
     return replace(spec, compiled=CompiledFile(str(path), sha256))
 
 
 def _name(spec: NetworkSpec) -> str:
-    engine = f"{spec.engine}-{version(spec.engine)}"
+    engine = f"{spec.engine}-{COMPILERS[spec.engine].version()}"
     return f"{engine}-{spec.layer}-{spec.input_size}-{spec.weights_digest}.{spec.engine}"
 
 
@@ -71,7 +71,8 @@ def _make(spec: NetworkSpec, path: Path) -> str:
     with staging(path.parent) as folder:
         made = folder / path.name
         weights = Path(spec.weights_path)
-        write_weights(made, weights, spec.weights_digest, top=spec.layer == "fc2")
+        write = COMPILERS[spec.engine].write
+        write(made, weights, spec.weights_digest, top=spec.layer == "fc2")
         sha256 = _sha256(made)
         found = _agreement(replace(spec, compiled=CompiledFile(str(made), sha256)))
         log.info("the compiled network agrees with Keras", extra=found)

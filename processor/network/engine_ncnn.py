@@ -5,7 +5,6 @@ definition, so it is faster than the machine's peak rate would allow for plain o
 TensorFlow nor the weights file is needed here.
 """
 
-import hashlib
 import os
 import threading
 from functools import lru_cache
@@ -19,7 +18,6 @@ from processor.errors import NetworkError
 from processor.network import ncnn_graph as graph
 from processor.network.spec import (
     LAYERS,
-    CompiledFile,
     Features,
     NetworkSpec,
     checked,
@@ -43,7 +41,7 @@ class NcnnNetwork:
         self._spec = spec
         self._lock = threading.Lock()
         self._ncnn = import_ncnn()
-        self._net = self._load(_verified(spec.compiled))
+        self._net = self._load(spec.compiled.verified())
 
     def features(self, pixels: Pixels) -> Features:
         """See :class:`.spec.Network`."""
@@ -137,21 +135,3 @@ def _mask(count: int, pitch: int, height: int) -> Maps:
     mask = np.zeros((1, count, pitch, height), dtype=np.float32)
     mask[:, :, :height] = 1
     return mask.reshape(1, -1, height)
-
-
-def _verified(file: CompiledFile) -> Path:
-    """The file's path, after its digest has been verified."""
-    path = Path(file.path)
-    try:
-        with path.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise NetworkError(
-            f"there is no compiled network {file.path} on this machine ({error.strerror}): start "
-            "the service again, which compiles it"
-        ) from error
-    if found != file.sha256:
-        raise NetworkError(
-            f"{path} has SHA-256 {found}, not {file.sha256}: delete it and start the service again"
-        )
-    return path

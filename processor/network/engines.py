@@ -1,32 +1,23 @@
 """The engines: the code that can run the network, and the networks loaded in this process."""
 
-import logging
 import threading
 from collections.abc import Callable
-from importlib.util import find_spec
 
 from processor.network.engine_ncnn import NcnnNetwork
 from processor.network.engine_tensorflow import TensorFlowNetwork
+from processor.network.engine_winograd import WinogradNetwork
 from processor.network.spec import Network, NetworkSpec
-
-log = logging.getLogger(__name__)
 
 # Measured peaks of worker processes, rounded up: without and with fc2.
 _NETWORK_BYTES = {"ncnn": (600 << 20, 1800 << 20), "tensorflow": (1000 << 20, 2500 << 20)}
 _BYTES_PER_PIXEL = {"ncnn": 1_000, "tensorflow": 10_000}  # maps of 64 channels; 16 photos at once
 
+# The fastest first.
 ENGINES: dict[str, Callable[[NetworkSpec], Network]] = {
+    "winograd": WinogradNetwork,
     "ncnn": NcnnNetwork,
     "tensorflow": TensorFlowNetwork,
 }
-
-
-def default_engine() -> str:
-    """The compiled engine if it is installed, else TensorFlow, with a warning."""
-    if find_spec("ncnn"):
-        return "ncnn"
-    log.warning("ncnn is not installed here: TensorFlow runs the network, at a third of the speed")
-    return "tensorflow"
 
 
 _loaded: dict[NetworkSpec, Network] = {}

@@ -8,10 +8,12 @@ zeros between photos are their padding; what a convolution writes into them is c
 """
 
 from collections.abc import Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
+from processor.errors import NetworkError
 from processor.network.weights_file import read
 
 PIXELS, LOWER = "pixels", "lower"  # first chain: float32 (3, size, size) -> (256, size/8, size/8)
@@ -31,7 +33,17 @@ def text(*, top: bool) -> str:
     return "\n".join([str(_MAGIC), f"{len(layers)} {len(blobs)}", *map(str, layers)]) + "\n"
 
 
-def write_weights(target: Path, weights: Path, digest: str, *, top: bool) -> None:
+def version() -> str:
+    """What determines the file besides the weights: ncnn's version. Raises NetworkError without ncnn."""
+    try:
+        return metadata.version("ncnn")
+    except metadata.PackageNotFoundError as error:
+        raise NetworkError(
+            "ncnn is not installed here: install requirements.txt, or set model.engine to tensorflow"
+        ) from error
+
+
+def write(target: Path, weights: Path, digest: str, *, top: bool) -> None:
     """Write what ``Net.load_model`` reads: the weights of the layers of :func:`text`, in its order.
 
     Holds one array in memory at a time. Raises WeightsError if ``weights`` cannot be read or have

@@ -3,9 +3,11 @@
 Keras is the source of truth: it builds the network, and every engine must agree with it.
 """
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +19,7 @@ from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL, Pixels
 Features = npt.NDArray[np.float32]  # (photos, dimension)
 Input = npt.NDArray[np.float32]  # (photos, height, width, 3): what VGG-16 reads
 
-_IMAGENET_MEAN_BGR = np.array([103.939, 116.779, 123.68], dtype=np.float32)
+IMAGENET_MEAN_RGB = np.array([123.68, 116.779, 103.939], dtype=np.float32)
 LAYERS = {"avg_pool": 512, "max_pool": 512, "fc2": 4096}  # layer -> features of one photo
 
 
@@ -27,6 +29,23 @@ class CompiledFile:
 
     path: str  # on the driver's machine; Spark ships it to others under the same file name
     sha256: str  # of its bytes; a file with another is not loaded
+
+    def verified(self) -> Path:
+        """The path, after the digest has been verified. Raises :class:`NetworkError`."""
+        path = Path(self.path)
+        try:
+            with path.open("rb") as opened:
+                found = hashlib.file_digest(opened, "sha256").hexdigest()
+        except OSError as error:
+            raise NetworkError(
+                f"there is no compiled network {self.path} on this machine ({error.strerror}): start "
+                "the service again, which compiles it"
+            ) from error
+        if found != self.sha256:
+            raise NetworkError(
+                f"{path} has SHA-256 {found}, not {self.sha256}: delete it and start the service again"
+            )
+        return path
 
 
 @dataclass(frozen=True)
@@ -120,5 +139,5 @@ def vgg16_input(pixels: Pixels) -> Input:
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise ValueError(f"wanted uint8 (n, h, w, 3), not {pixels.dtype} {pixels.shape}")
     result = np.empty(pixels.shape, dtype=np.float32)
-    np.subtract(pixels[..., ::-1], _IMAGENET_MEAN_BGR, out=result)
+    np.subtract(pixels[..., ::-1], IMAGENET_MEAN_RGB[::-1], out=result)
     return result

@@ -48,6 +48,13 @@ def ncnn(unloaded: None, weights: Weights, tmp_path_factory: pytest.TempPathFact
     return ready(weights, tmp_path_factory.mktemp("compiled"), "ncnn", batch_size=4)
 
 
+@pytest.fixture(scope="module")
+def winograd(
+    unloaded: None, weights: Weights, tmp_path_factory: pytest.TempPathFactory
+) -> NetworkSpec:
+    return ready(weights, tmp_path_factory.mktemp("compiled"), "winograd", batch_size=4)
+
+
 @pytest.fixture
 def bucket(aws: EmbeddedAws) -> Iterator[str]:
     """A new, empty bucket."""

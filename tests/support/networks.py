@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 
+from processor.network.compiled import COMPILERS
 from processor.network.engine_tensorflow import import_keras
-from processor.network.ncnn_graph import write_weights
 from processor.network.spec import CompiledFile, NetworkSpec
 from processor.network.weights_file import read
 
@@ -56,7 +56,7 @@ def ready(weights, folder, engine, **changes):
     )
     if engine == "tensorflow":
         return wanted
-    path = folder / f"{wanted.layer}.ncnn"
-    write_weights(path, weights.path, weights.digest, top=wanted.layer == "fc2")
+    path = folder / f"{wanted.layer}.{engine}"
+    COMPILERS[engine].write(path, weights.path, weights.digest, top=wanted.layer == "fc2")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return replace(wanted, compiled=CompiledFile(str(path), sha256))

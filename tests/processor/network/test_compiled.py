@@ -41,7 +41,7 @@ def test_it_is_made_compared_and_recorded(made: NetworkSpec) -> None:
 
 
 def test_it_is_made_once(made: NetworkSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "write_weights", None)
+    monkeypatch.setattr(compiled, "_make", None)
     assert made.compiled
     again = compiled.obtain(replace(made, compiled=None), Path(made.compiled.path).parent)
     assert again == made

@@ -1,4 +1,4 @@
-"""Both engines against Keras' own VGG16, layer by layer, photo by photo; and how networks are loaded."""
+"""All engines against Keras' own VGG16, layer by layer, photo by photo; and how networks are loaded."""
 
 import gc
 import pickle
@@ -20,9 +20,9 @@ from processor.network.weights_file import digest_of, layout, write
 from tests.support.networks import SIZE, by_keras, difference, photos, ready
 
 
-@pytest.fixture(scope="module", params=["tensorflow", "ncnn"])
-def pooled(request, tensorflow, ncnn):
-    return {"tensorflow": tensorflow, "ncnn": ncnn}[request.param]
+@pytest.fixture(scope="module", params=["tensorflow", "ncnn", "winograd"])
+def pooled(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_pooled_layers_agree_with_keras(weights, pooled, layer, size):
     assert difference(found[1:], found[:-1]).min() > 1e-2  # different photos differ at all
 
 
-@pytest.mark.parametrize("engine", ["tensorflow", "ncnn"])
+@pytest.mark.parametrize("engine", ["tensorflow", "ncnn", "winograd"])
 def test_fc2_agrees_with_keras(whole_weights, tmp_path, engine):
     pixels = photos(2, 224)
     wanted = by_keras(whole_weights.path, 2, 224, "fc2")
@@ -130,7 +130,9 @@ def test_a_deserialised_spec_finds_the_loaded_network(pooled):
 
 
 def test_an_unknown_engine_is_refused(tensorflow):
-    with pytest.raises(ValueError, match=r"no engine 'abacus': choose one of ncnn, tensorflow"):
+    with pytest.raises(
+        ValueError, match=r"no engine 'abacus': choose one of winograd, ncnn, tensorflow"
+    ):
         load(replace(tensorflow, engine="abacus"))
 
 
@@ -151,7 +153,7 @@ def test_pixels_of_another_shape_or_type_are_refused(pooled, pixels):
         load(pooled).features(pixels)
 
 
-@pytest.mark.parametrize("engine", ["tensorflow", "ncnn"])
+@pytest.mark.parametrize("engine", ["tensorflow", "ncnn", "winograd"])
 def test_features_that_are_not_finite_are_refused(tmp_path, engine):
     def exploding():
         for name, shape in layout(include_top=False).items():

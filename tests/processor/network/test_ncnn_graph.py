@@ -78,7 +78,7 @@ def test_ncnn_reads_the_text(top: bool) -> None:
 
 def test_weights_are_written_outputs_first(weights: Weights, tmp_path: Path) -> None:
     target = tmp_path / "net.ncnn"
-    graph.write_weights(target, weights.path, weights.digest, top=False)
+    graph.write(target, weights.path, weights.digest, top=False)
     data = target.read_bytes()
     target.unlink()
     at = 0
@@ -96,7 +96,7 @@ def test_weights_are_written_outputs_first(weights: Weights, tmp_path: Path) -> 
 
 def test_weights_with_another_digest_are_refused(weights: Weights, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=f"not {DIGEST}"):
-        graph.write_weights(tmp_path / "net.ncnn", weights.path, DIGEST, top=False)
+        graph.write(tmp_path / "net.ncnn", weights.path, DIGEST, top=False)
     with pytest.raises(WeightsError, match="no weights file"):
-        graph.write_weights(tmp_path / "net.ncnn", tmp_path / "none.npz", DIGEST, top=False)
+        graph.write(tmp_path / "net.ncnn", tmp_path / "none.npz", DIGEST, top=False)
     (tmp_path / "net.ncnn").unlink()
