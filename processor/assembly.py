@@ -46,8 +46,8 @@ def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[
     """
     if not workers:
         wanted = max(1, cores() // 4) if spec.engine == "tensorflow" else cores()
-        room = (memory_bytes() - RESERVED_BYTES) // engines.worker_bytes(spec)
-        workers = max(1, min(wanted, room))
+        free = memory_bytes() - RESERVED_BYTES - engines.shared_bytes(spec)
+        workers = max(1, min(wanted, free // engines.worker_bytes(spec)))
     return workers, threads or max(1, cores() // workers)
 
 

@@ -56,6 +56,7 @@ RESERVED: dict[str, set[str]] = {
     "tensorflow": {"processor/network/engine_tensorflow.py"},
     "keras": {"processor/network/engine_tensorflow.py"},
     "ncnn": {"processor/network/engine_ncnn.py"},
+    "ctypes": {"processor/network/native.py", "processor/network/winograd_code.py"},
     "deltalake": {"processor/store/delta.py"},
     "watchtower": {"processor/service/cloudwatch.py"},
     "sqlite3": {"processor/store/index.py"},

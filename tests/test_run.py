@@ -42,6 +42,7 @@ class Machine:
             (self._programs / name).symlink_to(str(shutil.which(name)))
         self.program("id", "echo 0")
         self.program("java", JAVA)
+        self.program("gcc", ":")
         self.program("python3", PYTHON % MAKES_VENV)
         self.program("venv-python", 'echo "$*" >>"$CALLS"')
 
@@ -183,6 +184,25 @@ def test_a_python_other_than_the_default_has_its_own_venv_package(machine: Machi
     assert done.returncode == 0
     assert "installing python3.12-venv with apt-get" in done.stdout
     assert "too old" not in done.stdout
+
+
+def test_a_compiler_is_installed_if_there_is_none(machine: Machine) -> None:
+    machine.lacks("gcc")
+    machine.program("venv-python", 'case "$*" in *ziglang*) exit 1 ;; esac; echo "$*" >>"$CALLS"')
+    machine.program("apt-get", 'case "$*" in *" gcc") ln -s /bin/true "$BIN/gcc" ;; esac')
+    assert "installing gcc with apt-get" in machine.run("setup").stdout
+    assert "gcc" not in machine.run("setup").stdout
+
+
+def test_without_a_compiler_the_service_is_only_slower(machine: Machine) -> None:
+    machine.lacks("gcc")
+    machine.program("venv-python", 'case "$*" in *ziglang*) exit 1 ;; esac; echo "$*" >>"$CALLS"')
+    machine.program("apt-get", NO_PACKAGE)
+    done = machine.run("setup")
+    assert done.returncode == 0
+    assert "there is no C compiler: the network will run at half the speed" in done.stdout
+    machine.program("clang", ":")
+    assert "compiler" not in machine.run("setup").stdout
 
 
 def test_java_is_installed_in_a_version_that_is_available(machine: Machine) -> None:

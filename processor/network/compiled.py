@@ -11,6 +11,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from processor.errors import ChildError, NetworkError
 from processor.network import child, ncnn_graph, winograd_file
@@ -20,7 +21,21 @@ from processor.network.spec import CompiledFile, NetworkSpec
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # the most that features may differ from Keras', see agreement.Agreement
-COMPILERS = {"winograd": winograd_file, "ncnn": ncnn_graph}  # by engine: version() and write()
+
+
+class Compiler(Protocol):
+    """What makes an engine's file; a module."""
+
+    def version(self) -> str:
+        """What determines the file besides the weights; NetworkError if it cannot be made here."""
+        ...
+
+    def write(self, target: Path, weights: Path, digest: str, *, top: bool) -> None:
+        """Make the file; WeightsError if ``weights`` cannot be read or have another digest."""
+        ...
+
+
+COMPILERS: dict[str, Compiler] = {"winograd": winograd_file, "ncnn": ncnn_graph}  # by engine
 
 
 def obtain(spec: NetworkSpec, cache_dir: Path) -> NetworkSpec:

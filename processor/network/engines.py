@@ -9,8 +9,13 @@ from processor.network.engine_winograd import WinogradNetwork
 from processor.network.spec import Network, NetworkSpec
 
 # Measured peaks of worker processes, rounded up: without and with fc2.
-_NETWORK_BYTES = {"ncnn": (600 << 20, 1800 << 20), "tensorflow": (1000 << 20, 2500 << 20)}
-_BYTES_PER_PIXEL = {"ncnn": 1_000, "tensorflow": 10_000}  # maps of 64 channels; 16 photos at once
+_NETWORK_BYTES = {
+    "winograd": (200 << 20, 220 << 20),
+    "ncnn": (600 << 20, 1800 << 20),
+    "tensorflow": (1000 << 20, 2500 << 20),
+}
+_SHARED_BYTES = {"winograd": (240 << 20, 720 << 20)}  # of its file, which all workers map
+_BYTES_PER_PIXEL = {"winograd": 1_000, "ncnn": 1_000, "tensorflow": 10_000}  # maps of 64 channels
 
 # The fastest first.
 ENGINES: dict[str, Callable[[NetworkSpec], Network]] = {
@@ -27,8 +32,9 @@ _loading = threading.Lock()
 def load(spec: NetworkSpec) -> Network:
     """The network for ``spec``, loaded once in each process; thread-safe.
 
-    With ``ncnn`` the first call takes 0.4 s and 0.4 GB (fc2: 2 s, 1.5 GB), with ``tensorflow`` 7 s
-    and 0.8 GB (fc2: 14 s and 3 GB, then 2 GB). Raises WeightsError or NetworkError if a file is
+    With ``winograd`` the first call takes 0.2 s and maps 0.24 GB that all processes share (fc2: 0.5 s,
+    0.7 GB), with ``ncnn`` 0.4 s and 0.4 GB (fc2: 2 s, 1.5 GB), with ``tensorflow`` 7 s and 0.8 GB (fc2:
+    14 s and 3 GB, then 2 GB). Raises WeightsError or NetworkError if a file is
     missing, damaged or not the one that ``spec`` names, or if the engine cannot run here; ValueError
     for an unknown engine. A failure is not cached: the next call tries again.
     """
@@ -38,6 +44,11 @@ def load(spec: NetworkSpec) -> Network:
         if spec not in _loaded:
             _loaded[spec] = ENGINES[spec.engine](spec)
         return _loaded[spec]
+
+
+def shared_bytes(spec: NetworkSpec) -> int:
+    """The memory that all workers together need beside what each has, in bytes."""
+    return _SHARED_BYTES.get(spec.engine, (0, 0))[spec.layer == "fc2"]
 
 
 def worker_bytes(spec: NetworkSpec) -> int:

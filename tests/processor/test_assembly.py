@@ -7,6 +7,7 @@ import pytest
 
 from common.config import load
 from processor import assembly
+from processor.errors import NetworkError
 from processor.network.spec import NetworkSpec
 from processor.photos.decode import PREPROCESSING_FULL
 
@@ -16,6 +17,9 @@ GIB = 1 << 30
 @pytest.mark.parametrize(
     ("engine", "layer", "cores", "memory", "expected"),
     [
+        ("winograd", "avg_pool", 2, 24, (2, 1)),
+        ("winograd", "avg_pool", 64, 16, (51, 1)),
+        ("winograd", "fc2", 64, 16, (47, 1)),
         ("ncnn", "avg_pool", 1, 16, (1, 1)),
         ("ncnn", "avg_pool", 2, 24, (2, 1)),
         ("ncnn", "avg_pool", 4, 16, (4, 1)),  # a t2.xlarge
@@ -68,6 +72,41 @@ def test_the_network_is_the_configured_one(cache_dir: Path) -> None:
     assert (spec.engine, spec.layer, spec.input_size) == ("tensorflow", "avg_pool", 32)
     assert spec.preprocessing == PREPROCESSING_FULL
     assert Path(spec.weights_path).is_relative_to(cache_dir)
+
+
+def test_auto_takes_the_fastest_engine_that_runs_here_and_says_why(
+    cache_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def obtain(spec: NetworkSpec, _: Path) -> NetworkSpec:
+        if spec.engine in broken:
+            raise NetworkError(f"{spec.engine} is broken")
+        return spec
+
+    monkeypatch.setattr(assembly.compiled, "obtain", obtain)
+    config = load(environment=settings(cache_dir, FRUITS_MODEL__ENGINE="auto"))
+    broken: set[str] = set()
+    assert assembly.network_spec(config).engine == "winograd"
+    assert not caplog.messages
+    broken = {"winograd"}
+    assert assembly.network_spec(config).engine == "ncnn"
+    broken = {"winograd", "ncnn"}
+    assert assembly.network_spec(config).engine == "tensorflow"
+    assert caplog.messages == [
+        f"engine {engine} is passed over: {engine} is broken"
+        for engine in ("winograd", "winograd", "ncnn")
+    ]
+
+
+def test_a_configured_engine_is_never_replaced(
+    cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def obtain(spec: NetworkSpec, _: Path) -> NetworkSpec:
+        raise NetworkError("broken")
+
+    monkeypatch.setattr(assembly.compiled, "obtain", obtain)
+    config = load(environment=settings(cache_dir, FRUITS_MODEL__ENGINE="winograd"))
+    with pytest.raises(NetworkError, match="broken"):
+        assembly.network_spec(config)
 
 
 def test_recipe_and_policy_carry_the_settings(spec: NetworkSpec) -> None:

@@ -16,20 +16,21 @@ from processor.network.spec import NetworkSpec
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture
-def wanted(spec: NetworkSpec) -> NetworkSpec:
-    return replace(spec, engine="ncnn")
+@pytest.fixture(scope="module", params=compiled.COMPILERS)
+def wanted(request: pytest.FixtureRequest, spec: NetworkSpec) -> NetworkSpec:
+    return replace(spec, engine=request.param)
 
 
 @pytest.fixture(scope="module")
-def made(spec: NetworkSpec, tmp_path_factory: pytest.TempPathFactory) -> NetworkSpec:
-    return compiled.obtain(replace(spec, engine="ncnn"), tmp_path_factory.mktemp("compiled"))
+def made(wanted: NetworkSpec, tmp_path_factory: pytest.TempPathFactory) -> NetworkSpec:
+    return compiled.obtain(wanted, tmp_path_factory.mktemp("compiled"))
 
 
 def test_it_is_made_compared_and_recorded(made: NetworkSpec) -> None:
     assert made.compiled
     path = Path(made.compiled.path)
-    assert path.name.startswith("ncnn-1.")
+    version = compiled.COMPILERS[made.engine].version()
+    assert path.name.startswith(f"{made.engine}-{version}-")
     assert made.layer in path.name
     assert made.weights_digest in path.name
     assert hashlib.sha256(path.read_bytes()).hexdigest() == made.compiled.sha256
@@ -69,9 +70,7 @@ def test_one_that_disagrees_is_refused_with_the_figure(
     wanted: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "TOLERANCE", 1e-9)
-    message = (
-        r"'ncnn' does not agree with Keras here: relative L2 \d.*allowed 1e-09: set model.engine"
-    )
+    message = r"does not agree with Keras here: relative L2 \d.*allowed 1e-09: set model.engine"
     with pytest.raises(NetworkError, match=message):
         compiled.obtain(wanted, tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == [".lock"]
@@ -95,7 +94,7 @@ def test_other_weights_and_unwritable_caches_are_refused(
         compiled.obtain(wanted, tmp_path / "file")
 
 
-def test_it_is_compiled_without_internet_access(spec: NetworkSpec, tmp_path: Path) -> None:
+def test_it_is_compiled_without_internet_access(wanted: NetworkSpec, tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
@@ -103,10 +102,9 @@ from processor.network import compiled
 from processor.network.spec import NetworkSpec
 compiled.obtain(NetworkSpec.from_json(sys.argv[1]), Path(sys.argv[2]))
 """
-    wanted = replace(spec, engine="ncnn").to_json()
     alone = ["unshare", "--map-root-user", "--net"]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no network namespace: needs unprivileged user namespaces or root (unshare -n)")
-    command = [*alone, sys.executable, "-c", script, wanted, str(tmp_path)]
+    command = [*alone, sys.executable, "-c", script, wanted.to_json(), str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True)
-    assert len(list(tmp_path.glob("*.ncnn"))) == 1
+    assert len(list(tmp_path.glob(f"*.{wanted.engine}"))) == 1
