@@ -61,6 +61,7 @@ def test_it_needs_neither_tensorflow_nor_a_compiler(winograd: NetworkSpec) -> No
     script = """
 import sys
 sys.addaudithook(lambda event, _: event == "subprocess.Popen" and sys.exit("a process"))
+import numpy as np
 from processor.network.engines import load
 from processor.network.spec import NetworkSpec
 print(load(NetworkSpec.from_json(sys.argv[1])).features(np.zeros((2, 48, 48, 3), np.uint8)).shape)
@@ -74,7 +75,8 @@ assert not {"tensorflow", "ncnn"} & set(sys.modules)
 def test_processes_share_one_copy_of_the_weights(winograd: NetworkSpec) -> None:
     """Each further one takes less memory of its own than the weights have."""
     script = """
-import re, sys
+import sys
+import numpy as np
 from processor.network.engines import load
 from processor.network.spec import NetworkSpec
 load(NetworkSpec.from_json(sys.argv[1])).features(np.zeros((4, 48, 48, 3), np.uint8))
