@@ -57,7 +57,7 @@ from ingest.queue import Delivery
 
 log = logging.getLogger(__name__)
 
-FIRST_EVENTS = 128  # a micro-batch that is cut by time may have so many, whatever the rate
+FIRST_EVENTS = 16  # a micro-batch that is cut by time may have so many, whatever the rate
 IDLE_WAIT_SECONDS = 1.0  # of waiting for a first message; an idle query plans once a second
 GOODBYE_SECONDS = 30  # for releasing messages once Spark has ended the process
 

@@ -169,7 +169,10 @@ def _rejected(work: Work, version: str, reason: str, detail: str) -> _Prepared:
 def _batched(
     prepared: Iterable[_Prepared], size: int, outcomes: list[Outcome]
 ) -> Iterator[list[_Prepared]]:
-    """Batches of photos for the network; the outcomes of all others are added to ``outcomes``."""
+    """Batches of photos for the network; the outcomes of all others are added to ``outcomes``.
+
+    The first is small, so that the network starts while the other photos are still being read.
+    """
 
     def with_pixels() -> Iterator[_Prepared]:
         for each in prepared:
@@ -179,6 +182,7 @@ def _batched(
                 yield each
 
     queue = with_pixels()
+    yield from filter(None, [list(islice(queue, max(1, size // 4)))])
     while batch := list(islice(queue, size)):
         yield batch
 

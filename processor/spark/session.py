@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyspark
 from pyspark.sql import SparkSession
 
 from processor.errors import JavaError
@@ -14,14 +15,15 @@ from processor.spark.resources import cores
 
 ROOT = Path(__file__).resolve().parents[2]
 JAVA = (17, 21)
+LONGEST_SOCKET_FOLDER = 60  # characters; Linux allows 107 in a socket's path, Spark adds 43
 
 # The JVM only coordinates; Python computes. Without the optimising compiler and a multi-threaded
 # garbage collector it takes half the CPU time until the first photos are done, and 100 MB less.
 LEAN_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
-def check_java() -> None:
-    """Raise :class:`JavaError` unless Java 17 or 21 is installed."""
+def check_java() -> str:
+    """The version of Java, like 17.0.15. Raises :class:`JavaError` unless it is 17 or 21."""
     fix = "install it (apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
     home = os.environ.get("JAVA_HOME")
     java = shutil.which(str(Path(home, "bin", "java")) if home else "java")
@@ -29,10 +31,16 @@ def check_java() -> None:
         where = f"under JAVA_HOME={home}" if home else "on the PATH"
         raise JavaError(f"Spark needs Java 17 or 21, but there is no Java {where}: {fix}")
     done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-    found = re.search(r'version "(\d+)', done.stderr)
-    if not found or int(found[1]) not in JAVA:
+    found = re.search(r'version "((\d+)[^"]*)', done.stderr)
+    if not found or int(found[2]) not in JAVA:
         reported = (done.stderr.splitlines() or ["nothing"])[0]
         raise JavaError(f"Spark needs Java 17 or 21, but {java} reports {reported}: {fix}")
+    return found[1]
+
+
+def class_archive(java: str) -> Path:
+    """Where :mod:`.class_archive` makes the archive for this version of Java and this Spark."""
+    return Path(sys.prefix, f"spark-{pyspark.__version__}-java-{java}.jsa")
 
 
 def worker_environment() -> dict[str, str]:
@@ -43,14 +51,16 @@ def worker_environment() -> dict[str, str]:
     return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
 
 
-def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
+def start(master: str, driver_memory: str, work_dir: Path, java_options: str = "") -> SparkSession:
     """Start the service's session; with an empty ``master`` on this machine, with two slots a core.
 
     One slot is for ingestion, the other for background tasks (:mod:`processor.spark.background`).
     Spark's UI is off, because nothing should listen that need not. Also sets variables in
     ``os.environ`` that Python workers need. Raises :class:`JavaError`.
     """
-    check_java()
+    archive = class_archive(check_java())
+    if archive.exists():
+        java_options = f"-XX:SharedArchiveFile={archive} {java_options}"
     os.environ["PYTHONPATH"] = os.pathsep.join(
         part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part
     )
@@ -59,9 +69,13 @@ def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
         SparkSession.builder.appName("fruits")
         .master(master or f"local[{2 * cores()}]")
         .config("spark.driver.memory", driver_memory)
-        .config("spark.driver.extraJavaOptions", f"{LEAN_JVM} {_log4j(work_dir)}")
+        .config("spark.driver.extraJavaOptions", f"{LEAN_JVM} {_log4j(work_dir)} {java_options}")
         .config("spark.local.dir", str(work_dir / "spark"))
         .config("spark.log.level", "ERROR")
+        # Checkpoints without files of checksums: half as many files a micro-batch.
+        .config(
+            "spark.hadoop.fs.AbstractFileSystem.file.impl", "org.apache.hadoop.fs.local.RawLocalFs"
+        )
         .config("spark.scheduler.mode", "FAIR")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.streaming.stopTimeout", "10s")
@@ -69,14 +83,26 @@ def start(master: str, driver_memory: str, work_dir: Path) -> SparkSession:
         .config("spark.ui.showConsoleProgress", "false")
     )
     if not master:
-        builder = builder.config("spark.driver.host", "127.0.0.1").config(
-            "spark.driver.bindAddress", "127.0.0.1"
-        )
+        builder = _local(builder, (work_dir / "spark").resolve())
     session = builder.getOrCreate()
     # A different environment gives the Python workers of our tasks a separate pool, so those that hold
     # a network are not shared with the source's readers.
     session.sparkContext.environment |= {"FRUITS_TASKS": "1", **worker_environment()}
     return session
+
+
+def _local(builder: SparkSession.Builder, folder: Path) -> SparkSession.Builder:
+    """Settings that hold where driver and workers are on one machine."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if len(str(folder)) <= LONGEST_SOCKET_FOLDER:
+        # TCP delays every task and every collect() by 40 ms: Nagle's algorithm meets delayed
+        # acknowledgements.
+        builder = builder.config("spark.python.unix.domain.socket.enabled", "true").config(
+            "spark.python.unix.domain.socket.dir", str(folder)
+        )
+    return builder.config("spark.driver.host", "127.0.0.1").config(
+        "spark.driver.bindAddress", "127.0.0.1"
+    )
 
 
 def _log4j(work_dir: Path) -> str:
