@@ -83,6 +83,12 @@ class Machine:
         calls = self._calls.read_text().splitlines()
         return [call.rpartition(" -r ")[2] for call in calls if call.startswith("-m pip install ")]
 
+    def archives(self, *arguments: str) -> int:
+        """How often ``./run ARGUMENTS`` makes a class archive; it must succeed."""
+        self.installs(*arguments)
+        calls = self._calls.read_text().splitlines()
+        return calls.count("-m processor.spark.class_archive")
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
@@ -149,6 +155,7 @@ def test_a_fallback_that_works_shows_no_error(machine: Machine) -> None:
         "making a virtual environment with Python 3.12.0",
         "installing python3-venv with apt-get",
         "installing requirements.txt into .venv (a few minutes, once)",
+        "archiving Spark's classes, so that it starts sooner (half a minute, once)",
     ]
 
 
@@ -203,6 +210,23 @@ def test_without_a_compiler_the_service_is_only_slower(machine: Machine) -> None
     assert "there is no C compiler: the network will run at half the speed" in done.stdout
     machine.program("clang", ":")
     assert "compiler" not in machine.run("setup").stdout
+
+
+def test_spark_is_archived_once_for_each_java_and_each_set_of_packages(machine: Machine) -> None:
+    assert machine.archives("setup") == 1
+    assert machine.archives("setup") == 0
+    machine.program("java", JAVA.replace("17.0.1", "17.0.2"))
+    assert machine.archives("setup") == 1
+    machine.write(PRODUCTION, "second")
+    assert machine.archives("setup") == 1
+    assert machine.archives("setup") == 0
+
+
+def test_an_archive_that_fails_is_only_reported(machine: Machine) -> None:
+    machine.program("venv-python", 'case "$*" in *archive*) echo no room >&2; exit 1 ;; esac')
+    done = machine.run("setup")
+    assert done.returncode == 0
+    assert done.stdout.endswith("python -m processor.spark.class_archive says why\n")
 
 
 def test_java_is_installed_in_a_version_that_is_available(machine: Machine) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from processor.errors import NetworkError
-from processor.network.spec import CompiledFile, NetworkSpec
+from processor.network.spec import CompiledFile, Features, NetworkSpec
+from processor.photos.decode import Pixels
+from processor.pipeline import tasks
 from processor.pipeline.outcomes import Kind, Work
 from processor.pipeline.tasks import extract, load_network
 from processor.store import datafiles
@@ -51,6 +53,28 @@ def test_each_photo_has_one_outcome(world: World) -> None:
     (row,) = datafiles.read(world.recipe.layout.store.features, result.file.path).to_pylist()
     assert (row["key"], row["label"]) == ("photos/Apple/new.jpg", "Apple")
     assert [each.object_versions for each in result.keyed_files()] == [{row["key"]: row["version"]}]
+
+
+def test_the_network_starts_on_the_first_photos_while_others_are_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = load_network(world.recipe.network)
+    sizes: list[int] = []
+
+    class Watched:
+        batch_size = 8
+
+        def features(self, pixels: Pixels) -> Features:
+            sizes.append(len(pixels))
+            return network.features(pixels)
+
+    monkeypatch.setattr(tasks, "load_network", lambda _: Watched())
+    keys = [f"photos/{n}.jpg" for n in range(13)]
+    for n, key in enumerate(keys):
+        world.put(key, photo(n))
+    result = extract(map(work, keys), world.recipe)
+    assert sizes == [2, 8, 3]
+    assert {each.kind for each in result.outcomes} == {Kind.STORED}
 
 
 def test_without_a_new_photo_there_is_no_file(world: World) -> None:

@@ -1,8 +1,11 @@
-"""The session: what the Python workers of its tasks are started with."""
+"""The session: what its JVM and the Python workers of its tasks are started with."""
 
 import os
+from pathlib import Path
 
 from pyspark.sql import SparkSession
+
+from processor.spark import session
 
 
 def test_workers_ask_for_huge_pages(spark: SparkSession) -> None:
@@ -12,3 +15,28 @@ def test_workers_ask_for_huge_pages(spark: SparkSession) -> None:
     assert spark.sparkContext.parallelize([0], 1).map(tunables).collect() == [
         os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
     ]
+
+
+def test_workers_are_reached_by_sockets_that_only_this_user_can_open(spark: SparkSession) -> None:
+    def sockets(_: int) -> tuple[str | None, str]:
+        return (
+            os.environ.get("PYTHON_UNIX_DOMAIN_ENABLED"),
+            os.environ["PYTHON_WORKER_FACTORY_SOCK_DIR"],
+        )
+
+    ((enabled, folder),) = spark.sparkContext.parallelize([0], 1).map(sockets).collect()
+    assert enabled == "true"
+    assert Path(folder).stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_whose_name_is_too_long_for_sockets_is_not_used_for_them(tmp_path: Path) -> None:
+    builder = session._local(SparkSession.Builder(), tmp_path / ("x" * 80))
+    assert "spark.python.unix.domain.socket.enabled" not in builder._options
+
+
+def test_the_jvm_maps_the_class_archive_that_setup_made(spark: SparkSession) -> None:
+    archive = session.class_archive(session.check_java())
+    assert archive.exists(), "run ./run setup"
+    gateway = spark.sparkContext._gateway
+    assert gateway
+    assert str(archive) in Path(f"/proc/{gateway.proc.pid}/maps").read_text()
