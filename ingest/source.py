@@ -57,7 +57,8 @@ from ingest.queue import Delivery
 
 log = logging.getLogger(__name__)
 
-FIRST_EVENTS = 16  # a micro-batch that is cut by time may have so many, whatever the rate
+FIRST_EVENTS = 16  # in the first micro-batch, if it is cut by time: there is no rate to judge by yet
+LEAST_EVENTS = 128  # a later one that is cut by time may have so many, whatever the rate
 IDLE_WAIT_SECONDS = 1.0  # of waiting for a first message; an idle query plans once a second
 GOODBYE_SECONDS = 30  # for releasing messages once Spark has ended the process
 
@@ -97,7 +98,7 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._max_bytes = _whole(options, "maxBytesPerTrigger", sys.maxsize, most=sys.maxsize)
         self._max_seconds = _whole(options, "maxSecondsPerTrigger", sys.maxsize, most=sys.maxsize)
         self._paced_events = self._max_events
-        if self._max_seconds < sys.maxsize:  # there is no rate to judge by yet
+        if self._max_seconds < sys.maxsize:
             self._paced_events = min(self._max_events, FIRST_EVENTS)
         self._visibility = _whole(options, "visibilityTimeoutSeconds", 60, most=12 * 3600)
         self._receivers = _whole(options, "receivers", 4, most=64)
@@ -172,7 +173,7 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         if events:
             seconds = time.monotonic() - self._handed_out_at
             fitting = int(events / seconds * self._max_seconds) if seconds > 0 else self._max_events
-            self._paced_events = min(self._max_events, max(FIRST_EVENTS, fitting))
+            self._paced_events = min(self._max_events, max(LEAST_EVENTS, fitting))
         inbox.capacity = 2 * self._paced_events
 
     def _take(self, inbox: Inbox, limit: ReadLimit) -> list[Delivery]:
