@@ -21,6 +21,7 @@ from benchmarks.harness.command import Result, whole
 from benchmarks.harness.commits import Commits
 from benchmarks.harness.errors import BenchError
 from infra_scripts.embedded import EmbeddedAws
+from processor.assembly import network_spec
 
 PAUSE_SECONDS = (1.0, 3.0)  # between a row and the next photo, unless --pause
 ROW_SECONDS = 60  # that one row may take
@@ -79,6 +80,7 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
     photos = photo_source.describe(paths, drawn=options.photos_dir is None)
     wanted = [paths[n % len(paths)] for n in range(options.photos + 1)]
     environment = settings.environment(scratch / "work", options.size, DEFAULTS)
+    network_spec(settings.config_of(environment))  # its file is made once, not at every start
     with embedded.deployed(environment) as aws:
         measured = _measure(aws, environment, wanted, options, scratch / "service.out")
     result = _summary(measured)

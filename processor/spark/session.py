@@ -51,16 +51,19 @@ def worker_environment() -> dict[str, str]:
     return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
 
 
-def start(master: str, driver_memory: str, work_dir: Path, java_options: str = "") -> SparkSession:
+def start(
+    master: str, driver_memory: str, work_dir: Path, java_options: str | None = None
+) -> SparkSession:
     """Start the service's session; with an empty ``master`` on this machine, with two slots a core.
 
     One slot is for ingestion, the other for background tasks (:mod:`processor.spark.background`).
-    Spark's UI is off, because nothing should listen that need not. Also sets variables in
+    ``java_options`` are set instead of the class archive. Spark's UI is off, because nothing should
+    listen that need not. Also sets variables in
     ``os.environ`` that Python workers need. Raises :class:`JavaError`.
     """
     archive = class_archive(check_java())
-    if archive.exists():
-        java_options = f"-XX:SharedArchiveFile={archive} {java_options}"
+    if java_options is None:
+        java_options = f"-XX:SharedArchiveFile={archive}" if archive.exists() else ""
     os.environ["PYTHONPATH"] = os.pathsep.join(
         part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part
     )
@@ -82,7 +85,7 @@ def start(master: str, driver_memory: str, work_dir: Path, java_options: str = "
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
     )
-    if not master:
+    if not master or master.startswith("local"):
         builder = _local(builder, (work_dir / "spark").resolve())
     session = builder.getOrCreate()
     # A different environment gives the Python workers of our tasks a separate pool, so those that hold

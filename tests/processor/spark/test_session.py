@@ -18,14 +18,18 @@ def test_workers_ask_for_huge_pages(spark: SparkSession) -> None:
 
 
 def test_workers_are_reached_by_sockets_that_only_this_user_can_open(spark: SparkSession) -> None:
-    def sockets(_: int) -> tuple[str | None, str]:
-        return (
-            os.environ.get("PYTHON_UNIX_DOMAIN_ENABLED"),
-            os.environ["PYTHON_WORKER_FACTORY_SOCK_DIR"],
-        )
+    def sockets(_: int) -> tuple[set[str], set[str]]:
+        """The inodes of this worker's sockets, and those of all Unix sockets."""
+        links = {str(e.readlink()) for e in Path("/proc/self/fd").iterdir() if e.is_symlink()}
+        own = {link[8:-1] for link in links if link.startswith("socket:[")}
+        lines = Path("/proc/net/unix").read_text().splitlines()[1:]
+        return own, {line.split()[6] for line in lines}
 
-    ((enabled, folder),) = spark.sparkContext.parallelize([0], 1).map(sockets).collect()
-    assert enabled == "true"
+    ((own, unix),) = spark.sparkContext.parallelize([0], 1).map(sockets).collect()
+    assert own
+    assert own <= unix
+    folder = spark.sparkContext.getConf().get("spark.python.unix.domain.socket.dir")
+    assert folder
     assert Path(folder).stat().st_mode & 0o077 == 0
 
 
@@ -39,4 +43,4 @@ def test_the_jvm_maps_the_class_archive_that_setup_made(spark: SparkSession) -> 
     assert archive.exists(), "run ./run setup"
     gateway = spark.sparkContext._gateway
     assert gateway
-    assert str(archive) in Path(f"/proc/{gateway.proc.pid}/maps").read_text()
+    assert str(archive.resolve()) in Path(f"/proc/{gateway.proc.pid}/maps").read_text()
