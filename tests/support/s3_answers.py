@@ -1,31 +1,40 @@
 """Responses of S3 that the embedded AWS does not produce."""
 
 import contextlib
+import http.client
+import os
 from collections.abc import Iterator
-from typing import Any
+from urllib.parse import urlsplit
 
-from botocore.awsrequest import AWSRequest, AWSResponse
-
-from common.aws import s3
+from tests.support.endpoints import Silent, aws_at, serving
 
 
 @contextlib.contextmanager
-def s3_answers(status: int, code: str, key: str, operation: str = "*") -> Iterator[list[str]]:
-    """S3 answers requests for ``key`` with an error, HEAD without a body; yields their methods."""
+def s3_answers(status: int, code: str, key: str) -> Iterator[list[str]]:
+    """S3 answers requests for ``key`` with an error, HEAD without a body; yields their methods.
+
+    All other requests reach the AWS that ``AWS_ENDPOINT_URL`` names; clients must be made by
+    ``common.aws``.
+    """
     asked: list[str] = []
+    aws = urlsplit(os.environ["AWS_ENDPOINT_URL"]).netloc
+    error = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
 
-    def answer(request: AWSRequest, **_: Any) -> AWSResponse | None:
-        if not request.url.endswith(key):
-            return None
-        asked.append(request.method)
-        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-        sent = b"" if request.method == "HEAD" else body
-        raw = type("Raw", (), {"stream": lambda *_, **__: iter([sent])})()
-        return AWSResponse(request.url, status, {"content-type": "application/xml"}, raw)
+    class Answers(Silent):
+        def answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if urlsplit(self.path).path.endswith(key):
+                asked.append(self.command)
+                self.send(status, {"Content-Type": "application/xml"}, error)
+                return
+            connection = http.client.HTTPConnection(aws, timeout=60)
+            with contextlib.closing(connection):
+                connection.request(self.command, self.path, body, dict(self.headers))
+                answer = connection.getresponse()
+                self.send(answer.status, dict(answer.getheaders()), answer.read())
 
-    events = s3().meta.events
-    events.register(f"before-send.s3.{operation}", answer)
-    try:
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
+
+    with serving(Answers) as url, aws_at(url):
         yield asked
-    finally:
-        events.unregister(f"before-send.s3.{operation}", answer)
