@@ -12,9 +12,11 @@ Failed requests raise botocore's own ``ClientError`` or ``BotoCoreError``; the f
 and explain them.
 """
 
+import contextlib
 import functools
 import os
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
@@ -24,6 +26,7 @@ from botocore.config import Config
 from botocore.utils import InstanceMetadataRegionFetcher
 
 if TYPE_CHECKING:
+    from botocore.credentials import ReadOnlyCredentials
     from types_boto3_cloudwatch import CloudWatchClient
     from types_boto3_logs import CloudWatchLogsClient
     from types_boto3_s3 import S3Client
@@ -52,6 +55,8 @@ _MISSING_OBJECT = {"404", "MethodNotAllowed", "NoSuchKey", "NoSuchVersion", "Not
 _MISSING_QUEUE = {"NonExistentQueue", "QueueDoesNotExist"}
 _CHANGING = {"OperationAborted", "OperationAbortedException", "QueueDeletedRecently"}
 _OVERLOADED = {"RequestTimeout", "SlowDown"}
+
+_CA_BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # botocore's order
 
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -196,6 +201,41 @@ def s3() -> "S3Client":
     """The S3 client that all threads of this process share."""
     with _sharing:  # or each thread of a fresh worker would create one
         return _shared_s3()
+
+
+def bucket_url(bucket: str) -> str:
+    """Where requests for the bucket go: its name is in the host or in the path, as botocore decides.
+
+    Makes no request. Raises as :func:`client`, and botocore's ``ParamValidationError``.
+    """
+    urls: list[str] = []
+
+    def note(params: dict[str, str], **_: object) -> tuple[SimpleNamespace, dict[str, object]]:
+        urls.append(params["url"])
+        return SimpleNamespace(status_code=200), {}  # a response, so that none is requested
+
+    asking = client("s3")
+    with contextlib.closing(asking):
+        asking.meta.events.register("before-call.s3.HeadBucket", note)
+        asking.head_bucket(Bucket=bucket)
+    return urls[0].rstrip("/")
+
+
+def credentials() -> "ReadOnlyCredentials":
+    """What requests are signed with now; temporary ones are renewed in time.
+
+    Raises botocore's ``NoCredentialsError``, and its other errors of a renewal that fails.
+    """
+    with _creating:
+        found = _session().get_credentials()
+    if found is None:
+        raise boto.NoCredentialsError
+    return found.get_frozen_credentials()
+
+
+def ca_bundle() -> str | None:
+    """The file of certificates that botocore trusts, if a variable names one."""
+    return next(filter(None, map(os.environ.get, _CA_BUNDLES)), None)
 
 
 def forget() -> None:

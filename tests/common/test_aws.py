@@ -80,6 +80,54 @@ def test_the_kind_of_an_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("bucket", "variables", "url"),
+    [
+        ("pears", {"AWS_REGION": "eu-west-2"}, "https://pears.s3.eu-west-2.amazonaws.com"),
+        ("p.ears", {"AWS_REGION": "eu-west-2"}, "https://s3.eu-west-2.amazonaws.com/p.ears"),
+        ("pears", {"AWS_REGION": "cn-north-1"}, "https://pears.s3.cn-north-1.amazonaws.com.cn"),
+        (
+            "pears",
+            {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true"},
+            "https://pears.s3-fips.dualstack.us-east-1.amazonaws.com",
+        ),
+        ("pears", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9/s3"}, "http://127.0.0.1:9/s3/pears"),
+    ],
+)
+def test_a_bucket_is_where_botocore_finds_it(
+    nowhere: pytest.MonkeyPatch, bucket: str, variables: dict[str, str], url: str
+) -> None:
+    nowhere.setenv("AWS_REGION", "us-east-1")
+    nowhere.delenv("AWS_ENDPOINT_URL", raising=False)
+    for name, value in variables.items():
+        nowhere.setenv(name, value)
+    aws.forget()
+    assert aws.bucket_url(bucket) == url
+
+
+def test_without_credentials_there_is_nothing_to_sign_with(
+    nowhere: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nowhere.setenv("AWS_ACCESS_KEY_ID", "key")
+    nowhere.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert aws.credentials().access_key == "key"
+    aws.forget()
+    nowhere.delenv("AWS_ACCESS_KEY_ID")
+    nowhere.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    nowhere.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(boto.NoCredentialsError):
+        aws.credentials()
+
+
+def test_the_ca_bundle_is_the_first_that_a_variable_names(nowhere: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        nowhere.delenv(name, raising=False)
+    assert aws.ca_bundle() is None
+    for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
+        nowhere.setenv(name, name)
+        assert aws.ca_bundle() == name
+
+
+@pytest.mark.parametrize(
     ("operation", "action"),
     [
         ("GetObject", "s3:GetObject"),
