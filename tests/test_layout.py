@@ -58,6 +58,7 @@ RESERVED: dict[str, set[str]] = {
     "ncnn": {"processor/network/engine_ncnn.py"},
     "ctypes": {"processor/network/native.py", "processor/network/winograd_code.py"},
     "deltalake": {"processor/store/delta.py"},
+    "obstore": {"processor/photos/native_s3.py"},
     "watchtower": {"processor/service/cloudwatch.py"},
     "sqlite3": {"processor/store/index.py"},
     "boto3": {"common/aws.py"},

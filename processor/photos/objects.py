@@ -5,6 +5,8 @@ Errors: :class:`Missing`, :class:`TooLarge`, :class:`Refused`, :class:`Unavailab
 no credentials) leave :func:`get` as botocore's own and fail the micro-batch.
 """
 
+import logging
+import threading
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,11 +23,15 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from common import aws
 from processor.errors import Missing, PhotoError, Refused, TooLarge, Unavailable
+from processor.photos import native_s3
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
+log = logging.getLogger(__name__)
+
 _REFUSED = {"AccessDenied": "forbidden", "InvalidObjectState": "archived"}
+_noted = threading.Event()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +45,11 @@ class PhotoObject:
 
 def version_of(answer: "GetObjectOutputTypeDef | HeadObjectOutputTypeDef") -> str:
     """The identity of an object's content: its version id, in an unversioned bucket its ETag."""
-    version_id = answer.get("VersionId")
-    return version_id if version_id and version_id != "null" else answer["ETag"].strip('"')
+    return _version(answer.get("VersionId"), answer["ETag"])
+
+
+def _version(version_id: str | None, etag: str) -> str:
+    return version_id if version_id and version_id != "null" else etag.strip('"')
 
 
 def current_version(bucket: str, key: str) -> str | None:
@@ -64,11 +73,38 @@ def current_version(bucket: str, key: str) -> str | None:
 
 
 def get(bucket: str, key: str, max_bytes: int) -> PhotoObject:
-    """Read the object under ``key`` as it is now, in at most three attempts if its body breaks off.
+    """Read the object under ``key`` as it is now; if its body breaks off, up to three times again.
 
     Raises :class:`Missing`, :class:`TooLarge` (above ``max_bytes``, unread), :class:`Refused`,
     :class:`Unavailable`, and botocore's error if it concerns all photos.
     """
+    try:
+        return _get_natively(bucket, key, max_bytes)
+    except native_s3.ERRORS as error:
+        hindrance = error
+    found = _get_with_botocore(bucket, key, max_bytes)
+    if not isinstance(hindrance, ValueError):  # a key that obstore cannot ask for
+        _note(hindrance, key)
+    return found
+
+
+def _note(hindrance: Exception, key: str) -> None:
+    """Log once per process that a GET needed botocore, because many such make a service slower."""
+    if not _noted.is_set():
+        _noted.set()
+        reason = str(hindrance).partition("\n")[0]
+        log.info("botocore could read %r, obstore could not: %s", key, reason)
+
+
+def _get_natively(bucket: str, key: str, max_bytes: int) -> PhotoObject:
+    answer = native_s3.get(bucket, key)
+    meta = answer.meta
+    version = _version(meta["version"], meta["e_tag"] or "")
+    _check_size(meta["size"], max_bytes, version)
+    return PhotoObject(answer.bytes().to_bytes(), version, meta["last_modified"])
+
+
+def _get_with_botocore(bucket: str, key: str, max_bytes: int) -> PhotoObject:
     try:
         return _get(bucket, key, max_bytes)
     except ClientError as error:
@@ -91,10 +127,13 @@ def _get(bucket: str, key: str, max_bytes: int) -> PhotoObject:
     version = version_of(answer)
     # Not `with answer["Body"]`, which hands out urllib3's response and with it errors of urllib3.
     with closing(answer["Body"]) as body:
-        if answer["ContentLength"] > max_bytes:
-            detail = f"{answer['ContentLength']} bytes; images.max_bytes allows {max_bytes}"
-            raise TooLarge(detail, version)
+        _check_size(answer["ContentLength"], max_bytes, version)
         return PhotoObject(body.read(), version, answer["LastModified"])
+
+
+def _check_size(size: int, max_bytes: int, version: str) -> None:
+    if size > max_bytes:
+        raise TooLarge(f"{size} bytes; images.max_bytes allows {max_bytes}", version)
 
 
 def _fault(error: ClientError) -> ClientError | PhotoError:

@@ -1,7 +1,13 @@
 """Photos in S3: what is under a key now, and what each response of S3 means."""
 
+import logging
+import random
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
 
 import boto3
 import pytest
@@ -10,7 +16,8 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from common import aws
 from processor.errors import Missing, Refused, TooLarge, Unavailable
 from processor.photos import objects
-from tests.support.endpoints import NOBODY, Body, aws_at, s3_sends
+from tests.support.endpoints import NOBODY, Body, aws_at, s3_names_targets, s3_sends
+from tests.support.keys import ODD_KEYS, PLAIN_KEYS
 from tests.support.s3_answers import s3_answers
 
 KEY = "photos/a b+ü%.jpg"
@@ -45,6 +52,7 @@ def test_in_a_versioned_bucket_the_version_id_counts(bucket: str) -> None:
     assert objects.current_version(bucket, KEY) == old
     versioning = {"Status": "Enabled"}
     boto3.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioning)
+    assert objects.get(bucket, KEY, 11).version == old
     first, second = put(bucket, b"same"), put(bucket, b"same")
     assert first != second
     assert objects.get(bucket, KEY, 9).version == objects.current_version(bucket, KEY) == second
@@ -107,14 +115,14 @@ def test_an_object_above_the_limit_is_not_read() -> None:
     ],
 )
 def test_an_object_that_s3_refuses(bucket: str, status: int, code: str, reason: str) -> None:
-    with s3_answers(status, code, "/a") as asked:
+    with s3_answers(status, code, "/a") as methods:
         with pytest.raises(Refused, match=f"S3 answered {code}: no") as refused:
             objects.get(bucket, "a", 9)
         assert refused.value.reason == reason
         with pytest.raises(Refused) as refused:
             objects.current_version(bucket, "a")
         assert refused.value.reason == "forbidden"  # a response to HEAD has no body
-    assert asked.count("GET") == 1  # retrying does not help
+    assert methods.count("GET") == 2  # obstore's, and botocore's for the reason; no retry helps
 
 
 @pytest.mark.parametrize("call", ["get", "current_version"])
@@ -124,15 +132,26 @@ def test_an_object_that_s3_refuses(bucket: str, status: int, code: str, reason: 
 def test_an_object_that_s3_cannot_deliver_is_unavailable_after_retries(
     bucket: str, impatient: None, call: str, status: int, code: str
 ) -> None:
-    with s3_answers(status, code, "/a") as asked, pytest.raises(Unavailable, match="S3 answered"):
+    with s3_answers(status, code, "/a") as methods, pytest.raises(Unavailable, match="S3 answered"):
         look(call, bucket, "a")
-    assert len(asked) == aws.ATTEMPTS + 1
+    assert len(methods) == aws.ATTEMPTS + 1 + (call == "get")  # obstore's attempt
 
 
 @pytest.mark.parametrize("call", ["get", "current_version"])
 def test_in_an_outage_objects_are_unavailable(impatient: None, call: str) -> None:
     with aws_at(NOBODY), pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
         look(call, "bucket", "a")
+
+
+def test_without_a_client_objects_are_unavailable(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "config"
+    broken.write_text("[default")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(broken))
+    aws.forget()
+    with pytest.raises(Unavailable, match="config"):
+        objects.get(bucket, KEY, 9)
 
 
 def look(call: str, bucket: str, key: str) -> object:
@@ -158,7 +177,56 @@ def test_a_body_that_always_breaks_off_is_unavailable(impatient: None) -> None:
         pytest.raises(Unavailable, match=r"reading 'photos/.* failed"),
     ):
         objects.get("bucket", KEY, 9)
-    assert len(sent) == 3
+    assert len(sent) == 4  # one by obstore, three by botocore
+
+
+def test_once_a_process_the_log_says_that_obstore_failed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(objects, "_noted", threading.Event())
+    caplog.set_level(logging.INFO)
+    whole, broken = Body(b"bytes", "1"), Body(b"bytes", "1", sent=4)
+    with s3_sends(whole, broken, whole, broken, whole):
+        objects.get("bucket", "odd//key", 9)  # always read by botocore
+        for _ in range(2):
+            objects.get("bucket", KEY, 9)
+    (record,) = (each for each in caplog.records if each.name == objects.__name__)
+    assert record.getMessage().startswith(
+        f"botocore could read {KEY!r}, obstore could not: Generic"
+    )
+
+
+# Any object, any key
+
+
+@pytest.mark.parametrize("size", [0, 1, 20_000_000])
+def test_objects_of_any_size_are_read(bucket: str, size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    put(bucket, data)
+    assert objects.get(bucket, KEY, size).data == data
+
+
+def test_bytes_arrive_as_they_are_stored(bucket: str) -> None:
+    """Whatever encoding the object claims to have."""
+    boto3.client("s3").put_object(Bucket=bucket, Key=KEY, Body=b"raw", ContentEncoding="gzip")
+    assert objects.get(bucket, KEY, 9).data == b"raw"
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("key", PLAIN_KEYS + ODD_KEYS)
+def test_exactly_the_object_of_this_key_is_read(key: str) -> None:
+    """S3's keys are not paths: every byte counts."""
+    with s3_names_targets():
+        assert objects.get("bucket", key, 4000).data.decode() == f"/bucket/{quote(key, safe='/~')}"
+
+
+def test_eight_photos_are_read_at_once(bucket: str) -> None:
+    keys = [f"photos/{n}.jpg" for n in range(64)]
+    versions = [put(bucket, key.encode(), key) for key in keys]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda key: objects.get(bucket, key, 99), keys))
+    assert [each.data.decode() for each in found] == keys
+    assert [each.version for each in found] == versions
 
 
 # Errors that concern all photos
