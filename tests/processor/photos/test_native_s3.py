@@ -60,7 +60,7 @@ def test_each_failure_is_one_of_the_announced(bucket: str) -> None:
 
 
 def test_a_silent_s3_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(aws, "READ_SECONDS", 1)
     with s3_sends(Body(b"bytes", "1", sent=4, silent=True)):
         answer, began = native_s3.get("bucket", KEY), time.monotonic()
         with pytest.raises(native_s3.ERRORS):
