@@ -69,6 +69,14 @@ class Compiler:
     command: tuple[str, ...]
     name: str
 
+    def option(self, target: InstructionSet) -> str:
+        """What tells it to compile for ``target``; zig has other names for processors."""
+        if not self.name.startswith("zig-"):
+            return f"-march={target.name}"
+        return (
+            f"-mcpu={'generic' if target.machine == 'aarch64' else target.name.replace('-', '_')}"
+        )
+
 
 @lru_cache
 def compiler() -> Compiler | None:
@@ -103,7 +111,7 @@ def compiled(source: Path, target: InstructionSet, by: Compiler) -> bytes:
         library = Path(folder, "library.so")
         command = [
             *by.command,
-            *("-std=gnu11", "-O3", f"-march={target.name}", f"-DLANES={target.lanes}"),
+            *("-std=gnu11", "-O3", by.option(target), f"-DLANES={target.lanes}"),
             f"-DOUTPUTS={target.outputs}",
             *("-shared", "-fPIC", "-ffreestanding", "-nostdlib", "-fvisibility=hidden"),
             *(str(source), "-o", str(library)),

@@ -80,6 +80,14 @@ def test_without_a_compiler_there_is_none(tmp_path: Path, monkeypatch: pytest.Mo
     assert native.compiler() is None
 
 
+def test_zig_is_told_its_own_names_of_processors() -> None:
+    zig, gcc = native.Compiler(("zig",), "zig-0.15.1"), native.Compiler(("gcc",), "gcc-12.2.0")
+    assert [zig.option(each) for each in native.INSTRUCTION_SETS] == [
+        *("-mcpu=x86_64_v4", "-mcpu=x86_64_v3", "-mcpu=generic")
+    ]
+    assert gcc.option(native.INSTRUCTION_SETS[0]) == "-march=x86-64-v4"
+
+
 def test_a_compilers_complaint_is_reported(tmp_path: Path) -> None:
     target, compiler = native.instruction_sets()[0], native.compiler()
     assert compiler
