@@ -57,10 +57,9 @@ from ingest.queue import Delivery
 
 log = logging.getLogger(__name__)
 
-FIRST_EVENTS = (
-    16  # in the first micro-batch, if it is cut by time: there is no rate to judge by yet
-)
-LEAST_EVENTS = 128  # a later one that is cut by time may have so many, whatever the rate
+# If micro-batches are cut by time: in the first, when there is no rate to judge by yet, and what a later
+# one may have, whatever the rate.
+FIRST_EVENTS, LEAST_EVENTS = 16, 128
 IDLE_WAIT_SECONDS = 1.0  # of waiting for a first message; an idle query plans once a second
 GOODBYE_SECONDS = 30  # for releasing messages once Spark has ended the process
 

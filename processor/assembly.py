@@ -39,9 +39,9 @@ RESERVED_BYTES = 3 << 30  # the JVM, the driver, the source's process, the syste
 def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[int, int]:
     """The number of workers that run the network, and of threads in each: as given, or chosen if 0.
 
-    Together they use each core once. Compiled engines are fastest with a worker for each core
-    (ncnn at 224 px: one worker with two threads reaches 0.87 of two with one), TensorFlow with few
-    workers that have many threads. No more workers are chosen than fit into memory, but always at
+    Together they use each core once. ncnn is fastest with a worker for each core (at 224 px one worker
+    with two threads reaches 0.87 of two with one), winograd as fast either way, TensorFlow fastest with
+    few workers that have many threads. No more workers are chosen than fit into memory, but always at
     least one.
     """
     if not workers:

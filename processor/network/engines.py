@@ -24,7 +24,6 @@ ENGINES: dict[str, Callable[[NetworkSpec], Network]] = {
     "tensorflow": TensorFlowNetwork,
 }
 
-
 _loaded: dict[NetworkSpec, Network] = {}
 _loading = threading.Lock()
 
@@ -34,9 +33,9 @@ def load(spec: NetworkSpec) -> Network:
 
     With ``winograd`` the first call takes 0.2 s and maps 0.24 GB that all processes share (fc2: 0.5 s,
     0.7 GB), with ``ncnn`` 0.4 s and 0.4 GB (fc2: 2 s, 1.5 GB), with ``tensorflow`` 7 s and 0.8 GB (fc2:
-    14 s and 3 GB, then 2 GB). Raises WeightsError or NetworkError if a file is
-    missing, damaged or not the one that ``spec`` names, or if the engine cannot run here; ValueError
-    for an unknown engine. A failure is not cached: the next call tries again.
+    14 s and 3 GB, then 2 GB). Raises WeightsError or NetworkError if a file is missing, damaged or not
+    the one that ``spec`` names, or if the engine cannot run here; ValueError for an unknown engine. A
+    failure is not cached: the next call tries again.
     """
     if spec.engine not in ENGINES:
         raise ValueError(f"no engine {spec.engine!r}: choose one of {', '.join(ENGINES)}")

@@ -21,8 +21,6 @@ from processor.network.winograd_code import ALIGNMENT
 SOURCE = Path(__file__).with_name("winograd.c")
 FIRST = "block1_conv1"  # reads pixels, and is not transformed
 
-_UNREADABLE = (OSError, ValueError, EOFError)
-
 
 def version() -> str:
     """What determines the file besides the weights: the code, the instruction set and the compiler.
@@ -30,7 +28,8 @@ def version() -> str:
     Raises :class:`NetworkError` if this machine has no compiler or an unknown instruction set.
     """
     target, compiler = _means()
-    code = b"".join(path.read_bytes() for path in (SOURCE, Path(winograd.__file__), Path(__file__)))
+    modules = map(Path, (winograd.__file__, native.__file__, __file__))
+    code = b"".join(path.read_bytes() for path in (SOURCE, *modules))
     return f"{hashlib.sha256(code).hexdigest()[:12]}-{target.name}-{compiler.name}"
 
 
@@ -73,7 +72,7 @@ def read(path: Path) -> tuple[InstructionSet, bytes, dict[str, npt.NDArray[np.fl
         file = np.load(path, mmap_mode="r")
         library, *names = file.dtype.names
         target = next(each for each in native.INSTRUCTION_SETS if each.name == library)
-    except (*_UNREADABLE, TypeError, StopIteration) as error:
+    except (OSError, ValueError, EOFError, TypeError, StopIteration) as error:
         raise NetworkError(f"cannot read the compiled network {path}: {error!r}") from error
     if target not in native.instruction_sets():
         raise NetworkError(

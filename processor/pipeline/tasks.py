@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -182,8 +182,9 @@ def _batched(
                 yield each
 
     queue = with_pixels()
-    yield from filter(None, [list(islice(queue, max(1, size // 4)))])
-    while batch := list(islice(queue, size)):
+    for count in chain([max(1, size // 4)], repeat(size)):
+        if not (batch := list(islice(queue, count))):
+            return
         yield batch
 
 

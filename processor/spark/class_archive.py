@@ -6,6 +6,7 @@ With it the service starts 4 s sooner, because its JVM need not read, verify and
 """
 
 import argparse
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def main() -> int:
         path = session.class_archive(session.check_java())
         if not path.exists():
             make(path)
-    except (JavaError, OSError) as error:
+    except (JavaError, OSError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -39,7 +40,8 @@ def main() -> int:
 def make(path: Path) -> None:
     """Write the archive, by a session that does what the service does; in this process, once.
 
-    Earlier ones in that folder are deleted. Raises OSError if it cannot be written.
+    Earlier ones in that folder are deleted. Raises OSError if it cannot be written, ``TimeoutExpired`` if
+    the JVM does not end, JavaError without Java.
     """
     for outdated in path.parent.glob("spark-*.jsa"):
         outdated.unlink()

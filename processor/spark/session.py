@@ -58,8 +58,8 @@ def start(
 
     One slot is for ingestion, the other for background tasks (:mod:`processor.spark.background`).
     ``java_options`` are set instead of the class archive. Spark's UI is off, because nothing should
-    listen that need not. Also sets variables in
-    ``os.environ`` that Python workers need. Raises :class:`JavaError`.
+    listen that need not. Also sets variables in ``os.environ`` that Python workers need. Raises
+    :class:`JavaError`.
     """
     archive = class_archive(check_java())
     if java_options is None:
@@ -96,7 +96,8 @@ def start(
 
 def _local(builder: SparkSession.Builder, folder: Path) -> SparkSession.Builder:
     """Settings that hold where driver and workers are on one machine."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # an earlier start may have made it
     if len(str(folder)) <= LONGEST_SOCKET_FOLDER:
         # TCP delays every task and every collect() by 40 ms: Nagle's algorithm meets delayed
         # acknowledgements.

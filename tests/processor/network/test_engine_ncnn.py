@@ -3,8 +3,6 @@
 import io
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,20 +47,6 @@ assert "tensorflow" not in sys.modules
     assert done.returncode == 0, done.stderr
     assert done.stdout == "(2, 512)\n"
     assert done.stderr == ""
-
-
-def test_other_python_threads_run_while_ncnn_computes(ncnn):
-    """They fetch and decode photos."""
-    network = load(ncnn)
-    pixels = photos(64)
-    began = time.monotonic()
-    thread = threading.Thread(target=network.features, args=(pixels,))
-    thread.start()
-    ticks = 0
-    while thread.is_alive():
-        time.sleep(0.001)
-        ticks += 1
-    assert ticks > (time.monotonic() - began) / 0.02
 
 
 @pytest.mark.parametrize("size", [100, 224])

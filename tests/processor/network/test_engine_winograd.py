@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,20 +39,6 @@ def test_threads_share_the_photos(winograd: NetworkSpec, threads: int) -> None:
     for batch_size in (0, 5):
         spec = replace(winograd, threads=threads, batch_size=batch_size)
         assert difference(load(spec).features(pixels), wanted).max() < 1e-5
-
-
-def test_other_python_threads_run_while_it_computes(winograd: NetworkSpec) -> None:
-    """They fetch and decode photos."""
-    network = load(winograd)
-    pixels = photos(64)
-    began = time.monotonic()
-    thread = threading.Thread(target=network.features, args=(pixels,))
-    thread.start()
-    ticks = 0
-    while thread.is_alive():
-        time.sleep(0.001)
-        ticks += 1
-    assert ticks > (time.monotonic() - began) / 0.02
 
 
 def test_it_needs_neither_tensorflow_nor_a_compiler(winograd: NetworkSpec) -> None:

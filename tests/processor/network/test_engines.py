@@ -4,6 +4,7 @@ import gc
 import pickle
 import shutil
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -99,6 +100,21 @@ def test_pixels_may_be_read_only_and_strided(pooled):
     flipped.flags.writeable = False
     wanted = load(pooled).features(np.ascontiguousarray(flipped))
     assert np.array_equal(load(pooled).features(flipped), wanted)
+
+
+@pytest.mark.parametrize("engine", ["ncnn", "winograd"])
+def test_other_python_threads_run_while_a_compiled_engine_computes(request, engine):
+    """They fetch and decode photos."""
+    network = load(request.getfixturevalue(engine))
+    pixels = photos(64)
+    began = time.monotonic()
+    thread = threading.Thread(target=network.features, args=(pixels,))
+    thread.start()
+    ticks = 0
+    while thread.is_alive():
+        time.sleep(0.001)
+        ticks += 1
+    assert ticks > (time.monotonic() - began) / 0.02
 
 
 # Loading
