@@ -40,8 +40,8 @@ def main() -> int:
 def make(path: Path) -> None:
     """Write the archive, by a session that does what the service does; in this process, once.
 
-    Earlier ones in that folder are deleted. Raises OSError if it cannot be written, ``TimeoutExpired`` if
-    the JVM does not end, JavaError without Java.
+    Earlier ones in that folder are deleted. Raises OSError if it cannot be written, ``TimeoutExpired``
+    if the JVM does not end, JavaError without Java.
     """
     for outdated in path.parent.glob("spark-*.jsa"):
         outdated.unlink()
