@@ -58,8 +58,8 @@ def made(out: Path, components: int) -> str:
         (f"{out / FEATURES_FILE}", "the features: one row per photo"),
         (f"{out / 'service.log'}", "what the service did, as JSON lines"),
     ]
-    hint = f"import pandas; print(pandas.read_csv({str(out / MATRIX_FILE)!r}, index_col='key'))"
-    return f'{_columns(lines)}\n\nto look into it:  .venv/bin/python -c "{hint}"'
+    hint = f"pandas.read_csv({str(out / MATRIX_FILE)!r}, index_col='key')"
+    return f"{_columns(lines)}\n\nto read the matrix with pandas:  {hint}"
 
 
 def _rejects(results: Results) -> list[tuple[str, str]]:

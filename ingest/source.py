@@ -175,7 +175,8 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             seconds = time.monotonic() - self._handed_out_at
             fitting = int(events / seconds * self._max_seconds) if seconds > 0 else self._max_events
             self._paced_events = min(self._max_events, max(LEAST_EVENTS, fitting))
-        inbox.capacity = 2 * self._paced_events
+        # Enough for the next micro-batch too, while this one is worked on.
+        inbox.capacity = 2 * min(self._max_events, max(self._paced_events, LEAST_EVENTS))
 
     def _take(self, inbox: Inbox, limit: ReadLimit) -> list[Delivery]:
         max_events: int | None = self._max_events

@@ -23,6 +23,7 @@ HOST = "127.0.0.1"
 THREADS = 128  # each long poll occupies one for up to 20 s
 BACKLOG = 1024  # with cheroot's 5, a client that opens ten connections at once waited 1 s
 IDLE_SECONDS = 120  # how long a kept-alive connection may be idle
+CONNECTIONS = 1000  # kept alive; a service has twenty, so with cheroot's 10 most GETs opened a new one
 PRELOADED: Final = ("s3", "sqs")  # moto needs half a second for the first use of a service
 
 
@@ -73,6 +74,7 @@ def main() -> None:
         (HOST, int(sys.argv[1])), Application(), numthreads=THREADS, request_queue_size=BACKLOG
     )
     server.timeout = IDLE_SECONDS
+    server.keep_alive_conn_limit = CONNECTIONS
     try:
         server.prepare()
     except OSError as error:

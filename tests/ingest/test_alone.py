@@ -16,7 +16,7 @@ from tests.support.aws import DeployedStack
 from tests.support.traffic import counts
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("boto3", "pyspark", "pandas", "pyarrow")  # what the README says it needs
+PACKAGES = ("boto3", "pyspark", "pyarrow")  # what the README says it needs
 ABSENT = ("pydantic", "watchtower", "deltalake", "processor", "infra_scripts", "tests")
 LOADED = "import sys, ingest.source; print(*sys.modules)"
 MISSING = "import sys, importlib.util as u; print(*(n for n in sys.argv[1:] if not u.find_spec(n)))"

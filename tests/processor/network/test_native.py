@@ -82,10 +82,17 @@ def test_without_a_compiler_there_is_none(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_zig_is_told_its_own_names_of_processors() -> None:
     zig, gcc = native.Compiler(("zig",), "zig-0.15.1"), native.Compiler(("gcc",), "gcc-12.2.0")
-    assert [zig.option(each) for each in native.INSTRUCTION_SETS] == [
+    assert [zig.options(each)[0] for each in native.INSTRUCTION_SETS] == [
         *("-mcpu=x86_64_v4", "-mcpu=x86_64_v3", "-mcpu=generic")
     ]
-    assert gcc.option(native.INSTRUCTION_SETS[0]) == "-march=x86-64-v4"
+    assert gcc.options(native.INSTRUCTION_SETS[1]) == ["-march=x86-64-v3"]
+
+
+def test_vectors_of_512_bits_stay_whole() -> None:
+    """clang splits them by default, and the code takes twice as long."""
+    clang = native.Compiler(("clang",), "clang-19.1.7")
+    whole = "-mprefer-vector-width=512"
+    assert [whole in clang.options(each) for each in native.INSTRUCTION_SETS] == [True, False, False]
 
 
 def test_a_compilers_complaint_is_reported(tmp_path: Path) -> None:
