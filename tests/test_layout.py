@@ -75,6 +75,8 @@ PURE: dict[str, set[str]] = {
     "ingest/events.py": {"ingest"},
     "processor/errors.py": set(),
     "processor/photos/containers.py": {"processor"},
+    "processor/photos/exif.py": set(),
+    "processor/photos/jpeg.py": {"processor"},
     "processor/photos/decode.py": {"numpy", "PIL", "processor"},
     "processor/matrix/npz.py": {"numpy"},
     "processor/matrix/moments.py": {"numpy", "processor"},

@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 THREADS = 128  # each long poll occupies one for up to 20 s
 BACKLOG = 1024  # with cheroot's 5, a client that opens ten connections at once waited 1 s
 IDLE_SECONDS = 120  # how long a kept-alive connection may be idle
-CONNECTIONS = 1000  # kept alive; a service has twenty, so with cheroot's 10 most GETs opened a new one
+CONNECTIONS = 1000  # kept alive; a service has 20, so with cheroot's 10 most requests open one
 PRELOADED: Final = ("s3", "sqs")  # moto needs half a second for the first use of a service
 
 

@@ -1,19 +1,16 @@
-"""Image containers, parsed before Pillow sees them: the parts that make the pixels, and their size.
+"""Image containers but JPEG, parsed before Pillow sees them: the parts that make the pixels, their size.
 
 The size is checked before anything is allocated. Profiles, text, EXIF and further pictures are
 dropped, so that none of them can inflate, cause a warning or spoil a photo. Functions that read a
 container raise RejectedImage, or EOFError, IndexError or struct.error if the file ends early.
 """
 
-import re
 import struct
 import zlib
 
 from processor.errors import RejectedImage
 
 _MAX_SIDE = 65_535  # JPEG's own limit; a 1 x 100,000,000 PNG would take 90 GB halfway into resize
-_MAX_SCANS = 100  # encoders write about ten; 150 bytes of a scan cost a pass over the whole picture
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # neither fill nor part of a scan
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -23,38 +20,6 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         limit = f"the limit is {max_pixels:,} pixels and {_MAX_SIDE:,} a side"
         fix = "scale it down or raise images.max_pixels"
         raise RejectedImage("too-large", f"{cause}; {limit}; {fix}")
-
-
-def jpeg(data: bytes) -> tuple[bytes, bytes]:
-    """The first picture's tables, frame and scans (ITU T.81, annex B), and its EXIF block or b""."""
-    kept: list[bytes | memoryview] = [b"\xff\xd8"]
-    view, exif, scans, at = memoryview(data), b"", 0, 2
-    while found := _JPEG_MARKER.search(data, at):
-        start, marker = found.start(), found[1][0]
-        if scans:
-            kept.append(view[at:start])  # the scan's compressed data
-        at = start + 2
-        if marker == 0xD9:  # end of image
-            kept.append(view[start:at])
-            break
-        at += struct.unpack_from(">H", data, at)[0]
-        if at > len(data):
-            raise EOFError("inside a segment")
-        scans += marker == 0xDA
-        if scans > _MAX_SCANS:
-            detail = f"has more than {_MAX_SCANS} scans; save the photo again"
-            raise RejectedImage("too-large", detail)
-        name, length = data[start + 4 : start + 10], at - start
-        # JFIF and Adobe segments say how colours are coded; libjpeg ignores shorter ones.
-        jfif = marker == 0xE0 and name.startswith(b"JFIF\0") and length >= 18
-        adobe = marker == 0xEE and name.startswith(b"Adobe") and length >= 16
-        if 0xC0 <= marker <= 0xDF or jfif or adobe:
-            kept.append(view[start:at])
-        elif marker == 0xE1 and name == b"Exif\0\0" and not exif:
-            exif = data[start + 4 : at]
-    else:
-        kept.append(view[at:] if scans else b"")
-    return b"".join(kept), exif
 
 
 def png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
@@ -111,19 +76,3 @@ def check_webp(data: bytes, max_pixels: int) -> None:
     check_size(width, height, max_pixels)
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
         raise EOFError("before the length in its header")
-
-
-def orientation(exif: bytes) -> int:
-    """The EXIF orientation, 1 to 8; 1 if it is missing or the block is malformed. Never raises."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
-    try:
-        (directory,) = struct.unpack_from(order + "I", tiff, 4)
-        (entries,) = struct.unpack_from(order + "H", tiff, directory)
-        for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
-            tag, form, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
-            if tag == 0x0112 and form == 3 and 1 <= value <= 8:  # 3: a SHORT, as EXIF demands
-                return int(value)
-    except struct.error:
-        pass
-    return 1

@@ -1,7 +1,7 @@
 """Decoding: the bytes of an untrusted file become pixels for the network, or a named rejection.
 
 Pure functions of bytes and arrays, without process-wide state: `decode` may run in many threads.
-Containers are parsed before Pillow sees them, see `processor.photos.containers`.
+Containers are parsed before Pillow sees them, see `processor.photos.containers` and `.jpeg`.
 """
 
 import io
@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from processor.errors import RejectedImage
-from processor.photos import containers
+from processor.photos import containers, exif, jpeg
 
 # The name of what `decode` and `vgg16_input` do to a file; every stored row carries it. A change
 # that alters the resulting pixels must change it too, or the store mixes two kinds of features.
@@ -109,17 +109,17 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
     Avoids Image.open, whose pixel limit is global to the process and starts as a warning.
     """
     if data.startswith(b"\xff\xd8\xff"):
-        stream, exif = containers.jpeg(data)
-        return JpegImageFile(io.BytesIO(stream)), containers.orientation(exif)
+        stream, block = jpeg.parse(data)
+        return JpegImageFile(io.BytesIO(stream)), exif.orientation(block)
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        stream, exif = containers.png(data, max_pixels)
-        return PngImageFile(io.BytesIO(stream)), containers.orientation(exif)
+        stream, block = containers.png(data, max_pixels)
+        return PngImageFile(io.BytesIO(stream)), exif.orientation(block)
     if data.startswith((b"GIF87a", b"GIF89a")):
         return GifImageFile(io.BytesIO(containers.gif(data, max_pixels))), 1
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         containers.check_webp(data, max_pixels)
         image = WebPImageFile(io.BytesIO(data))
-        return image, containers.orientation(image.info.get("exif", b""))
+        return image, exif.orientation(image.info.get("exif", b""))
     if not data:
         raise RejectedImage("empty", "the file has no bytes; upload it again")
     found = "is HEIC or AVIF" if _HEIF.match(data) else f"begins with {data[:12]!r}"
