@@ -28,6 +28,9 @@ _CREATED_BY = {  # EventBridge's reason -> S3's event name
     "CopyObject": "ObjectCreated:Copy",
     "CompleteMultipartUpload": "ObjectCreated:CompleteMultipartUpload",
 }
+# For a time that an event lacks, or that cannot be one (Go's zero time, say): older than any real one.
+UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # near the year 9999 it is no time in zones east of UTC
 _HEX = re.compile("[0-9a-fA-F]+")
 _short = reprlib.Repr()
 _short.maxstring, _short.maxlevel = 60, 1
@@ -51,7 +54,7 @@ class ObjectEvent:
     etag: str | None  # without quotes; removals often have none
     size: int | None  # bytes
     event_name: str  # as S3 writes it, without "s3:": "ObjectCreated:Put"
-    event_time: datetime  # aware, UTC
+    event_time: datetime  # aware, UTC; UNKNOWN_TIME if it is missing or nonsense
     sequencer: str | None  # as sent; `newest` knows how to compare it
 
     @property
@@ -70,7 +73,8 @@ def parse(body: str) -> tuple[ObjectEvent, ...]:
 
     Anything else raises MalformedMessage, and nothing else is ever raised. One malformed record
     makes the whole message malformed; otherwise it would be deleted with its well-formed neighbours.
-    SNS's request to confirm a subscription is malformed, too: somebody must see it.
+    SNS's request to confirm a subscription is malformed, too: somebody must see it. A time alone never
+    spoils a record, because it only breaks ties.
     """
     return _events(_decoded(body, "body"), inside_sns=False)
 
@@ -79,7 +83,7 @@ def message(events: Sequence[ObjectEvent]) -> str:
     """An S3 notification from which `parse` reads equal events, to send them again.
 
     Takes less than 5 kB for each. Raises ValueError for events that `parse` does not return: with an
-    empty key, a time without a zone, a name of another kind.
+    empty key, a time without a zone or out of range, a name of another kind.
     """
     body = json.dumps({"Records": [_record(event) for event in events]}, separators=(",", ":"))
     if parse(body) != tuple(events):
@@ -199,7 +203,7 @@ def _notification_events(records: object, where: str) -> tuple[ObjectEvent, ...]
             key = s3.part("object").need("key")
             with _malformed_if_refused(f"{s3.where}.object.key is not UTF-8 once decoded", key):
                 key = unquote_plus(key, errors="strict")
-            events.append(_event(name, record.need("eventTime"), key, s3))
+            events.append(_event(name, record.members.get("eventTime"), key, s3))
     return tuple(events)
 
 
@@ -217,10 +221,11 @@ def _eventbridge_events(document: _Part) -> tuple[ObjectEvent, ...]:
         name = "LifecycleExpiration" if reason == "Lifecycle Expiration" else "ObjectRemoved"
         marker = detail.text("deletion-type") == "Delete Marker Created"
         name += ":DeleteMarkerCreated" if marker else ":Delete"
-    return (_event(name, document.need("time"), detail.part("object").need("key"), detail),)
+    key = detail.part("object").need("key")
+    return (_event(name, document.members.get("time"), key, detail),)
 
 
-def _event(name: str, time: str, key: str, place: _Part) -> ObjectEvent:
+def _event(name: str, time: object, key: str, place: _Part) -> ObjectEvent:
     """From the part with `bucket` and `object`, in S3's spelling or in EventBridge's."""
     item = place.part("object")
     version = item.text("versionId", "version-id")
@@ -228,10 +233,6 @@ def _event(name: str, time: str, key: str, place: _Part) -> ObjectEvent:
     # type(), because a bool passes isinstance(…, int); 2**63, because Spark's long ends there.
     if size is not None and (type(size) is not int or not 0 <= size < 2**63):
         raise MalformedMessage(f"{item.where}.size is not a number of bytes: {_shown(size)}")
-    with _malformed_if_refused(f"the time of {place.where} is unreadable", time):
-        moment = datetime.fromisoformat(time)
-        # All of S3's times are UTC, hence one without a zone, too.
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     return ObjectEvent(
         bucket=place.part("bucket").need("name"),
         key=key,
@@ -239,9 +240,19 @@ def _event(name: str, time: str, key: str, place: _Part) -> ObjectEvent:
         etag=(item.text("eTag", "etag") or "").strip('"') or None,
         size=size,
         event_name=name,
-        event_time=moment,
+        event_time=_moment(time),
         sequencer=item.text("sequencer"),
     )
+
+
+def _moment(time: object) -> datetime:
+    try:
+        moment = datetime.fromisoformat(time if isinstance(time, str) else "")
+        # All of S3's times are UTC, hence one without a zone, too.
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return UNKNOWN_TIME
+    return moment if UNKNOWN_TIME < moment < _LATEST else UNKNOWN_TIME
 
 
 @contextmanager

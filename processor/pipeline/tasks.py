@@ -21,6 +21,7 @@ import pyarrow as pa
 from pyspark import SparkFiles
 
 from common.layout import BucketLayout
+from ingest.events import UNKNOWN_TIME
 from processor.errors import Missing, Refused, RejectedImage, TooLarge, Unavailable
 from processor.network import engines
 from processor.network.spec import Features, Network, NetworkSpec
@@ -141,7 +142,8 @@ def _prepare(work: Work, recipe: Recipe) -> _Prepared:
     except RejectedImage as error:
         return _rejected(work, stored.version, error.reason, error.detail)
     announced = work.event_version in (None, stored.version) and not work.removal
-    event_time = work.event_time if announced else stored.modified
+    timed = announced and work.event_time != UNKNOWN_TIME
+    event_time = work.event_time if timed else stored.modified
     outcome = Outcome(work.key, Kind.STORED, stored.version)
     return _Prepared(work, outcome, photo.pixels, photo.width, photo.height, event_time)
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest.events import MalformedMessage, message, newest, parse
+from ingest.events import UNKNOWN_TIME, MalformedMessage, message, newest, parse
 from tests.support.object_events import CREATED, NOON, OBJECT_EVENTS, REMOVED, event
 
 FOLDER = Path(__file__).parents[1] / "events"
@@ -82,7 +82,6 @@ NO_MESSAGES = [
 ]
 BAD_MEMBERS = {
     ("eventName",): [..., None, "", 3, [CREATED], "ObjectCreated:\ud800"],
-    ("eventTime",): [..., "", 0, "today", "2026-03-14T25:00Z", "0001-01-01T00:00:00+23:59"],
     ("s3",): [..., None, [], "s3"],
     ("s3", "bucket"): [..., "b"],
     ("s3", "bucket", "name"): [..., None, "", 7, "\udfff"],
@@ -202,6 +201,22 @@ def test_event_time_is_utc(text, microseconds):
     assert got.event_time.tzinfo is UTC
 
 
+# Missing, of another type, unreadable; Go's zero time; no time in zones west or east of UTC.
+NO_TIMES = [
+    *(..., None, "", 0, 1.5, [], "today", "0.000000", "2026-03-14T25:00Z"),
+    *("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999Z"),
+]
+
+
+@pytest.mark.parametrize("text", NO_TIMES)
+@pytest.mark.parametrize("body", [PUT, BRIDGE], ids=["s3", "eventbridge"])
+def test_a_time_alone_spoils_no_event(body, text):
+    where = ("Records", 0, "eventTime") if body == PUT else ("time",)
+    (intact,), (got,) = parse(body), parse(changed(body, where, text))
+    assert got == replace(intact, event_time=UNKNOWN_TIME)
+    assert newest([intact, got, intact]) == newest([intact])
+
+
 @pytest.mark.parametrize(
     ("kind", "reason", "name"),
     [
@@ -275,6 +290,7 @@ def test_message_refuses_what_would_not_read_back():
         {"event_name": "s3:ObjectCreated:Put"},
         {"event_name": "ObjectTagging:Put"},
         {"event_time": NOON.replace(tzinfo=None)},
+        {"event_time": NOON.replace(year=1)},
     ]:
         with pytest.raises(ValueError):  # noqa: PT011
             message([event(), replace(event(), **fields)])

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ingest.events import ObjectEvent
+from ingest.events import UNKNOWN_TIME, ObjectEvent
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 CREATED, REMOVED = "ObjectCreated:Put", "ObjectRemoved:Delete"
@@ -29,7 +29,8 @@ OBJECT_EVENTS = st.builds(
     event,
     key=_KEYS.filter(lambda key: len(key.encode()) <= 1024),
     event_name=st.sampled_from([CREATED, REMOVED, "LifecycleExpiration:Delete", "ObjectCreated"]),
-    event_time=st.datetimes(timezones=st.just(UTC)),
+    event_time=st.just(UNKNOWN_TIME)
+    | st.datetimes(datetime(1971, 1, 1), datetime(8999, 1, 1), timezones=st.just(UTC)),
     sequencer=st.none() | _TEXT,
     bucket=_TEXT,
     version_id=st.none() | _TEXT.filter(lambda version: version != "null"),

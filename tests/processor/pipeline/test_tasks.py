@@ -2,11 +2,12 @@
 
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from ingest.events import UNKNOWN_TIME
 from processor.errors import NetworkError
 from processor.network.spec import CompiledFile, Features, NetworkSpec
 from processor.photos.decode import Pixels
@@ -75,6 +76,20 @@ def test_the_network_starts_on_the_first_photos_while_others_are_read(
     result = extract(map(work, keys), world.recipe)
     assert sizes == [2, 8, 3]
     assert {each.kind for each in result.outcomes} == {Kind.STORED}
+
+
+def test_the_time_of_a_row_is_the_events_or_else_s3s(world: World) -> None:
+    announced, other = (world.put(f"photos/{n}.jpg", photo(n)).etag for n in range(2))
+    works = [
+        replace(work("photos/0.jpg"), event_version=announced),
+        replace(work("photos/1.jpg"), event_version=other, event_time=UNKNOWN_TIME),
+    ]
+    result = extract(works, world.recipe)
+    assert result.file
+    rows = datafiles.read(world.recipe.layout.store.features, result.file.path).to_pylist()
+    times = {row["key"]: row["event_time"] for row in rows}
+    assert times["photos/0.jpg"] == NOON
+    assert abs(datetime.now(UTC) - times["photos/1.jpg"]) < timedelta(minutes=5)
 
 
 def test_without_a_new_photo_there_is_no_file(world: World) -> None:
