@@ -8,7 +8,7 @@ from pyspark import SparkContext
 
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
 from processor.pipeline.tasks import Recipe, extract, load_network
-from processor.spark.isolate import isolate
+from processor.spark.isolate import DEATHS, isolate
 
 TOGETHER_SECONDS = 0.1  # long enough that no worker runs two of the warm-up tasks
 
@@ -58,5 +58,5 @@ class Jobs:
 
 
 def _crashed(work: Work) -> Outcome:
-    detail = "a worker process died over it, twice; the file may exploit or exhaust the decoder"
+    detail = f"{DEATHS} workers died over it alone; the file may exploit or exhaust the decoder"
     return Outcome(work.key, Kind.REJECTED, work.event_version or "", "crash", detail)
