@@ -3,10 +3,13 @@
 No other module spells these names out. They are part of the contract with readers of the tables.
 """
 
+import re
 from dataclasses import dataclass
 
 STORE_FOLDERS = ("features/", "rejects/", "reduced/", "models/")
 STORE_FILES = ("reduced.csv",)
+# In delta-rs' URLs "#" and "?" end a path and "%20" is a blank; ".", ".." and "//" are not kept.
+_PLAIN = re.compile(r"((?!\.{1,2}/)[A-Za-z0-9_.=-]+/)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,9 @@ class StoreLayout:
 class BucketLayout:
     """A bucket with photos under one prefix and a store beside them.
 
-    Prefixes end in ``/``; ``store_prefix`` may be empty. Raises ValueError if the photos' prefix
-    contains any part of the store, because the service would take its own files for photos.
+    Prefixes end in ``/``; ``store_prefix`` may be empty. Raises ValueError if one of the two contains
+    any part of the other: the service would take its own files for photos, or delete photos as files
+    that no table needs. Also for a ``store_prefix`` that is not the same to all libraries.
     """
 
     bucket: str
@@ -67,12 +71,23 @@ class BucketLayout:
     store_prefix: str = ""
 
     def __post_init__(self) -> None:
+        if not _PLAIN.fullmatch(self.store_prefix):
+            raise ValueError(
+                f"store_prefix {self.store_prefix!r} is not a path of letters, digits and _.=- like "
+                "'store/v2/'; libraries disagree on where others point to"
+            )
         stored = [f"{self.store_prefix}{name}" for name in (*STORE_FOLDERS, *STORE_FILES)]
         if any(path.startswith(self.photos_prefix) for path in stored):
             raise ValueError(
                 f"photos_prefix {self.photos_prefix!r} contains the store's folders, so the "
                 "service would take its own files for photos; use a separate folder "
                 "such as 'photos/'"
+            )
+        folders = tuple(path for path in stored if path.endswith("/"))
+        if self.photos_prefix.startswith(folders):
+            raise ValueError(
+                f"photos_prefix {self.photos_prefix!r} lies in one of the store's folders, so the "
+                "service would delete photos; use a separate folder such as 'photos/'"
             )
 
     @property

@@ -61,6 +61,8 @@ def test_the_storage_section_is_a_layout() -> None:
         ("[model]\nlayer = 'fc2'\ninput_size = 100", ["fc2", "224", "100"]),
         ("[storage]\nphotos_prefix = ''", ["photos_prefix", "store's folders", "photos/"]),
         ("[storage]\nphotos_prefix = 'reduced/'", ["photos_prefix", "store's folders", "photos/"]),
+        ("[storage]\nphotos_prefix = 'models/pca/x/'", ["photos_prefix", "delete", "photos/"]),
+        ("[storage]\nstore_prefix = 'photos#v2/'", ["store_prefix", "photos#v2/", "letters"]),
         ("[storage]\nphotos_prefix = 'photos'", ["storage.photos_prefix", "'photos'"]),
         ("[storage]\nbucket = 'Not A Bucket'", ["storage.bucket", "Not A Bucket"]),
         ("storage = 3", ["storage", "3"]),

@@ -40,6 +40,41 @@ def test_the_photos_prefix_must_not_contain_the_store(prefix: str) -> None:
         BucketLayout("bucket", prefix, "v2/")
 
 
+@pytest.mark.parametrize("prefix", ["v2/features/raw/", "v2/models/pca/x/", "v2/reduced/a/b/"])
+def test_the_store_must_not_contain_the_photos(prefix: str) -> None:
+    """Vacuum would delete them."""
+    with pytest.raises(ValueError, match=r"would delete photos"):
+        BucketLayout("bucket", prefix, "v2/")
+
+
+PLAIN = ["", "v2/", "team=fruits/v2.1/", "a/..b/", "a.b/"]
+NOT_PLAIN = [
+    "v#2/",
+    "v?/",
+    "v%20/",
+    "v 2/",
+    "../",
+    "a/../b/",
+    "./",
+    "a//b/",
+    "/",
+    "v\n/",
+    "caf\u00e9/",
+    "v",
+]
+
+
+@pytest.mark.parametrize("prefix", PLAIN + NOT_PLAIN)
+def test_the_stores_prefix_means_the_same_to_every_library(prefix: str) -> None:
+    if prefix in PLAIN:
+        assert BucketLayout("bucket", store_prefix=prefix).store.features.endswith(
+            f"{prefix}features"
+        )
+    else:
+        with pytest.raises(ValueError, match=r"store_prefix .* is not a path"):
+            BucketLayout("bucket", store_prefix=prefix)
+
+
 @pytest.mark.parametrize(
     ("bucket", "key", "inside"),
     [
