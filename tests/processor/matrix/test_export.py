@@ -1,5 +1,10 @@
 """The export: reduced.csv is the matrix of the last refit, written once per refit."""
 
+import csv
+import io
+from pathlib import Path
+
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
@@ -8,7 +13,8 @@ from processor.matrix.export import CsvExport
 from processor.matrix.matrix import Matrix
 from processor.matrix.mirror import model_name
 from processor.matrix.refit_policy import RefitPolicy
-from processor.store import delta, objects
+from processor.matrix.tasks import write_csv
+from processor.store import datafiles, delta, objects
 from processor.store.schema import reduced
 from tests.support.drawn_photos import photo
 from tests.support.feature_files import commit_features, features_table
@@ -24,6 +30,38 @@ def test_csv_has_the_rows_of_the_table(world: World, spark: SparkSession) -> Non
     put(world, *range(5))
     matrix(world, spark).update()
     assert assert_csv_whole(world) == set(assert_whole(world)) == set(world.features())
+
+
+FORMULAS = [
+    "=1+2",
+    "+1",
+    "-1",
+    "@A1",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "\uff1d1",
+    "\uff0b1",
+    "\uff0d1",
+    "\uff201",
+]
+LABELS = [*FORMULAS, *(f"'{text}" for text in FORMULAS), "'", "''", "a=1", "plain"]
+
+
+def test_no_label_is_a_formula_and_all_can_be_read_back(
+    layout: StoreLayout, tmp_path: Path
+) -> None:
+    table = pa.table({"key": [f"photos/{n}" for n in range(len(LABELS))], "label": LABELS})
+    folder = str(tmp_path)
+    table = table.append_column("pc1", pa.array([-1.0] * len(LABELS), pa.float32()))
+    paths = [datafiles.write(folder, table).path]
+    write_csv(paths, folder, table.schema, layout.reduced_csv, {})
+    text = (objects.get(layout.reduced_csv) or b"").decode()
+    lines = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert not [line["label"] for line in lines if line["label"].startswith(tuple("=+-@\t\r\n"))]
+    assert [line["label"].removeprefix("'") for line in lines] == LABELS
+    assert [line["label"] for line in lines[-2:]] == LABELS[-2:]
+    assert {line["pc1"] for line in lines} == {"-1"}
 
 
 def test_a_csv_that_fell_behind_is_brought_up(world: World, spark: SparkSession) -> None:
