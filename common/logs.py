@@ -1,29 +1,41 @@
 """The log: JSON lines on stdout.
 
 One stream carries everything: what Spark's JVM and the Python processes it starts write to stderr is
-read back and becomes log lines too. stdout (the journal, under systemd) always has every line.
+read back and becomes log lines too. stdout (the journal, under systemd) always has every line that it
+takes; one that fails or blocks costs lines, never the process.
 """
 
+import contextlib
 import json
 import logging
 import os
+import select
 import sys
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 MAX_LINE = 100_000  # characters; CloudWatch cuts at 256 KiB
+PATIENCE_SECONDS = (
+    1.0  # with a stdout that takes nothing; then none, until it takes something again
+)
+_PIECE = select.PIPE_BUF  # bytes that a pipe takes without blocking once it takes any
+_stderr = 2  # a descriptor of what stderr was before it was adopted
 
 
 class JsonFormatter(logging.Formatter):
-    """``{"at", "level", "logger", "message", …}``; values passed as ``extra`` become fields."""
+    """``{"at", "level", "logger", "message", …}``; values passed as ``extra`` become fields.
+
+    Never raises because a call's arguments do not fit its text.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage()[:MAX_LINE],
+            "message": _message(record)[:MAX_LINE],
         }
         line.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
         if record.exc_info:
@@ -31,10 +43,71 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:
+        return f"{record.msg} % {record.args!r} ({error!r})"
+
+
+class _Stdout(logging.Handler):
+    """Writes lines to a descriptor; never raises, and blocks at most for PATIENCE_SECONDS.
+
+    What cannot be written (full disk, closed pipe, a reader that stands still) is counted, noted once on
+    stderr, and named in the first line that can be written again. logging's own handler would report a
+    failure on stderr, which is a pipe whose lines come back here.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self._descriptor = descriptor
+        self._lost = 0
+        self._cut = False  # in the middle of a line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+            if self._lost:
+                note = f"{self._lost} log lines before this one could not be written"
+                self._write(
+                    self.format(_as_record({"name": "common.logs", "msg": note}, logging.ERROR))
+                )
+                self._lost = 0
+            self._write(line)
+        except OSError as error:
+            self._lost += 1
+            if self._lost == 1:
+                _complain(f"stdout takes no log lines: {error}\n")
+
+    def _write(self, line: str) -> None:
+        """Raises OSError."""
+        end = "\n" * self._cut
+        left = memoryview(f"{end}{line}\n".encode(errors="backslashreplace"))
+        while left:
+            _await_writable(self._descriptor, 0 if self._lost else PATIENCE_SECONDS)
+            left = left[os.write(self._descriptor, left[:_PIECE]) :]
+            self._cut = bool(left)
+
+
+def _await_writable(descriptor: int, seconds: float) -> None:
+    """Raises TimeoutError, an OSError."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    if not poll.poll(1000 * seconds):
+        raise TimeoutError("nothing reads it")
+
+
+def _complain(text: str) -> None:
+    """Write to what stderr was at first, if that takes anything."""
+    with contextlib.suppress(OSError):
+        _await_writable(_stderr, 0)
+        os.write(_stderr, text.encode(errors="backslashreplace")[:_PIECE])
+
+
 def to_stdout(level: str) -> None:
     """From now on, log JSON lines to stdout, and nowhere else."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter())
+    handler = _Stdout(sys.stdout.fileno())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -58,6 +131,8 @@ def to_stderr() -> None:
 
 def adopt_stderr() -> None:
     """From now on, log every line that this process and its children write to stderr."""
+    global _stderr
+    _stderr = os.dup(sys.stderr.fileno())
     reader, writer = os.pipe()
     os.dup2(writer, sys.stderr.fileno())
     os.close(writer)
@@ -66,7 +141,12 @@ def adopt_stderr() -> None:
         with os.fdopen(reader, encoding="utf-8", errors="backslashreplace") as lines:
             for line in lines:
                 if line.strip():
-                    logging.getLogger().handle(_record(line.rstrip()))
+                    try:
+                        logging.getLogger().handle(_record(line.rstrip()))
+                    except (
+                        Exception
+                    ) as error:  # unread, the pipe would fill up and block its writers
+                        _complain(f"a line of stderr was not logged: {error!r}\n")
 
     threading.Thread(target=relay, name="stderr", daemon=True).start()
 
@@ -80,10 +160,10 @@ def _record(line: str) -> logging.LogRecord:
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         name, message, level, told = "stderr", line, logging.INFO, {}
     extra = {k: v for k, v in told.items() if k not in _STANDARD and k != "at"}
-    fields = {
-        "name": str(name),
-        "msg": str(message),
-        "levelno": level,
-        "levelname": logging.getLevelName(level),
-    }
-    return logging.makeLogRecord({**extra, **fields})
+    return _as_record({**extra, "name": str(name), "msg": str(message)}, level)
+
+
+def _as_record(fields: dict[str, Any], level: int) -> logging.LogRecord:
+    return logging.makeLogRecord(
+        {**fields, "levelno": level, "levelname": logging.getLevelName(level)}
+    )

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -213,6 +214,92 @@ def test_other_text_is_logged_as_information() -> None:
         "of a shell",
         "caf\\xe9",
     ]
+
+
+# A stdout that fails
+
+
+BROKEN = """
+    import logging, os, sys, time
+    from common import logs
+    logs.to_stdout("INFO")
+    logs.adopt_stderr()
+    log = logging.getLogger("ours")
+    {}
+    """
+
+
+def test_a_reader_that_stands_still_costs_lines_and_never_blocks() -> None:
+    script = BROKEN.format("""
+    began = time.monotonic()
+    for number in range(3000):
+        log.info("line %d", number, extra={"more": "ü" * 200})
+        os.write(2, b"of a child\\n")  # would block if nobody read it
+    seconds = time.monotonic() - began
+    print("slow" if seconds > 10 else "lively", file=open("/proc/self/fd/%d" % logs._stderr, "w"))
+    sys.stdin.read(1)  # from now on somebody reads
+    time.sleep(0.5)
+    log.warning("again")
+    """)
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdin
+        assert child.stdout
+        assert child.stderr
+        assert b"stdout takes no log lines" in child.stderr.readline()
+        assert child.stderr.readline() == b"lively\n"
+        reader = threading.Thread(target=lambda: texts.extend(child.stdout or []))
+        texts: list[bytes] = []
+        reader.start()
+        child.stdin.write(b"x")
+        child.stdin.close()
+        assert child.wait(30) == 0
+        reader.join(30)
+    assert b"line 0" in texts[0]
+    found = [json.loads(text) for text in texts if text.startswith(b"{") and text.endswith(b"}\n")]
+    assert len(texts) - len(found) <= 1  # the line that was cut off
+    assert any("could not be written" in each["message"] for each in found)
+    assert found[-1]["message"] == "again"
+
+
+@pytest.mark.parametrize("gone", ["closed", "full"])
+def test_a_stdout_that_fails_is_noted_once_and_harms_nobody(gone: str) -> None:
+    # /dev/full behaves like a full disk.
+    redirection = ">/dev/full" if gone == "full" else "| true"
+    script = BROKEN.format("""
+    time.sleep(0.5)
+    for number in range(1000):
+        log.info("line %d", number)
+        os.write(2, b"of a child\\n")
+    os.write(logs._stderr, b"the end\\n")
+    """)
+    command = f'"$0" -c "$1" {redirection}; exit "${{PIPESTATUS[0]}}"'
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable, textwrap.dedent(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    noted, end = done.stderr.splitlines()
+    assert "stdout takes no log lines" in noted
+    assert end == "the end"
+    assert done.returncode == 0
+
+
+def test_a_call_whose_arguments_do_not_fit_is_a_line(log: Log) -> None:
+    class Unprintable:
+        def __repr__(self) -> str:
+            return "unprintable"
+
+    log.logger.info("%d photos", Unprintable())
+    assert "%d photos % (unprintable,)" in log.line()["message"]
 
 
 ODD = [
