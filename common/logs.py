@@ -75,7 +75,7 @@ class _Stdout(logging.Handler):
                 )
                 self._lost = 0
             self._write(line)
-        except OSError as error:
+        except Exception as error:  # of the formatter, too
             self._lost += 1
             if self._lost == 1:
                 _complain(f"stdout takes no log lines: {error}\n")

@@ -6,6 +6,7 @@ partial one.
 """
 
 import io
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from processor.store import objects
 
 KEY = "key"
+_NAME = re.compile(r"([\w.-]+/)?part-[0-9a-f]{32}\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ def write(folder: str, table: pa.Table, *, path: str | None = None) -> DataFile:
     objects.put(f"{folder}/{name}", body)
     bounds = pc.min_max(table[KEY])
     return DataFile(name, len(body), len(table), bounds["min"].as_py(), bounds["max"].as_py())
+
+
+def is_name(path: str) -> bool:
+    """Whether :func:`write` could have chosen this relative path, perhaps in a folder."""
+    return _NAME.fullmatch(path) is not None
 
 
 def read(folder: str, path: str, columns: Sequence[str] | None = None) -> pa.Table:

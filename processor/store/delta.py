@@ -19,10 +19,11 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
 from common import aws
-from processor.errors import CommitConflict
-from processor.store import objects
+from processor.errors import CommitConflict, StoreError
+from processor.store import datafiles, objects
 from processor.store.datafiles import KEY, DataFile
 
+LOG = "_delta_log/"
 CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones 1-2 ms
 
 _NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it would list the whole log
@@ -92,7 +93,7 @@ class Table:
 
     def log_entry(self, table_version: int) -> str:
         """The URI of a version's entry in the log."""
-        return f"{self.folder}/_delta_log/{table_version:020}.json"
+        return f"{self.folder}/{LOG}{table_version:020}.json"
 
     def dataset(self) -> pa_dataset.Dataset:
         """All rows, to be read by columns, filters and batches."""
@@ -152,15 +153,20 @@ class Table:
     def vacuum(self, retention_hours: int) -> int:
         """Delete files older than ``retention_hours`` that this version does not need; their number.
 
-        Versions that do need them can no longer be read then. Files that a running task has written
-        and nobody has committed yet look the same, so the retention must be longer than any task
-        takes. Log entries older than the log's own retention are deleted too.
+        Only files that the table has had, and orphans that bear a name of ours: what somebody else keeps
+        in the folder is not ours to delete, which is why this is not delta-rs' own vacuum. Versions that
+        do need the deleted files can no longer be read then. Files that a running task has written and
+        nobody has committed yet look the same, so the retention must be longer than any task takes.
+        Log entries older than the log's own retention are deleted too.
         """
-        deleted = self._table.vacuum(
-            retention_hours, dry_run=False, enforce_retention_duration=False, full=True
+        removed, unknown = (
+            set(self._table.vacuum(retention_hours, enforce_retention_duration=False, full=full))
+            for full in (False, True)
         )
+        ours = removed | {path for path in unknown if datafiles.is_name(path)}
+        objects.delete_all(self.folder, sorted(ours))
         self._table.cleanup_metadata()
-        return len(deleted)
+        return len(ours)
 
     def _actions(self) -> pa.Table:
         return pa.table(self._table.get_add_actions())
@@ -178,8 +184,11 @@ def open_table(folder: str, table_version: int | None = None) -> Table | None:
 def create_table(folder: str, schema: pa.Schema, description: str) -> Table:
     """The Delta table at ``folder``, created if it is missing; several processes may do so at once.
 
-    An existing table keeps its schema and its description.
+    An existing table keeps its schema and its description. Raises :class:`StoreError` instead of making
+    a table among files that are not ours.
     """
+    if folder.startswith("s3://"):
+        _check_no_strangers(folder)
     table = DeltaTable.create(
         folder,
         schema=schema,
@@ -192,6 +201,19 @@ def create_table(folder: str, schema: pa.Schema, description: str) -> Table:
         },
     )
     return Table(folder, table)
+
+
+def _check_no_strangers(folder: str) -> None:
+    """Any that come once there is a table are left alone, see :meth:`Table.vacuum`."""
+    if next(objects.listing(f"{folder}/{LOG}".rstrip("/")), None):
+        return
+    for each in objects.listing(folder):
+        path = each.uri.removeprefix(f"{folder}/")
+        if not datafiles.is_name(path):
+            raise StoreError(
+                f"{folder} holds {path!r}, which is not of a table: move it away, or set "
+                "storage.store_prefix to a folder of the store's own"
+            )
 
 
 def storage_options(folder: str) -> dict[str, str] | None:

@@ -5,7 +5,7 @@ raised as botocore's.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,10 @@ from common import aws
 from common.layout import split
 
 if TYPE_CHECKING:
-    from types_boto3_s3.type_defs import HeadObjectOutputTypeDef
+    from types_boto3_s3.type_defs import HeadObjectOutputTypeDef, ObjectIdentifierTypeDef
+
+
+DELETED_AT_ONCE = 1000  # the most that S3 allows in a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,32 @@ def listing(folder: str) -> Iterator[ListedObject]:
     for page in pages:
         for each in page.get("Contents", ()):
             yield ListedObject(f"s3://{bucket}/{each['Key']}", each["LastModified"])
+
+
+def delete_all(folder: str, paths: Iterable[str]) -> None:
+    """Delete the objects under ``folder`` that have these relative paths, if they exist.
+
+    Raises botocore's ClientError for the first that S3 refuses to delete; the others are deleted.
+    """
+    if not folder.startswith("s3://"):
+        for path in paths:
+            Path(folder, path).unlink(missing_ok=True)
+        return
+    bucket, prefix = split(f"{folder}/")
+    listed: list[ObjectIdentifierTypeDef] = [{"Key": f"{prefix}{path}"} for path in paths]
+    for start in range(0, len(listed), DELETED_AT_ONCE):
+        some = listed[start : start + DELETED_AT_ONCE]
+        answer = aws.s3().delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})
+        for error in answer.get("Errors", ()):
+            raise ClientError(
+                {
+                    "Error": {
+                        "Code": error["Code"],
+                        "Message": f"{error['Key']}: {error['Message']}",
+                    }
+                },
+                "DeleteObjects",
+            )
 
 
 def delete(uri: str) -> None:

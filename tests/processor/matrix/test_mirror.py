@@ -236,6 +236,7 @@ def test_new_photos_stay_counted_over_a_vacuum(world: World, spark: SparkSession
     datafiles.write(f"s3://{world.bucket}/reduced", file_of(0))  # orphaned
     table = delta.open_table(f"s3://{world.bucket}/reduced")
     assert table
-    assert table.vacuum(0) == 1
+    # Somebody else's, which writes entries of its own.
+    table._table.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
     assert "VACUUM" in newest_entry()["operation"]
     assert add(5)["photos_since_fit"] == "2"

@@ -8,11 +8,13 @@ import pytest
 from common.aws import forget, s3
 from infra_scripts.embedded import EmbeddedAws
 from ingest.queue import connect
-from processor.errors import CommitConflict
-from processor.store import datafiles, delta
+from processor.errors import CommitConflict, StoreError
+from processor.store import datafiles, delta, objects
 from processor.store.datafiles import DataFile
 
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False)])
+
+KEYS = pa.table({"key": ["k"]}, schema=SCHEMA)
 
 
 def write(folder: str, *keys: str) -> DataFile:
@@ -105,6 +107,44 @@ def test_vacuum_deletes_what_this_version_does_not_need(folder: str) -> None:
     left = {path.name for path in Path(folder).glob("*.parquet")}
     assert left == {new.path}
     assert orphan.path not in left
+
+
+STRANGERS = ["mine.parquet", "raw/mine.csv", "part-1.parquet", "notes/part-of-it.txt"]
+
+
+def test_vacuum_leaves_what_is_not_the_tables(place: str) -> None:
+    table = delta.create_table(place, SCHEMA, "")
+    table.commit(SCHEMA, [live := write(place, "a")], [])
+    orphans = [write(place, "b"), datafiles.write(place, KEYS, path=f"m/{live.path}")]
+    for path in STRANGERS:
+        objects.put(f"{place}/{path}", b"somebody's own")
+    assert table.vacuum(0) == len(orphans)
+    assert objects.exists(f"{place}/{live.path}")
+    assert not any(objects.exists(f"{place}/{each.path}") for each in orphans)
+    assert all(objects.exists(f"{place}/{path}") for path in STRANGERS)
+
+
+def test_vacuum_deletes_files_of_other_writers_that_the_table_has_had(place: str) -> None:
+    table = delta.create_table(place, SCHEMA, "")
+    file = datafiles.write(place, KEYS, path="part-00000-c000.snappy.parquet")
+    table.commit(SCHEMA, [file], [])
+    table.commit(SCHEMA, [], [file.path])
+    assert table.vacuum(0) == 1
+    assert not objects.exists(f"{place}/{file.path}")
+
+
+def test_no_table_is_made_among_strangers(bucket: str) -> None:
+    folder = f"s3://{bucket}/features"
+    write(folder, "left by a table whose log was deleted")
+    delta.create_table(folder, SCHEMA, "")
+    for number, path in enumerate(STRANGERS):
+        other = f"s3://{bucket}/{number}"
+        objects.put(f"{other}/{path}", b"somebody's own")
+        with pytest.raises(StoreError, match=rf"{path}.*storage\.store_prefix"):
+            delta.create_table(other, SCHEMA, "")
+        assert delta.open_table(other) is None
+    objects.put(f"{folder}/0.txt", b"added later")
+    assert delta.create_table(folder, SCHEMA, "").table_version == 0
 
 
 def test_no_storage_options_for_a_local_folder(folder: str) -> None:
