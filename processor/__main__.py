@@ -23,6 +23,7 @@ from processor.service import cloudwatch
 from processor.service.preflight import check_bucket, find_queue
 from processor.service.status import status
 from processor.service.why import why
+from processor.service.work_dir import claimed
 from processor.spark.session import check_java
 from processor.store import delta
 
@@ -61,10 +62,11 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     queue_url = find_queue(config.queue.name)
     if config.logs.cloudwatch:
         cloudwatch.attach(config.logs.group)
-    service = assembly.service(config, queue_url)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
-    service.run(once=options.once)
+    with claimed(Path(config.service.work_dir)):
+        service = assembly.service(config, queue_url)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: service.stop())
+        service.run(once=options.once)
     return 0
 
 
