@@ -32,7 +32,8 @@ class Settled:
     """A micro-batch whose outcomes are durable: the number of photos by outcome.
 
     ``overtaken`` photos changed in S3 while they were processed: nothing was written for them, because
-    the event of that change will settle them.
+    the event of that change will settle them. ``again`` photos are not settled: what another service
+    committed in the meantime contradicts their outcome, so they have to be processed again.
     """
 
     stored: int
@@ -41,6 +42,7 @@ class Settled:
     unchanged: int
     rejected: int
     overtaken: int
+    again: tuple[str, ...] = ()
 
 
 class FeatureStore:
@@ -76,26 +78,38 @@ class FeatureStore:
         found it; it is called, from several threads, only if another writer has committed since
         ``planned_on``. Raises :class:`CommitConflict` if others keep committing first. Features are
         committed before rejects, so a failure may leave the former only; to repeat completes it.
+
+        Every photo but an unavailable one commits to features/, even where nothing changes. This is a
+        fence: a service that read the photo earlier and has not committed yet runs into a conflict and
+        checks again. Rejects have no such fence, so what they were judged by is checked afterwards.
         """
         overtaken: set[str] = set()
+        again: set[str] = set()
         replaced = removed = 0
+        committed_as = planned_on
         for _ in range(MAX_CONFLICTS):
             self.features.refresh()
             if self._is_committed(results):  # the response to our own commit was lost
                 break
             if self.features.table_version != planned_on:
                 overtaken |= _overtaken(results, is_current)
-                results = [self._without(result, overtaken) for result in results]
+                again |= self._contradicted(results)
+                results = [self._without(result, overtaken | again) for result in results]
                 planned_on = self.features.table_version
             try:
                 replaced, removed = self._commit_features(results, metadata)
+                committed_as = planned_on + 1
             except CommitConflict:
                 log.info("another writer committed to features/ first; checking again")
                 continue
             break
         else:
             raise CommitConflict(f"lost {MAX_CONFLICTS} commits in a row to other writers")
-        self._commit_rejects(results)
+        touched = self._commit_rejects(results)
+        if touched:
+            self.features.refresh()
+            if self.features.table_version != committed_as:
+                again |= _overtaken(results, is_current) & touched
         count = {kind: sum(1 for _ in of_kind(results, kind)) for kind in Kind}
         return Settled(
             count[Kind.STORED],
@@ -104,6 +118,7 @@ class FeatureStore:
             count[Kind.UNCHANGED],
             count[Kind.REJECTED] + count[Kind.UNAVAILABLE],
             len(overtaken),
+            tuple(sorted(again)),
         )
 
     def attempts(self, keys: Collection[str]) -> dict[str, int]:
@@ -133,12 +148,20 @@ class FeatureStore:
         ended = {outcome.key for outcome in of_kind(results, Kind.GONE, Kind.REJECTED)}
         replaced = self.features.find(stored)
         removed = self.features.find(ended)
-        # A photo that ended commits even if it has no row. This is a fence: a service that read the
-        # photo before it ended and has not committed yet runs into a conflict and checks again.
-        if added or ended:
+        if added or ended or any(of_kind(results, Kind.UNCHANGED)):
             photos = sum(each.file.rows for each in added)
             self.features.commit(added, {*replaced, *removed}, {**metadata, "photos": photos})
         return len(replaced), len(removed)
+
+    def _contradicted(self, results: Sequence[Extracted]) -> set[str]:
+        """Unchanged photos whose row another service has replaced or removed."""
+        rows = {each.key: each for each in of_kind(results, Kind.UNCHANGED)}
+        found = self.features.find(rows)
+        return {
+            key
+            for key, each in rows.items()
+            if key not in found or found[key].object_version != each.object_version
+        }
 
     def _without(self, result: Extracted, keys: Collection[str]) -> Extracted:
         drop = frozenset(result.stored().keys() & set(keys))
@@ -147,7 +170,8 @@ class FeatureStore:
             file = datafiles.without(self.features.folder, file.path, drop)
         return Extracted(file, tuple(each for each in result.outcomes if each.key not in keys))
 
-    def _commit_rejects(self, results: Sequence[Extracted]) -> None:
+    def _commit_rejects(self, results: Sequence[Extracted]) -> set[str]:
+        """Write and drop rejects; the keys of those."""
         bad = {each.key: each for each in of_kind(results, Kind.REJECTED, Kind.UNAVAILABLE)}
         good = {each.key for each in of_kind(results, Kind.STORED, Kind.UNCHANGED, Kind.GONE)}
         for _ in range(MAX_CONFLICTS):
@@ -162,14 +186,14 @@ class FeatureStore:
             }
             dropped = {key for key in before if key in good or key in new}
             if not new and not dropped:
-                return
+                return set()
             tried = self.attempts(dropped & new.keys())
             added = [self._write_rejects(new, tried)] if new else []
             try:
                 self.rejects.commit(added, dropped, {})
             except CommitConflict:
                 continue
-            return
+            return dropped | new.keys()
         raise CommitConflict(f"lost {MAX_CONFLICTS} commits to rejects/ in a row to other writers")
 
     def _write_rejects(self, new: Mapping[str, Outcome], tried: Mapping[str, int]) -> KeyedFile:

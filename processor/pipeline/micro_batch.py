@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from common.layout import BucketLayout
 from ingest.events import ObjectEvent, message, newest
-from processor.errors import Refused
+from processor.errors import CommitConflict, Refused
 from processor.photos import objects
 from processor.pipeline.feature_store import FeatureStore, Settled
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work, of_kind
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5  # at a photo that S3 cannot deliver
 FIRST_RETRY_SECONDS = 60
+MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same photos
 MAX_DELAY_SECONDS = 900  # the longest that SQS delays a message
 
 
@@ -45,10 +46,21 @@ class MicroBatches:
     def handle(self, events: Iterable[ObjectEvent], batch_id: int) -> Settled:
         """Make the outcome of every event durable; idempotent. ``batch_id`` is only recorded.
 
-        Raises whatever prevented that; no event may be acknowledged then, so all are redelivered.
+        Returns what the last of several rounds settled; see :attr:`.Settled.again`. Raises whatever
+        prevented that; no event may be acknowledged then, so all are redelivered.
         """
-        began = time.monotonic()
         photos = [event for event in newest(events).values() if self._is_photo(event)]
+        for _ in range(MAX_ROUNDS):
+            settled = self._settle(photos, batch_id)
+            photos = [event for event in photos if event.key in settled.again]
+            if not photos:
+                return settled
+        raise CommitConflict(
+            f"other services contradicted {len(photos)} outcomes {MAX_ROUNDS} times"
+        )
+
+    def _settle(self, photos: Sequence[ObjectEvent], batch_id: int) -> Settled:
+        began = time.monotonic()
         self._store.features.refresh()
         planned_on = self._store.features.table_version
         results = self._extract(self._plan(photos))
@@ -105,6 +117,7 @@ class MicroBatches:
                 "batch": batch_id,
                 "photos": photos,
                 **asdict(settled),
+                "again": len(settled.again),
                 "seconds": round(seconds, 3),
                 "photos_per_s": round(photos / seconds, 2),
             },

@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from common.layout import StoreLayout
+from ingest.events import ObjectEvent
 from processor.errors import CommitConflict, StoreError
 from processor.pipeline.feature_store import MAX_CONFLICTS, FeatureStore, Settled
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
@@ -133,7 +135,7 @@ def test_s3_is_checked_again_only_after_another_commit(services: Services) -> No
     one, planned_on = services.stores[0], services.stores[0].features.table_version
     services.settle(stored("z"), by=1)
     ends = [stored("a"), stored("b"), gone("c"), rejected("d"), rejected("e")]
-    others = [Outcome("f", Kind.UNCHANGED, "1"), unavailable("g")]
+    others = [Outcome("z", Kind.UNCHANGED, "1"), unavailable("g")]
     checked: list[str] = []
 
     def is_current(outcome: Outcome) -> bool:
@@ -148,14 +150,49 @@ def test_s3_is_checked_again_only_after_another_commit(services: Services) -> No
     assert services.rows("rejects").keys() == {"d", "g"}
 
 
-@pytest.mark.parametrize("end", [gone, rejected])
-def test_a_photo_that_ended_without_a_row_is_a_fence(services: Services, end) -> None:
-    """Its commit changes no row, but makes the other service check S3 again."""
+def unchanged(key: str) -> Outcome:
+    return Outcome(key, Kind.UNCHANGED, "1")
+
+
+@pytest.mark.parametrize("end", [gone, rejected, unchanged])
+def test_an_outcome_that_changes_no_row_is_a_fence(services: Services, end) -> None:
+    """Its commit makes the other service check S3 again."""
     planned_on = services.stores[0].features.table_version
     services.settle(end("a"), by=1)
     results = [services.result(stored("a"), stored("b"))]
     services.stores[0].settle(results, planned_on, lambda outcome: outcome.key != "a", {})
     assert services.versions() == {"b": "1"}
+
+
+@pytest.mark.parametrize("other", [stored("a", "2"), gone("a")])
+def test_an_unchanged_photo_that_another_service_changed_is_not_settled(
+    services: Services, other: Outcome
+) -> None:
+    services.settle(stored("a"), stored("b"))
+    planned_on = services.stores[0].features.table_version
+    services.settle(other, by=1)
+    results = [services.result(unchanged("a"), unchanged("b"), gone("c"))]
+    settled = services.stores[0].settle(results, planned_on, lambda _: True, {})
+    assert (settled.unchanged, settled.again) == (1, ("a",))
+
+
+def test_a_reject_that_another_service_contradicts_is_not_settled(services: Services) -> None:
+    """The photo was replaced after the features and before the rejects of its old version."""
+    one, other = services.stores
+    commit, planned_on = one.features.commit, one.features.table_version
+
+    def overtaken_afterwards(*arguments: Any) -> None:
+        commit(*arguments)
+        services.settle(stored("a", "2"), by=1)
+
+    one.features.commit = overtaken_afterwards
+    results = [services.result(rejected("a"), rejected("b"))]
+    settled = one.settle(results, planned_on, lambda outcome: outcome.key != "a", {})
+    assert settled.again == ("a",)
+    assert services.versions() == {"a": "2"}
+    one.features.commit = commit
+    other.settle([services.result(Outcome("a", Kind.UNCHANGED, "2"))], 0, lambda _: True, {})
+    assert services.rows("rejects").keys() == {"b"}
 
 
 def test_after_too_many_conflicts_nothing_is_changed(services: Services) -> None:
@@ -201,6 +238,46 @@ def test_two_services_with_the_same_photo_store_it_once(world: World) -> None:
     other = world.service("other")
     world.services = [world.service("one", meanwhile=lambda: other[1].handle([event], 99))]
     world.handle(event)
+    world.assert_exactly_the_live_photos()
+
+
+@pytest.mark.parametrize("first", ["one", "other"])
+def test_an_overwrite_that_is_undone_leaves_the_first_version(world: World, first: str) -> None:
+    """The second service finds the row unchanged while, or after, the first computes the overwrite."""
+    world.handle(world.put("photos/a.jpg", photo(1)))
+    overwrite = world.put("photos/a.jpg", photo(2))
+    other = world.service("other")
+
+    def undo() -> None:
+        undone = world.put("photos/a.jpg", photo(1))
+        if first == "other":
+            other[1].handle([undone], 99)
+        else:
+            late.append(undone)
+
+    late: list[ObjectEvent] = []
+    world.services = [world.service("one", meanwhile=undo)]
+    world.handle(overwrite)
+    other[1].handle(late, 100)
+    world.assert_exactly_the_live_photos()
+
+
+def test_a_row_replaced_while_it_was_found_unchanged_is_stored_again(world: World) -> None:
+    world.handle(world.put("photos/a.jpg", photo(1)))
+    slow = world.service("slow")
+    overwrite = world.put("photos/a.jpg", photo(2))
+    read = [extract([Work(overwrite.key, None, overwrite.event_time, False, None)], world.recipe)]
+
+    def commit_the_overwrite() -> None:
+        """By a service that read it before it was undone, and commits it now."""
+        if read:
+            store = slow[0]
+            settled = store.settle([read.pop()], store.features.table_version, lambda _: True, {})
+            assert settled.replaced == 1
+
+    undone = world.put("photos/a.jpg", photo(1))
+    world.services = [world.service("one", meanwhile=commit_the_overwrite)]
+    world.handle(undone)
     world.assert_exactly_the_live_photos()
 
 
