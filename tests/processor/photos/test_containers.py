@@ -12,7 +12,6 @@ from tests.support.pictures import (
     assert_scene,
     chunk,
     encode,
-    exif,
     png,
     rejection,
     scene,
@@ -130,37 +129,6 @@ ANCILLARY = {
 @pytest.mark.parametrize("chunks", ANCILLARY.values(), ids=ANCILLARY)
 def test_hostile_chunks_beside_the_picture_do_not_matter(chunks):
     assert_scene(decode(with_chunk(encode(scene(), "PNG"), *chunks), 32))
-
-
-LONG_DIRECTORY = b"II*\0" + struct.pack("<IH", 8, 65_535) + b"\x12\x01\xff\xff" * 16_000
-BROKEN_EXIF = {
-    "cut": b"II*",
-    "offset beyond the end": b"II*\0\xff\xff\xff\xff",
-    "directory of itself": b"II*\0" + struct.pack("<IH", 0, 9),
-    "long directory": LONG_DIRECTORY,
-    "no order": b"XX*\0" + bytes(60_000),
-    "absurd orientation": exif(99)[6:],
-    "zero denominators": b"MM\0*"
-    + struct.pack(">IH", 8, 3)
-    + struct.pack(">HHII", 0x011A, 5, 1, 50)
-    + struct.pack(">HHIHH", 0x0128, 3, 1, 3, 0)
-    + struct.pack(">HHII", 0x8769, 4, 1, 0xFFFFFFF0)
-    + bytes(64),
-    "orientation as text": b"II*\0" + struct.pack("<IHHHI4s", 8, 1, 0x0112, 2, 4, b"\6\0\0\0"),
-}
-
-
-@pytest.mark.parametrize("block", BROKEN_EXIF.values(), ids=BROKEN_EXIF)
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_malformed_exif_does_not_reject_a_good_photo(kind, block):
-    good = encode(scene(), kind, quality=95)
-    if kind == "JPEG":
-        broken = with_segment(good, 0xE1, b"Exif\0\0" + block)
-    elif kind == "PNG":
-        broken = with_chunk(good, chunk(b"eXIf", block))
-    else:
-        broken = encode(scene(), kind, quality=95, exif=block)
-    assert np.array_equal(decode(broken, 32).pixels, decode(good, 32).pixels)
 
 
 @pytest.mark.parametrize(
