@@ -11,6 +11,7 @@ import zlib
 from processor.errors import RejectedImage
 
 _PIECE = 1 << 16
+_TAIL = 32  # bytes; more than an encoder or a muxer pads a picture with
 _MAX_SIDE = 65_535  # JPEG's own limit; a 1 x 100,000,000 PNG would take 90 GB halfway into resize
 
 
@@ -155,3 +156,30 @@ def check_webp(data: bytes, max_pixels: int) -> None:
     check_size(width, height, max_pixels)
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
         raise EOFError("before the length in its header")
+
+
+def webp_less(data: bytes) -> bytes | None:
+    """A WebP up to its first picture, without that picture's last bytes; None unless they are zero.
+
+    WebP has no checksum, and one that is zero from somewhere on decodes, to a picture with a ruined
+    end. It then decodes without the last zeros too; no whole picture does, because entropy coding
+    leaves nothing over (one with a flat lower part does end in zeros, but needs them).
+    """
+    around, at = [4], 12
+    while (kind := data[at : at + 4]) not in (b"VP8 ", b"VP8L"):
+        if len(kind) < 4:
+            return None
+        if kind == b"ANMF":
+            around.append(at + 4)
+            at += 24
+        else:
+            at += 8 + -(-int.from_bytes(data[at + 4 : at + 8], "little") // 2) * 2
+    end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+    if data[end - _TAIL : end] != bytes(_TAIL):
+        return None
+    less = bytearray(data[: end - _TAIL])
+    struct.pack_into("<I", less, at + 4, len(less) - at - 8)
+    less += bytes(len(less) % 2)
+    for field in around:
+        struct.pack_into("<I", less, field, len(less) - field - 4)
+    return bytes(less)

@@ -65,7 +65,7 @@ def decode(
 
     TIFF, JPEG 2000 and JPEG XL are refused: Pillow does not know the last, reads the first two by
     libraries with a long record of memory errors, and takes the thumbnail in a camera's raw photo,
-    which is TIFF too, for the photo. A WebP with zero bytes for its end is read as a picture: the
+    which is TIFF too, for the photo. A BMP with zero bytes for its end is read as a picture: the
     format has no checksum.
 
     A file that declares more than `max_pixels` is rejected undecoded. Any other takes up to 16
@@ -122,11 +122,22 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
         return GifImageFile(io.BytesIO(containers.gif(data, max_pixels))), 1
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP" and not foreign.is_text(data):
         containers.check_webp(data, max_pixels)
+        if (less := containers.webp_less(data)) and _is_webp(less):
+            detail = "its end is lost, there are zero bytes instead; upload it again"
+            raise RejectedImage("corrupt", detail)
         image = WebPImageFile(io.BytesIO(data))
         return image, exif.orientation(image.info.get("exif", b""))
     if data.startswith(b"BM") and containers.bmp(data, max_pixels):
         return BmpImageFile(io.BytesIO(data)), 1
     raise foreign.rejection(data)
+
+
+def _is_webp(data: bytes) -> bool:
+    try:
+        WebPImageFile(io.BytesIO(data)).load()
+    except Exception:  # see `decode`
+        return False
+    return True
 
 
 def _resizable(image: Image.Image) -> Image.Image:
