@@ -59,6 +59,8 @@ BOMBS = {
     "WebP canvas": webp_canvas(HUGE, HUGE),
     "WebP lossy": webp_frame("VP8 "),
     "WebP lossless": webp_frame("VP8L"),
+    "BMP": encode(scene(), "BMP")[:18] + struct.pack("<ii", HUGE, HUGE),
+    "BMP from the top": encode(scene(), "BMP")[:18] + struct.pack("<ii", HUGE, -HUGE),
     "GIF screen": gif_bomb((HUGE, HUGE), (1, 1)),
     "GIF frame": gif_bomb((1, 1), (HUGE, HUGE)),
 }
@@ -75,7 +77,7 @@ def test_bomb_is_rejected_by_its_header(data, monkeypatch):
     assert "100,000,000" in rejected.detail
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
 def test_limit_is_on_pixels_and_inclusive(kind):
     data = encode(scene(), kind)
     assert decode(data, 8, max_pixels=64 * 48).width == 64
@@ -102,6 +104,29 @@ def test_jpeg_of_a_thousand_scans_is_rejected():
     scan = data[starts[2] : starts[3]]
     bomb = data[: starts[3]] + scan * 1000 + data[starts[3] :]
     assert rejection(bomb).reason == "too-large"
+
+
+EMPTY = {
+    "PNG": png(0, 4, 8, 2, b""),
+    "GIF": gif_bomb((0, 0), (0, 0)),
+    "GIF of no width": gif_bomb((0, 9), (0, 9)),
+    "GIF frame": gif_bomb((9, 9), (0, 0)),
+    "BMP": encode(scene(), "BMP")[:22] + bytes(4) + encode(scene(), "BMP")[26:],
+    "WebP": webp_frame("VP8 ").replace(struct.pack("<HH", 0x3FFF, 0x3FFF), bytes(4)),
+}
+
+
+@pytest.mark.parametrize("data", EMPTY.values(), ids=EMPTY)
+def test_a_photo_without_pixels_is_named(data):
+    rejected = rejection(data)
+    assert rejected.reason == "corrupt"
+    assert "pixels, which is no picture" in rejected.detail
+
+
+def test_a_gif_without_a_frame_is_named():
+    rejected = rejection(b"GIF89a" + struct.pack("<HHBBB", 4, 4, 0, 0, 0) + b";")
+    assert rejected.reason == "corrupt"
+    assert "no picture" in rejected.detail
 
 
 # Hostile parts

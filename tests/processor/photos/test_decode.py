@@ -14,7 +14,6 @@ from tests.support.pictures import (
     chunk,
     encode,
     png,
-    rejection,
     scene,
     with_chunk,
 )
@@ -166,6 +165,25 @@ def test_small_gif_frame_on_a_large_transparent_screen():
     assert (photo.width, photo.height) == (32, 16)
     assert photo.pixels[2, 2].tolist() == [200, 40, 60]
     assert photo.pixels[-2, -2].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1"])
+@pytest.mark.parametrize(("left", "top"), [(0, 0), (8, 4), (24, 8), (30, 12)])
+def test_white_is_around_a_gif_frame_smaller_than_its_screen(left, top, mode):
+    """As in browsers, and as where the frame is transparent; Pillow fills in the first colour."""
+    data = encode(Image.new(mode, (8, 8)), "GIF")
+    at = data.index(b"\x2c" + bytes(4) + b"\x08\0\x08\0")
+    framed = data[:6] + struct.pack("<HH", 32, 16) + data[10 : at + 1]
+    framed += struct.pack("<HH", left, top) + data[at + 5 :]
+    width, height = max(32, left + 8), max(16, top + 8)
+    photo = decode(framed, 2 * width, reduced_decode=False)
+    assert (photo.width, photo.height) == (width, height)
+    page = np.full((height, width), 255, np.uint8)
+    page[top : top + 8, left : left + 8] = 0
+    assert np.array_equal(
+        photo.pixels,
+        decode(encode(Image.fromarray(page).convert("RGB"), "PNG"), 2 * width).pixels,
+    )
 
 
 def test_gif_frame_beyond_its_screen_counts():
