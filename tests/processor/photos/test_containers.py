@@ -45,6 +45,11 @@ def gif_bomb(screen, frame):
     return b"GIF89a" + struct.pack("<HHBBB", *screen, 0, 0, 0) + descriptor + b"\2\1\0\0;"
 
 
+def bmp_bomb(height):
+    data = encode(scene(), "BMP")
+    return data[:18] + struct.pack("<ii", HUGE, height) + data[26:]
+
+
 BOMBS = {
     "PNG": png(HUGE, HUGE, 8, 2, b""),
     "PNG, header only": png(HUGE, HUGE, 8, 2, b"")[:40],
@@ -59,8 +64,8 @@ BOMBS = {
     "WebP canvas": webp_canvas(HUGE, HUGE),
     "WebP lossy": webp_frame("VP8 "),
     "WebP lossless": webp_frame("VP8L"),
-    "BMP": encode(scene(), "BMP")[:18] + struct.pack("<ii", HUGE, HUGE),
-    "BMP from the top": encode(scene(), "BMP")[:18] + struct.pack("<ii", HUGE, -HUGE),
+    "BMP": bmp_bomb(HUGE),
+    "BMP from the top": bmp_bomb(-HUGE),
     "GIF screen": gif_bomb((HUGE, HUGE), (1, 1)),
     "GIF frame": gif_bomb((1, 1), (HUGE, HUGE)),
 }
@@ -111,7 +116,7 @@ EMPTY = {
     "GIF": gif_bomb((0, 0), (0, 0)),
     "GIF of no width": gif_bomb((0, 9), (0, 9)),
     "GIF frame": gif_bomb((9, 9), (0, 0)),
-    "BMP": encode(scene(), "BMP")[:22] + bytes(4) + encode(scene(), "BMP")[26:],
+    "BMP": bmp_bomb(0),
     "WebP": webp_frame("VP8 ").replace(struct.pack("<HH", 0x3FFF, 0x3FFF), bytes(4)),
 }
 
