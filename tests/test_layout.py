@@ -76,6 +76,7 @@ PURE: dict[str, set[str]] = {
     "processor/errors.py": set(),
     "processor/photos/containers.py": {"processor"},
     "processor/photos/exif.py": set(),
+    "processor/photos/foreign.py": {"processor"},
     "processor/photos/jpeg.py": {"processor"},
     "processor/photos/decode.py": {"numpy", "PIL", "processor"},
     "processor/matrix/npz.py": {"numpy"},

@@ -1,4 +1,4 @@
-"""Image containers but JPEG, parsed before Pillow sees them: the parts that make the pixels, their size.
+"""PNG, GIF, BMP and WebP, parsed before Pillow sees them: the parts that make the pixels, their size.
 
 The size is checked before anything is allocated. Profiles, text, EXIF and further pictures are
 dropped, so that none of them can inflate, cause a warning or spoil a photo. Functions that read a
@@ -10,62 +10,139 @@ import zlib
 
 from processor.errors import RejectedImage
 
+_PIECE = 1 << 16
+_TAIL = 32  # bytes; more than an encoder or a muxer pads a picture with
 _MAX_SIDE = 65_535  # JPEG's own limit; a 1 x 100,000,000 PNG would take 90 GB halfway into resize
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raise RejectedImage (`too-large`) above `max_pixels` in all or 65,535 on a side."""
+    """Raise RejectedImage: `too-large` above `max_pixels` in all or 65,535 a side, `corrupt` at 0."""
+    cause = f"declares {width:,} x {height:,} pixels"
     if width * height > max_pixels or max(width, height) > _MAX_SIDE:
-        cause = f"declares {width:,} x {height:,} pixels"
         limit = f"the limit is {max_pixels:,} pixels and {_MAX_SIDE:,} a side"
         fix = "scale it down or raise images.max_pixels"
         raise RejectedImage("too-large", f"{cause}; {limit}; {fix}")
+    if min(width, height) < 1:
+        raise RejectedImage("corrupt", f"{cause}, which is no picture; replace the file")
 
 
 def png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
-    """The chunks that make the picture, checksums verified (Pillow skips IDAT's), and EXIF or b""."""
-    width, height = struct.unpack_from(">II", data, 16)
-    check_size(width, height, max_pixels)
-    view, exif, kind, at = memoryview(data), b"", b"", 8
-    kept = [view[:8]]
-    while kind != b"IEND":
+    """The chunks that make the picture, checksums verified (Pillow skips IDAT's), and EXIF or b"".
+
+    Inflated once to count its bytes, without keeping them: where the data end before the last row,
+    Pillow leaves the rest black. What follows the last row may be missing or broken.
+    """
+    view, exif, kind, at, missing = memoryview(data), b"", b"", 8, 0
+    kept: list[bytes | memoryview] = [view[:8]]
+    inflater = zlib.decompressobj()
+    while kind != b"IEND" and at + 8 <= len(data):
         start = at
         length, kind = struct.unpack_from(">I4s", data, start)
         at += 12 + length
-        if at > len(data):
-            raise EOFError(f"inside a chunk {kind!r}")
-        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+        body, whole = view[start + 8 : at - 4], at <= len(data)
+        if whole and kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT"):
             if zlib.crc32(view[start + 4 : at - 4]) != struct.unpack_from(">I", data, at - 4)[0]:
                 detail = f"the checksum of {kind!r} is wrong; replace the file"
                 raise RejectedImage("corrupt", detail)
             kept.append(view[start:at])
+        if kind == b"IHDR":
+            missing = _filtered_bytes(body, max_pixels)
+        elif kind == b"IDAT":
+            missing -= _inflate(inflater, body, missing)
+            if not whole:  # perhaps only in its checksum
+                kept.append(_chunk(kind, bytes(body)))
         elif kind == b"eXIf":
-            exif = data[start + 8 : at - 4]
-    return b"".join(kept), exif
+            exif = bytes(body)
+    if missing and kind == b"IEND":
+        raise RejectedImage("corrupt", "its data end before its last row; replace the file")
+    if missing:
+        raise EOFError("before the last row")
+    return b"".join([*kept, _chunk(b"IEND", b"")]), exif
+
+
+# The passes of an interlaced PNG: first column and row, and steps (PNG, 8.2).
+_WHOLE = ((0, 0, 1, 1),)
+_ADAM7 = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+
+
+def _filtered_bytes(header: bytes | memoryview, max_pixels: int) -> int:
+    """How many bytes the rows of a PNG take, each with the number of its filter before it."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", header)
+    check_size(width, height, max_pixels)
+    bits, total = depth * _CHANNELS.get(colour, 0), 0
+    for left, top, right, down in _ADAM7 if interlaced else _WHOLE:
+        columns, rows = -(-(width - left) // right), -(-(height - top) // down)
+        total += rows * (1 + -(-columns * bits // 8)) if columns else 0
+    return total
+
+
+def _inflate(inflater: "zlib._Decompress", data: bytes | memoryview, limit: int) -> int:
+    """How many bytes `data` inflates to, up to `limit`; in pieces, so that it takes no memory."""
+    left = limit
+    for at in range(0, len(data), _PIECE):
+        piece = data[at : at + _PIECE]
+        while left and piece and not inflater.eof:
+            left -= len(inflater.decompress(piece, min(left, _PIECE)))
+            piece = inflater.unconsumed_tail
+    return limit - left
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def gif(data: bytes, max_pixels: int) -> bytes:
-    """The file with a screen that holds the first frame, without disposal: Pillow allocates both."""
+    """The first frame, without disposal, and a screen that holds it: Pillow allocates both."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + (3 * (2 << (flags & 7)) if flags & 0x80 else 0)
     screen, control = data[10:at], b""
     while data[at] != 0x2C:  # the image descriptor; extensions, each of many blocks, come before
         start, block = at, data[at]
+        if block == 0x3B:
+            raise RejectedImage("corrupt", "it has no picture, only an end; replace the file")
         at += 2 if block == 0x21 else 1
         while block == 0x21 and data[at]:
             at += 1 + data[at]
         at += block == 0x21
         if data[start : start + 3] == b"\x21\xf9\x04" and data[start + 3] & 1:
             control = b"\x21\xf9\x04\x01\0\0" + data[start + 6 : start + 7] + b"\0"  # transparency
-    left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
+    left, top, frame_width, frame_height, flags = struct.unpack_from("<4HB", data, at + 1)
+    check_size(frame_width, frame_height, max_pixels)
     width, height = max(width, left + frame_width), max(height, top + frame_height)
     check_size(width, height, max_pixels)
-    return data[:6] + struct.pack("<HH", width, height) + screen + control + data[at:]
+    end = at + 11 + (3 * (2 << (flags & 7)) if flags & 0x80 else 0)
+    while end < len(data) and data[end]:  # Pillow would complete the frame with what follows it
+        end += 1 + data[end]
+    return data[:6] + struct.pack("<HH", width, height) + screen + control + data[at : end + 1]
+
+
+def bmp(data: bytes, max_pixels: int) -> bool:
+    """Check size and length. False unless it is a BMP of plain rows, as those of photos are.
+
+    Pillow expands run-length encoding in Python, and where it ends early, leaves the rest black.
+    """
+    header, compression = int.from_bytes(data[14:18], "little"), 0
+    if header == 12:  # of OS/2
+        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+    elif header in (40, 52, 56, 64, 108, 124):
+        width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
+    else:
+        return False
+    if bits not in (1, 4, 8, 16, 24, 32) or compression not in (0, 3):
+        return False
+    height = abs(height)  # negative if the rows are stored from the top
+    check_size(width, height, max_pixels)
+    if len(data) < int.from_bytes(data[10:14], "little") + -(-width * bits // 32) * 4 * height:
+        raise EOFError("before the last row")
+    return True
 
 
 def check_webp(data: bytes, max_pixels: int) -> None:
     """Check size and length only. Pillow would allocate the canvas as soon as it opens the file."""
-    width = height = 0
     if data[12:16] == b"VP8X":
         width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
     elif data[12:16] == b"VP8L":
@@ -73,6 +150,36 @@ def check_webp(data: bytes, max_pixels: int) -> None:
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     elif data[12:16] == b"VP8 ":
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    else:
+        detail = f"begins with {data[12:16]!r} instead of a picture; replace the file"
+        raise RejectedImage("corrupt", detail)
     check_size(width, height, max_pixels)
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
         raise EOFError("before the length in its header")
+
+
+def webp_less(data: bytes) -> bytes | None:
+    """A WebP up to its first picture, without that picture's last bytes; None unless they are zero.
+
+    WebP has no checksum, and one that is zero from somewhere on decodes, to a picture with a ruined
+    end. It then decodes without the last zeros too; no whole picture does, because entropy coding
+    leaves nothing over (one with a flat lower part does end in zeros, but needs them).
+    """
+    around, at = [4], 12
+    while (kind := data[at : at + 4]) not in (b"VP8 ", b"VP8L"):
+        if len(kind) < 4:
+            return None
+        if kind == b"ANMF":
+            around.append(at + 4)
+            at += 24
+        else:
+            at += 8 + -(-int.from_bytes(data[at + 4 : at + 8], "little") // 2) * 2
+    end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+    if data[end - _TAIL : end] != bytes(_TAIL):
+        return None
+    less = bytearray(data[: end - _TAIL])
+    struct.pack_into("<I", less, at + 4, len(less) - at - 8)
+    less += bytes(len(less) % 2)
+    for field in around:
+        struct.pack_into("<I", less, field, len(less) - field - 4)
+    return bytes(less)

@@ -5,20 +5,20 @@ Containers are parsed before Pillow sees them, see `processor.photos.containers`
 """
 
 import io
-import re
 import struct
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from processor.errors import RejectedImage
-from processor.photos import containers, exif, jpeg
+from processor.photos import containers, exif, foreign, jpeg
 
 # The name of what `decode` and `vgg16_input` do to a file; every stored row carries it. A change
 # that alters the resulting pixels must change it too, or the store mixes two kinds of features.
@@ -27,8 +27,6 @@ PREPROCESSING_FULL = "full-bilinear-vgg16-1"  # with reduced_decode=False, which
 
 _DRAFT_GAP = 2  # JPEG is decoded at 1/2, 1/4 or 1/8, but to no less than twice the target
 _REDUCING_GAP = 3.0  # Pillow: from here on "indistinguishable from fair resampling in most cases"
-
-_HEIF = re.compile(rb"....ftyp(hei|hev|mif1|msf1|avi)", re.DOTALL)
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -58,11 +56,17 @@ def decode(
 ) -> DecodedPhoto:
     """Decode the photo in `data`, upright and squashed to size x size. Raises RejectedImage.
 
-    Reads JPEG (including the multi-picture files that phones write), PNG, WebP and GIF, and only
-    the first of several frames. Squashes as Keras' load_img does, but antialiased. Colours are
+    Reads JPEG (including the multi-picture files that phones write), PNG, WebP, GIF and BMP, and
+    only the first of several frames. Squashes as Keras' load_img does, but antialiased. Colours are
     taken as sRGB: profiles are ignored, as in Keras. Transparent pixels are blended with white, the
-    page that cut-outs are made for; the colour stored beneath is arbitrary, often black. Of 16-bit
-    channels the high byte is used (in 16-bit grey the transparent key colour is ignored).
+    page that cut-outs are made for; the colour stored beneath is arbitrary, often black. White is
+    also what a GIF's first frame leaves of its screen. Of 16-bit channels the high byte is used (in
+    16-bit grey the transparent key colour is ignored).
+
+    TIFF, JPEG 2000 and JPEG XL are refused: Pillow does not know the last, reads the first two by
+    libraries with a long record of memory errors, and takes the thumbnail in a camera's raw photo,
+    which is TIFF too, for the photo. A BMP with zero bytes for its end is read as a picture: the
+    format has no checksum.
 
     A file that declares more than `max_pixels` is rejected undecoded. Any other takes up to 16
     bytes a pixel while it is decoded (WebP, progressive CMYK; a plain JPEG next to nothing).
@@ -111,30 +115,55 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
     if data.startswith(b"\xff\xd8\xff"):
         stream, block = jpeg.parse(data)
         return JpegImageFile(io.BytesIO(stream)), exif.orientation(block)
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] != b"CgBI":
         stream, block = containers.png(data, max_pixels)
         return PngImageFile(io.BytesIO(stream)), exif.orientation(block)
-    if data.startswith((b"GIF87a", b"GIF89a")):
+    if data.startswith((b"GIF87a", b"GIF89a")) and not foreign.is_text(data):
         return GifImageFile(io.BytesIO(containers.gif(data, max_pixels))), 1
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP" and not foreign.is_text(data):
         containers.check_webp(data, max_pixels)
+        if (less := containers.webp_less(data)) and _is_webp(less):
+            detail = "its end is lost, there are zero bytes instead; upload it again"
+            raise RejectedImage("corrupt", detail)
         image = WebPImageFile(io.BytesIO(data))
         return image, exif.orientation(image.info.get("exif", b""))
-    if not data:
-        raise RejectedImage("empty", "the file has no bytes; upload it again")
-    found = "is HEIC or AVIF" if _HEIF.match(data) else f"begins with {data[:12]!r}"
-    raise RejectedImage("unsupported", f"it {found}; save the photo as JPEG, PNG, WebP or GIF")
+    if data.startswith(b"BM") and containers.bmp(data, max_pixels):
+        return BmpImageFile(io.BytesIO(data)), 1
+    raise foreign.rejection(data)
+
+
+def _is_webp(data: bytes) -> bool:
+    try:
+        WebPImageFile(io.BytesIO(data)).load()
+    except Exception:  # see `decode`
+        return False
+    return True
 
 
 def _resizable(image: Image.Image) -> Image.Image:
     """The image as L, RGB or RGBa (colours times alpha): modes in which averaging is correct."""
+    beside = _beside_frame(image)
     if image.mode == "I;16":  # Pillow's own conversion clips at 255
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if isinstance(image, BmpImageFile) and image.mode == "RGBA" and not image.getbbox():
+        image = image.convert("RGB")  # transparent throughout: by software that means no alpha
     if image.has_transparency_data:
         return (image if image.mode == "RGBA" else image.convert("RGBA")).convert("RGBa")
-    if image.mode in ("L", "RGB"):
-        return image
-    return image.convert("L" if image.mode == "1" else "RGB")
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    for box in beside:
+        image.paste("white", box)
+    return image
+
+
+def _beside_frame(image: Image.Image) -> list[tuple[int, int, int, int]]:
+    """What a GIF's first frame leaves of its screen: above, below, left and right of it."""
+    if not isinstance(image, GifImageFile) or not image.dispose_extent:
+        return []
+    (left, top, right, bottom), (width, height) = map(int, image.dispose_extent), image.size
+    boxes = [(0, 0, width, top), (0, bottom, width, height)]
+    boxes += [(0, top, left, bottom), (right, top, width, bottom)]
+    return [box for box in boxes if box[0] < box[2] and box[1] < box[3]]
 
 
 def _over_white(image: Image.Image) -> Pixels:
@@ -152,6 +181,6 @@ def _rejection(error: Exception, length: int) -> RejectedImage:
         return RejectedImage(
             "truncated", f"ends early, after {length:,} bytes; upload it again: {cause}"
         )
-    if "cannot handle" in cause:
+    if "cannot handle" in cause or "Unsupported BMP" in cause:
         return RejectedImage("unsupported", f"a rare format; save it as a plain one: {cause}")
     return RejectedImage("corrupt", f"cannot be decoded; replace the file: {cause}")

@@ -15,7 +15,7 @@ from processor.photos.decode import decode
 from tests.support.pictures import animation, chunk, encode, exif, png, rejection, scene
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_cut_file_is_truncated(kind, share):
     noise = np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8)
@@ -68,6 +68,8 @@ VALID = {
     "lossless WebP": encode(scene(mode="RGBA"), "WEBP", lossless=True),
     "animated WebP": animation("WEBP", frames=3),
     "GIF": animation("GIF", frames=3),
+    "BMP": encode(scene(), "BMP"),
+    "palette BMP": encode(scene(mode="P"), "BMP"),
 }
 
 
