@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from processor.errors import RejectedImage
-from processor.photos import containers, exif, jpeg
+from processor.photos import containers, exif, jpeg, jpeg_scans
 
 # The name of what `decode` and `vgg16_input` do to a file; every stored row carries it. A change
 # that alters the resulting pixels must change it too, or the store mixes two kinds of features.
@@ -86,11 +85,11 @@ def decode(
 def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) -> DecodedPhoto:
     image, orientation = _open(data, max_pixels)
     width, height = image.size
-    # By Pillow's reading of the size; the container's own was checked before.
-    containers.check_size(width, height, max_pixels)
     box: tuple[float, float, float, float] = (0, 0, width, height)
     if reduced_decode and (draft := image.draft(None, (_DRAFT_GAP * size, _DRAFT_GAP * size))):
         box = draft[1]
+    # By Pillow's reading of the size, and of JPEG what it is going to allocate.
+    containers.check_size(*image.size, max_pixels)
     image.load()
     # Transposed after the resize, when it is cheap; the same pixels, because the target is square
     # and the filter symmetric.
@@ -109,8 +108,10 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
     Avoids Image.open, whose pixel limit is global to the process and starts as a warning.
     """
     if data.startswith(b"\xff\xd8\xff"):
-        stream, block = jpeg.parse(data)
-        return JpegImageFile(io.BytesIO(stream)), exif.orientation(block)
+        photo = jpeg.parse(data)
+        if photo.buffered:
+            containers.check_size(photo.frame.width, photo.frame.height, max_pixels)
+        return jpeg_scans.open_jpeg(photo), exif.orientation(photo.exif)
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         stream, block = containers.png(data, max_pixels)
         return PngImageFile(io.BytesIO(stream)), exif.orientation(block)

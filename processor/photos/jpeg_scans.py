@@ -1,0 +1,110 @@
+"""JPEG pixels: Pillow's decoder, fed in pieces that show whether each scan was complete.
+
+libjpeg fills what is missing with grey and skips what is left over; it counts warnings, but Pillow
+keeps them to itself. Its decoder waits for input, however, and says how much it took. Fed no marker
+behind a scan's data but a few harmless bytes, it asks for more if data is missing; and it asks for
+nothing if it was done before the last bytes. Pixels of intact photos stay what they are.
+"""
+
+import io
+from typing import Any
+
+from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from processor.errors import RejectedImage
+from processor.photos.jpeg import END, Jpeg, Scan
+
+_NAME = "jpeg-scans"
+_PAD = bytes(8)  # libjpeg looks ahead that far
+_SLACK = 16  # bytes that may be left over
+
+
+def open_jpeg(photo: Jpeg) -> JpegImageFile:
+    """The image, not decoded yet. Its `load` raises RejectedImage for an incomplete scan."""
+    # Pillow itself needs the size and the channels only; it would read the tables for a while.
+    image = JpegImageFile(io.BytesIO(b"\xff\xd8" + photo.frame.segment + b"\xff\xda\0\2"))
+    (tile,) = image.tile
+    args = tile.args if isinstance(tile.args, tuple) else ()
+    image.tile = [tile._replace(codec_name=_NAME, args=(*args, photo))]
+    return image
+
+
+class _ScanDecoder(ImageFile.PyDecoder):
+    _pulls_fd = True  # `decode` is called once
+
+    def init(self, args: tuple[Any, ...]) -> None:
+        rawmode, colours, self._photo, *reduction = args
+        self._decoder = Image.core.jpeg_decoder(self.mode, rawmode, colours, *reduction)
+        self._rest = b""
+        self._done = False
+
+    def setimage(
+        self, im: "Image.core.ImagingCore", extents: tuple[int, int, int, int] | None = None
+    ) -> None:
+        self._decoder.setimage(im, extents)
+
+    def cleanup(self) -> None:
+        self._decoder.cleanup()
+
+    def decode(self, buffer: "Image.DecoderInput") -> tuple[int, int]:  # noqa: ARG002
+        photo: Jpeg = self._photo
+        for scan in photo.scans:
+            self._feed(scan.head)
+            if photo.checkable:
+                self._read(scan)
+            else:
+                self._feed(scan.data)
+        if photo.buffered:
+            self._feed(b"\xff\xd9")
+        if not self._done:
+            raise EOFError("inside the picture")
+        return -1, 0
+
+    def _read(self, scan: Scan) -> None:
+        """Feed one scan's data. Raises RejectedImage unless it is complete and nothing is left."""
+        data, closed = scan.data, scan.following == END or scan is not self._photo.scans[-1]
+        brim = max(0, scan.sound - _SLACK)
+        self._feed(data[:brim])
+        over = self._complete(data[brim : brim + 1], data[brim + 1 : brim + 2]) if brim else False
+        if over and closed and b"ftyp" not in bytes(data):
+            raise _corrupt("data is left over behind its last pixel")
+        if self._done:
+            return
+        self._feed(bytes(data[brim + 2 * self._photo.buffered * (brim > 0) : scan.sound]) + _PAD)
+        complete = self._complete(b"\0", b"\0")
+        zeros = scan.sound < len(data) and not bytes(data[scan.sound :]).strip(b"\0")
+        if complete and (zeros or not closed or scan.sound == len(data)):
+            return
+        if not complete and (zeros or scan.sound == len(data) and scan.following in (END, None)):
+            raise RejectedImage("truncated", "data is missing in its scan; upload it again")
+        raise _corrupt("data of its scan was overwritten")
+
+    def _complete(self, *probes: bytes | memoryview) -> bool:
+        """Whether the scan's last block was decoded.
+
+        If more scans may follow, libjpeg then looks for a marker and takes every byte as it comes.
+        Inside a scan it waits for eight.
+        """
+        if not self._photo.buffered:
+            return self._done
+        return all([self._feed(probe) == 0 for probe in probes])
+
+    def _feed(self, piece: bytes | memoryview) -> int:
+        """How many bytes the decoder did not take yet."""
+        if self._done:  # its memory is gone
+            return 0
+        fed = self._rest + bytes(piece) if self._rest else piece
+        taken, error = self._decoder.decode(fed)
+        if error:
+            raise OSError("broken data stream")
+        self._done = taken < 0
+        self._rest = b"" if self._done else bytes(fed[taken:])
+        return len(self._rest)
+
+
+def _corrupt(cause: str) -> RejectedImage:
+    return RejectedImage("corrupt", f"{cause}; replace the file")
+
+
+Image.register_decoder(_NAME, _ScanDecoder)
