@@ -4,7 +4,6 @@ Profiles, text and further pictures are dropped, so that none of them can inflat
 spoil a photo. Whatever lies behind the picture (a video, a trailer, nothing at all) is not read.
 """
 
-import itertools
 import re
 import struct
 from dataclasses import dataclass
@@ -16,10 +15,8 @@ END = 0xD9  # the marker "end of image"
 
 _MAX_SCANS = 100  # encoders write about ten; 150 bytes of a scan cost a pass over the whole picture
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")  # neither fill nor part of a scan
-# What libjpeg takes for the end of a scan's data; restart markers only if there is no interval.
-_STOP = re.compile(rb"\xff([^\x00\xff])")
-_STOP_BUT_RESTART = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
-_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+# What ends a scan's data for libjpeg; restart markers if there is no interval.
+_STOP = re.compile(rb"\xff[^\x00\xff]")
 _BETWEEN_SCANS = {0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 _ZEROS = bytes(64)
 
@@ -33,7 +30,7 @@ class Component(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """The frame header: the process (0 baseline, 1 extended, 2 progressive, others rare), the size."""
+    """The frame header: the process (0 and 1 sequential, 2 progressive, others rare), the size."""
 
     process: int
     bits: int
@@ -82,8 +79,11 @@ class Jpeg:
 
     @property
     def buffered(self) -> bool:
-        """Whether libjpeg holds all coefficients, 2 bytes each, before it gives a row of pixels."""
-        return self.frame.process == 2 or len(self.scans) > 1
+        """Whether libjpeg holds all coefficients, 2 bytes each, before it gives a row of pixels.
+
+        Reduced decoding saves nothing of them.
+        """
+        return self.frame.process > 1 or len(self.scans) > 1
 
 
 def parse(data: bytes) -> Jpeg:
@@ -103,7 +103,9 @@ class _Parser:
         self._interval = 0  # MCUs between restart markers
         self._frame: Frame | None = None
         self._huffman: list[bytes] = []
-        self._missing: dict[int, bytearray] = {}  # component -> the bits that each coefficient lacks
+        self._missing: dict[
+            int, bytearray
+        ] = {}  # component -> the bits that each coefficient lacks
 
     def parse(self) -> Jpeg:
         scans: list[Scan] = []
@@ -131,7 +133,7 @@ class _Parser:
             detail = "ends before the last of its scans; upload it again"
             raise RejectedImage("truncated", detail)
         if marker not in _BETWEEN_SCANS:
-            raise _stray(marker)
+            raise stray(marker)
 
     def _head(self, begin: bytes) -> tuple[bytes, bytes]:
         """The segments up to the data of the next scan, and the body of the last of them."""
@@ -145,24 +147,26 @@ class _Parser:
             if self._at > len(data):
                 raise EOFError("inside a segment")
             segment = data[start : self._at]
-            # JFIF and Adobe segments say how colours are coded; libjpeg ignores shorter ones.
-            jfif = marker == 0xE0 and segment.startswith(b"JFIF\0", 4) and length >= 16
-            adobe = marker == 0xEE and segment.startswith(b"Adobe", 4) and length >= 14
-            if 0xC0 <= marker <= 0xDF or jfif or adobe:
+            if 0xC0 <= marker <= 0xDF:
                 kept.append(segment)
+                if marker == 0xDA:
+                    return b"".join(kept), segment[4:]
                 self._note(marker, segment)
+            # JFIF and Adobe segments say how colours are coded; libjpeg ignores shorter ones.
+            elif (marker == 0xE0 and segment.startswith(b"JFIF\0", 4) and length >= 16) or (
+                marker == 0xEE and segment.startswith(b"Adobe", 4) and length >= 14
+            ):
+                kept.append(segment)
             elif marker == 0xE1 and segment.startswith(b"Exif\0\0", 4) and not self._exif:
                 self._exif = segment[4:]
-            if marker == 0xDA:
-                return b"".join(kept), segment[4:]
         raise EOFError("before a scan")
 
     def _note(self, marker: int, segment: bytes) -> None:
         if marker == 0xC4:
-            self._huffman.append(segment[4:])
+            self._huffman.append(segment)
         elif marker == 0xDD:
             (self._interval,) = struct.unpack_from(">H", segment, 4)
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC8, 0xCC):
+        elif marker <= 0xCF and marker not in (0xC8, 0xCC):
             bits, height, width, count = struct.unpack_from(">BHHB", segment, 4)
             parts = struct.iter_unpack("BBB", segment[10 : 10 + 3 * count])
             components = tuple([Component(number, by >> 4, by & 15) for number, by, _ in parts])
@@ -172,56 +176,65 @@ class _Parser:
     def _scan(self, frame: Frame, head: bytes, start: bytes) -> Scan:
         count = start[0]
         numbers, tables = start[1 : 1 + 2 * count : 2], start[2 : 2 + 2 * count : 2]
-        first, last, approximation = struct.unpack_from("BBB", start, 1 + 2 * count)
-        if frame.process < 2:
+        sequential = frame.process < 2
+        first, last, approximation = start[1 + 2 * count : 4 + 2 * count]
+        if sequential:
             first, last, approximation = 0, 63, 0  # whatever the file says, as libjpeg does
+        left = bytes((approximation & 15,)) * (last + 1 - first)
         for number in numbers:
-            left = bytes((approximation & 15,)) * (last + 1 - first)
             self._missing[number][first : last + 1] = left
-        stop = (_STOP_BUT_RESTART if self._interval else _STOP).search(self._data, self._at)
-        begin, end = self._at, stop.start() if stop else len(self._data)
-        self._at = end
-        if self._data[end - 1] == 0xFF:  # fill before the marker
-            end = begin + len(self._data[begin:end].rstrip(b"\xff"))
-        mcus, blocks = frame.mcus(numbers)
-        if frame.process < 2 and mcus * blocks > 4 * (end - begin + 8):  # two codes, of a bit or more
+        mcus, blocks = frame.mcus(numbers) if sequential or self._interval else (0, 0)
+        restarts = -(-mcus // self._interval) - 1 if self._interval else 0
+        begin = self._at
+        end, following = self._end_of_data(restarts)
+        if sequential and mcus * blocks > 4 * (
+            end - begin + 8
+        ):  # each has two codes of a bit or more
             cause = f"has {end - begin:,} bytes for {mcus * blocks:,} blocks of pixels"
             raise RejectedImage("truncated", f"{cause}; upload it again")
-        if self._interval:
-            end = self._restarts(begin, end, -(-mcus // self._interval) - 1)
         sound = end
         if last and not approximation >> 4:
             zeros = self._data.find(_ZEROS, begin, end)
             if zeros >= 0 and any(self._zero_codes(tables)):
                 sound = zeros
-        marker = stop[1][0] if stop else None
-        return Scan(head, self._view[begin:end], sound - begin, marker)
+        return Scan(head, self._view[begin:end], sound - begin, following)
 
-    def _restarts(self, begin: int, end: int, count: int) -> int:
-        """Where the data ends that the restart markers allow."""
-        found = b"".join(_RESTART.findall(self._data, begin, end))
-        wanted = bytes(itertools.islice(itertools.cycle(range(0xD0, 0xD8)), count))
-        if found[:count] != wanted:
-            lost = wanted.startswith(found)
-            cause = f"has {len(found):,} of {count:,} restart markers" if lost else "lost data"
-            fix = "upload it again" if lost else "replace the file"
-            reason = "truncated" if lost else "corrupt"
-            raise RejectedImage(reason, f"{cause}; {fix}")
-        if len(found) > count:  # some encoders close the last interval too
-            behind = itertools.islice(_RESTART.finditer(self._data, begin, end), count, None)
-            return next(behind).start()
-        return end
+    def _end_of_data(self, restarts: int) -> tuple[int, int | None]:
+        """Where a scan's data ends, and the marker behind it. Checks the restart markers inside."""
+        data, end, seen, following = self._data, len(self._data), 0, None
+        for stop in _STOP.finditer(data, self._at):
+            marker = data[stop.end() - 1]
+            if not self._interval or marker & 0xF8 != 0xD0:
+                end, following = min(end, stop.start()), marker
+                break
+            if seen == restarts:  # some encoders close the last interval too
+                end = min(end, stop.start())
+            elif marker & 7 != seen & 7:
+                raise RejectedImage("corrupt", "data of its scan was lost; replace the file")
+            else:
+                seen += 1
+        if seen < restarts:
+            if following in (END, None):
+                cause = f"has {seen:,} of {restarts:,} restart markers"
+                raise RejectedImage("truncated", f"{cause}; upload it again")
+            raise stray(following)
+        begin, self._at = self._at, end
+        if end > begin and data[end - 1] == 0xFF:  # fill before the marker
+            end = begin + len(data[begin:end].rstrip(b"\xff"))
+        return end, following
 
     def _zero_codes(self, tables: bytes) -> list[int]:
         """What zero bits mean in each of a scan's AC tables: 0 for the end of a block, or of many."""
         meaning: dict[int, int] = {}
-        for body in self._huffman:
-            at = 0
-            while at + 17 < len(body):
-                meaning[body[at]] = 0 if body[at + 17] & 15 == 0 and body[at + 17] < 0xF0 else 1
-                at += 17 + sum(body[at + 1 : at + 17])
+        for segment in self._huffman:
+            at = 4
+            while at + 17 < len(segment):
+                symbol = segment[at + 17]  # of the first code, which is all zeros
+                meaning[segment[at]] = symbol if symbol & 15 or symbol == 0xF0 else 0
+                at += 17 + sum(segment[at + 1 : at + 17])
         return [meaning.get(0x10 | each & 15, 0) for each in tables]
 
 
-def _stray(marker: int) -> RejectedImage:
+def stray(marker: int) -> RejectedImage:
+    """The rejection of a scan that a marker interrupts."""
     return RejectedImage("corrupt", f"a marker FF{marker:02X} inside a scan; replace the file")

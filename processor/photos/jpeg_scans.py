@@ -13,7 +13,7 @@ from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from processor.errors import RejectedImage
-from processor.photos.jpeg import END, Jpeg, Scan
+from processor.photos.jpeg import END, Jpeg, Scan, stray
 
 _NAME = "jpeg-scans"
 _PAD = bytes(8)  # libjpeg looks ahead that far
@@ -47,10 +47,10 @@ class _ScanDecoder(ImageFile.PyDecoder):
     def cleanup(self) -> None:
         self._decoder.cleanup()
 
-    def decode(self, buffer: "Image.DecoderInput") -> tuple[int, int]:  # noqa: ARG002
+    def decode(self, buffer: "Image.DecoderInput") -> tuple[int, int]:
         photo: Jpeg = self._photo
         for scan in photo.scans:
-            self._feed(scan.head)
+            self._rest += scan.head
             if photo.checkable:
                 self._read(scan)
             else:
@@ -63,44 +63,48 @@ class _ScanDecoder(ImageFile.PyDecoder):
 
     def _read(self, scan: Scan) -> None:
         """Feed one scan's data. Raises RejectedImage unless it is complete and nothing is left."""
-        data, closed = scan.data, scan.following == END or scan is not self._photo.scans[-1]
-        brim = max(0, scan.sound - _SLACK)
+        data, sound = scan.data, scan.sound
+        brim = max(0, sound - _SLACK)
         self._feed(data[:brim])
-        over = self._complete(data[brim : brim + 1], data[brim + 1 : brim + 2]) if brim else False
-        if over and closed and b"ftyp" not in bytes(data):
+        closed = scan.following == END or scan is not self._photo.scans[-1]
+        if self._complete(data[brim : brim + 1]) and brim and closed and b"ftyp" not in bytes(data):
             raise _corrupt("data is left over behind its last pixel")
-        if self._done:
-            return
-        self._feed(bytes(data[brim + 2 * self._photo.buffered * (brim > 0) : scan.sound]) + _PAD)
-        complete = self._complete(b"\0", b"\0")
-        zeros = scan.sound < len(data) and not bytes(data[scan.sound :]).strip(b"\0")
-        if complete and (zeros or not closed or scan.sound == len(data)):
-            return
-        if not complete and (zeros or scan.sound == len(data) and scan.following in (END, None)):
-            raise RejectedImage("truncated", "data is missing in its scan; upload it again")
-        raise _corrupt("data of its scan was overwritten")
+        self._feed(bytes(data[brim + 1 : sound]) + _PAD)
+        complete = self._complete(b"\0")
+        if sound < len(data):
+            behind = bytes(data[sound:]).strip(b"\0")
+            if not complete and not behind:
+                raise _truncated()
+            if not complete or (behind and closed):
+                raise _corrupt("zeros were written over its data")
+        elif not complete:
+            raise _truncated() if scan.following in (END, None) else stray(scan.following)
 
-    def _complete(self, *probes: bytes | memoryview) -> bool:
-        """Whether the scan's last block was decoded.
+    def _complete(self, probe: bytes | memoryview) -> bool:
+        """Whether the scan's last block was decoded. Feeds the probe, a byte.
 
         If more scans may follow, libjpeg then looks for a marker and takes every byte as it comes.
-        Inside a scan it waits for eight.
+        Inside a scan, it takes no byte before it has eight.
         """
-        if not self._photo.buffered:
-            return self._done
-        return all([self._feed(probe) == 0 for probe in probes])
+        if self._rest or not self._photo.buffered:
+            self._rest += bytes(probe)
+        else:
+            self._feed(probe)
+        return self._done or (self._photo.buffered and not self._rest)
 
-    def _feed(self, piece: bytes | memoryview) -> int:
-        """How many bytes the decoder did not take yet."""
-        if self._done:  # its memory is gone
-            return 0
+    def _feed(self, piece: bytes | memoryview) -> None:
+        if self._done:  # and its memory is gone
+            return
         fed = self._rest + bytes(piece) if self._rest else piece
         taken, error = self._decoder.decode(fed)
         if error:
             raise OSError("broken data stream")
         self._done = taken < 0
         self._rest = b"" if self._done else bytes(fed[taken:])
-        return len(self._rest)
+
+
+def _truncated() -> RejectedImage:
+    return RejectedImage("truncated", "data of its scan is missing; upload it again")
 
 
 def _corrupt(cause: str) -> RejectedImage:
