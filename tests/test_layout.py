@@ -77,6 +77,7 @@ PURE: dict[str, set[str]] = {
     "processor/photos/containers.py": {"processor"},
     "processor/photos/exif.py": set(),
     "processor/photos/jpeg.py": {"processor"},
+    "processor/photos/jpeg_scans.py": {"PIL", "processor"},
     "processor/photos/decode.py": {"numpy", "PIL", "processor"},
     "processor/matrix/npz.py": {"numpy"},
     "processor/matrix/moments.py": {"numpy", "processor"},

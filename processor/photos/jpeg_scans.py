@@ -35,13 +35,12 @@ class _ScanDecoder(ImageFile.PyDecoder):
 
     def init(self, args: tuple[Any, ...]) -> None:
         rawmode, colours, self._photo, *reduction = args
-        self._decoder = Image.core.jpeg_decoder(self.mode, rawmode, colours, *reduction)
+        plain = (rawmode, colours)
+        self._decoder = Image._getdecoder(self.mode, "jpeg", plain, tuple(reduction))
         self._rest = b""
         self._done = False
 
-    def setimage(
-        self, im: "Image.core.ImagingCore", extents: tuple[int, int, int, int] | None = None
-    ) -> None:
+    def setimage(self, im: Any, extents: tuple[int, int, int, int] | None = None) -> None:
         self._decoder.setimage(im, extents)
 
     def cleanup(self) -> None:
