@@ -193,7 +193,7 @@ class _Parser:
             cause = f"has {end - begin:,} bytes for {mcus * blocks:,} blocks of pixels"
             raise RejectedImage("truncated", f"{cause}; upload it again")
         sound = end
-        if last and not approximation >> 4:
+        if last:  # neighbours of one brightness make a run of zeros in a scan of DC alone
             zeros = self._data.find(_ZEROS, begin, end)
             if zeros >= 0 and any(self._zero_codes(tables)):
                 sound = zeros

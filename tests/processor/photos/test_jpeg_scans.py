@@ -116,7 +116,7 @@ def test_channels_in_scans_of_their_own():
     assert rejection(channels_apart(scans=2)).reason == "truncated"
     second, third = (i for i in range(700, len(data)) if data[i : i + 5] == b"\xff\xda\0\x08\1")
     middle = (second + third) // 2
-    assert rejection(data[:middle] + data[third:]).reason == "truncated"
+    assert rejection(data[:middle] + data[third:]).reason == "corrupt"
     assert rejection(data[:second] + bytes(range(1, 60)) + data[second:]).reason == "corrupt"
 
 
@@ -159,8 +159,9 @@ def test_a_zeroed_block_is_rejected(kind, length):
     assert caught == 12
 
 
-@pytest.mark.parametrize("kind", ["sequential", "fine", "progressive"])
-def test_lost_data_is_rejected(kind):
+# A gap may happen to fit, most easily in a refinement, whose bits do not depend on each other.
+@pytest.mark.parametrize(("kind", "least"), [("sequential", 18), ("fine", 18), ("progressive", 12)])
+def test_lost_data_is_rejected(kind, least):
     data, _ = drawn(kind)
     caught = 0
     for share in np.linspace(0.05, 0.9, 20):
@@ -169,7 +170,7 @@ def test_lost_data_is_rejected(kind):
             decode(data[:at] + data[at + 500 :], 32)
         except RejectedImage as rejected:
             caught += rejected.reason in {"corrupt", "truncated"}
-    assert caught >= 18  # a gap may happen to fit
+    assert caught >= least
 
 
 @pytest.mark.parametrize("kind", ["sequential", "grey", "restarts", "progressive"])
