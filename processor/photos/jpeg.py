@@ -54,8 +54,7 @@ class Frame(NamedTuple):
         return -(-wide // across) * -(-high // down), blocks
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scan:
+class Scan(NamedTuple):
     """One scan. `data` holds no marker but restarts, all there and in order."""
 
     head: bytes  # the segments before the data, of the first scan with the start of the image
@@ -200,11 +199,24 @@ class _Parser:
         return Scan(head, self._view[begin:end], sound - begin, following)
 
     def _end_of_data(self, restarts: int) -> tuple[int, int | None]:
-        """Where a scan's data ends, and the marker behind it. Checks the restart markers inside."""
+        """Where a scan's data ends, and the marker behind it."""
+        data, begin = self._data, self._at
+        if self._interval:
+            end, following = self._intervals(restarts)
+        else:
+            stop = _STOP.search(data, begin)
+            end, following = (stop.start(), stop[0][1]) if stop else (len(data), None)
+        self._at = end
+        if end > begin and data[end - 1] == 0xFF:  # fill before the marker
+            end = begin + len(data[begin:end].rstrip(b"\xff"))
+        return end, following
+
+    def _intervals(self, restarts: int) -> tuple[int, int | None]:
+        """The same, of data with so many restart markers. Raises RejectedImage if some are missing."""
         data, end, seen, following = self._data, len(self._data), 0, None
         for stop in _STOP.finditer(data, self._at):
             marker = data[stop.end() - 1]
-            if not self._interval or marker & 0xF8 != 0xD0:
+            if marker & 0xF8 != 0xD0:
                 end, following = min(end, stop.start()), marker
                 break
             if seen == restarts:  # some encoders close the last interval too
@@ -213,15 +225,12 @@ class _Parser:
                 raise RejectedImage("corrupt", "data of its scan was lost; replace the file")
             else:
                 seen += 1
-        if seen < restarts:
-            if following in (END, None):
-                cause = f"has {seen:,} of {restarts:,} restart markers"
-                raise RejectedImage("truncated", f"{cause}; upload it again")
-            raise stray(following)
-        begin, self._at = self._at, end
-        if end > begin and data[end - 1] == 0xFF:  # fill before the marker
-            end = begin + len(data[begin:end].rstrip(b"\xff"))
-        return end, following
+        if seen == restarts:
+            return end, following
+        if following in (END, None):
+            cause = f"has {seen:,} of {restarts:,} restart markers"
+            raise RejectedImage("truncated", f"{cause}; upload it again")
+        raise stray(following)
 
     def _zero_codes(self, tables: bytes) -> list[int]:
         """What zero bits mean in each of a scan's AC tables: 0 for the end of a block, or of many."""
