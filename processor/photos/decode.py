@@ -1,7 +1,8 @@
 """Decoding: the bytes of an untrusted file become pixels for the network, or a named rejection.
 
 Pure functions of bytes and arrays, without process-wide state: `decode` may run in many threads.
-Containers are parsed before Pillow sees them, see `processor.photos.containers` and `.jpeg`.
+Containers are parsed before Pillow sees them, see `processor.photos.containers` and `.jpeg`; how a
+JPEG's scans are checked is in `.jpeg_scans`.
 """
 
 import io
@@ -63,8 +64,10 @@ def decode(
     page that cut-outs are made for; the colour stored beneath is arbitrary, often black. Of 16-bit
     channels the high byte is used (in 16-bit grey the transparent key colour is ignored).
 
-    A file that declares more than `max_pixels` is rejected undecoded. Any other takes up to 16
+    A file that declares more than `max_pixels` is rejected undecoded; of a JPEG that is decoded
+    reduced, without holding its coefficients, the reduced size counts. Any other takes up to 16
     bytes a pixel while it is decoded (WebP, progressive CMYK; a plain JPEG next to nothing).
+    A JPEG is rejected if a scan lost data, and read if it lacks no more than its end marker.
     `reduced_decode` decodes JPEG near the target size and shrinks large images in two steps:
     faster, nearly the same pixels; rows made without it must name PREPROCESSING_FULL.
     Raises ValueError for a size or limit below 1.
