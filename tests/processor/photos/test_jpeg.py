@@ -150,6 +150,15 @@ def test_fill_before_a_marker_is_skipped(options):
     assert np.array_equal(decode(filled, 32).pixels, decode(data, 32).pixels)
 
 
+@pytest.mark.parametrize("options", [{}, {"mode": "L"}, {"optimize": True}], ids=str)
+def test_a_sequential_scan_may_leave_its_parameters_zero(options):
+    data = jpeg_of(**options)
+    at = data.index(b"\0\x3f\0", data.index(b"\xff\xda"))
+    assert np.array_equal(
+        decode(data[:at] + bytes(3) + data[at + 3 :], 32).pixels, decode(data, 32).pixels
+    )
+
+
 # What is missing or does not belong there
 
 

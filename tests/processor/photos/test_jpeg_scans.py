@@ -180,3 +180,8 @@ def test_data_behind_the_last_pixel_is_corrupt(kind):
     assert rejected.reason == "corrupt"
     assert "left over" in rejected.detail
     assert "replace" in rejected.detail
+
+
+def test_data_behind_padding_is_corrupt():
+    data, _ = drawn("sequential")
+    assert rejection(data[:-2] + bytes(300) + b"lost" * 20 + EOI).reason == "corrupt"
