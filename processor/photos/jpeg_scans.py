@@ -64,6 +64,8 @@ class _ScanDecoder(ImageFile.PyDecoder):
         """Feed one scan's data. Raises RejectedImage unless it is complete and nothing is left."""
         data, sound = scan.data, scan.sound
         brim = max(0, sound - _SLACK)
+        if brim > 1 << 16:
+            self._feed(b"")  # the segments before it, so that as much is not copied to join them
         self._feed(data[:brim])
         # Without an end marker, "left over" is a trailer; so it is if the marker found is a video's.
         closed = scan.following == END or scan is not self._photo.scans[-1]
