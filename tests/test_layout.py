@@ -78,6 +78,7 @@ PURE: dict[str, set[str]] = {
     "processor/photos/exif.py": set(),
     "processor/photos/foreign.py": {"processor"},
     "processor/photos/jpeg.py": {"processor"},
+    "processor/photos/jpeg_scans.py": {"PIL", "processor"},
     "processor/photos/decode.py": {"numpy", "PIL", "processor"},
     "processor/matrix/npz.py": {"numpy"},
     "processor/matrix/moments.py": {"numpy", "processor"},

@@ -1,7 +1,8 @@
 """Decoding: the bytes of an untrusted file become pixels for the network, or a named rejection.
 
 Pure functions of bytes and arrays, without process-wide state: `decode` may run in many threads.
-Containers are parsed before Pillow sees them, see `processor.photos.containers` and `.jpeg`.
+Containers are parsed before Pillow sees them, see `processor.photos.containers` and `.jpeg`; how a
+JPEG's scans are checked is in `.jpeg_scans`.
 """
 
 import io
@@ -13,12 +14,11 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from processor.errors import RejectedImage
-from processor.photos import containers, exif, foreign, jpeg
+from processor.photos import containers, exif, foreign, jpeg, jpeg_scans
 
 # The name of what `decode` and `vgg16_input` do to a file; every stored row carries it. A change
 # that alters the resulting pixels must change it too, or the store mixes two kinds of features.
@@ -68,8 +68,10 @@ def decode(
     which is TIFF too, for the photo. A BMP with zero bytes for its end is read as a picture: the
     format has no checksum.
 
-    A file that declares more than `max_pixels` is rejected undecoded. Any other takes up to 16
+    A file that declares more than `max_pixels` is rejected undecoded; of a JPEG that is decoded
+    reduced, without holding its coefficients, the reduced size counts. Any other takes up to 16
     bytes a pixel while it is decoded (WebP, progressive CMYK; a plain JPEG next to nothing).
+    A JPEG is rejected if a scan lost data, and read if it lacks no more than its end marker.
     `reduced_decode` decodes JPEG near the target size and shrinks large images in two steps:
     faster, nearly the same pixels; rows made without it must name PREPROCESSING_FULL.
     Raises ValueError for a size or limit below 1.
@@ -90,11 +92,11 @@ def decode(
 def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) -> DecodedPhoto:
     image, orientation = _open(data, max_pixels)
     width, height = image.size
-    # By Pillow's reading of the size; the container's own was checked before.
-    containers.check_size(width, height, max_pixels)
     box: tuple[float, float, float, float] = (0, 0, width, height)
     if reduced_decode and (draft := image.draft(None, (_DRAFT_GAP * size, _DRAFT_GAP * size))):
         box = draft[1]
+    # By Pillow's reading of the size, and of JPEG what it is going to allocate.
+    containers.check_size(*image.size, max_pixels)
     image.load()
     # Transposed after the resize, when it is cheap; the same pixels, because the target is square
     # and the filter symmetric.
@@ -113,8 +115,10 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
     Avoids Image.open, whose pixel limit is global to the process and starts as a warning.
     """
     if data.startswith(b"\xff\xd8\xff"):
-        stream, block = jpeg.parse(data)
-        return JpegImageFile(io.BytesIO(stream)), exif.orientation(block)
+        photo = jpeg.parse(data)
+        if photo.buffered:
+            containers.check_size(photo.frame.width, photo.frame.height, max_pixels)
+        return jpeg_scans.open_jpeg(photo), exif.orientation(photo.exif)
     if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] != b"CgBI":
         stream, block = containers.png(data, max_pixels)
         return PngImageFile(io.BytesIO(stream)), exif.orientation(block)

@@ -93,3 +93,12 @@ def rejection(data, **options):
 def animation(kind, frames=40):
     later = [Image.new("RGB", (64, 48), (i, 0, 255 - i)) for i in range(1, frames)]
     return encode(scene(), kind, save_all=True, append_images=later, lossless=True)
+
+
+def natural(width=320, height=240, mode="RGB"):
+    """Soft shapes and a little grain, so that a JPEG of it has data all over."""
+    rng = np.random.default_rng(11)
+    soft = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    smooth = np.asarray(soft.resize((width, height), Image.Resampling.BICUBIC))
+    grain = rng.integers(-12, 13, (height, width, 1), dtype=np.int16)
+    return Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).convert(mode)
