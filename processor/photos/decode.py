@@ -5,20 +5,20 @@ Containers are parsed before Pillow sees them, see `processor.photos.containers`
 """
 
 import io
-import re
 import struct
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import AvifImagePlugin, Image
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from processor.errors import RejectedImage
-from processor.photos import containers, exif, jpeg
+from processor.photos import containers, exif, heic, heif, jpeg
 
 # The name of what `decode` and `vgg16_input` do to a file; every stored row carries it. A change
 # that alters the resulting pixels must change it too, or the store mixes two kinds of features.
@@ -28,7 +28,7 @@ PREPROCESSING_FULL = "full-bilinear-vgg16-1"  # with reduced_decode=False, which
 _DRAFT_GAP = 2  # JPEG is decoded at 1/2, 1/4 or 1/8, but to no less than twice the target
 _REDUCING_GAP = 3.0  # Pillow: from here on "indistinguishable from fair resampling in most cases"
 
-_HEIF = re.compile(rb"....ftyp(hei|hev|mif1|msf1|avi)", re.DOTALL)
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker has as many threads as it has processors already
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -54,7 +54,12 @@ class DecodedPhoto:
 
 
 def decode(
-    data: bytes, size: int, *, max_pixels: int = 100_000_000, reduced_decode: bool = True
+    data: bytes,
+    size: int,
+    *,
+    max_pixels: int = 100_000_000,
+    reduced_decode: bool = True,
+    unsandboxed_heic: bool = False,
 ) -> DecodedPhoto:
     """Decode the photo in `data`, upright and squashed to size x size. Raises RejectedImage.
 
@@ -76,6 +81,12 @@ def decode(
     if size < 1 or max_pixels < 1:
         raise ValueError(f"size and max_pixels must be at least 1, not {size} and {max_pixels}")
     try:
+        if heif.is_heif(data):
+            still = heif.parse(data, max_pixels)
+            if still.codec == heif.HEVC:
+                gap = _REDUCING_GAP if reduced_decode else None
+                small, *upright = heic.decode(data, still, size, gap, unlocked=unsandboxed_heic)
+                return DecodedPhoto(_over_white(small), *upright)
         return _decode(data, size, max_pixels, reduced_decode=reduced_decode)
     except RejectedImage:
         raise
@@ -120,10 +131,13 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
         containers.check_webp(data, max_pixels)
         image = WebPImageFile(io.BytesIO(data))
         return image, exif.orientation(image.info.get("exif", b""))
+    if heif.is_heif(data):  # AVIF; `decode` has seen to its size and to HEIC
+        image = AvifImageFile(io.BytesIO(heif.as_still(data)))
+        return image, exif.orientation(image.info.get("exif", b""))
     if not data:
         raise RejectedImage("empty", "the file has no bytes; upload it again")
-    found = "is HEIC or AVIF" if _HEIF.match(data) else f"begins with {data[:12]!r}"
-    raise RejectedImage("unsupported", f"it {found}; save the photo as JPEG, PNG, WebP or GIF")
+    found = f"it begins with {data[:12]!r}"
+    raise RejectedImage("unsupported", f"{found}; save the photo as JPEG, PNG, WebP, GIF or HEIC")
 
 
 def _resizable(image: Image.Image) -> Image.Image:
