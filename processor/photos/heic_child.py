@@ -131,7 +131,7 @@ def _squashed(data: bytes, request: Request) -> tuple[bytes, bytes]:
     pixels, mode = photo.data, photo.mode
     if mode == "I;16":
         pixels, mode = bytes(pixels[1::2]), "L"
-    image = Image.frombuffer(mode, photo.size, pixels, "raw", mode)
+    image = Image.frombuffer(mode, photo.size, pixels, "raw", mode, 0, 1)
     if mode in ("LA", "RGBA"):
         image = image.convert("RGBA").convert("RGBa")  # colours times alpha: those may be averaged
     box = (0, 0, *image.size)
