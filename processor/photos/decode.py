@@ -137,7 +137,7 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
     if not data:
         raise RejectedImage("empty", "the file has no bytes; upload it again")
     found = f"it begins with {data[:12]!r}"
-    raise RejectedImage("unsupported", f"{found}; save the photo as JPEG, PNG, WebP, GIF or HEIC")
+    raise RejectedImage("unsupported", f"{found}; save the photo as JPEG, PNG, WebP or GIF")
 
 
 def _resizable(image: Image.Image) -> Image.Image:

@@ -17,13 +17,15 @@ import threading
 from PIL import Image
 
 from processor.errors import RejectedImage
-from processor.photos.heic_wire import ANSWER, ENDED, NO_MEMORY, PIXELS, TIMED_OUT, Request
+from processor.photos._heic_wire import ANSWER, ENDED, NO_MEMORY, PIXELS, TIMED_OUT, Request
 from processor.photos.heif import Still
 
 BYTES_PER_PIXEL = 20  # measured: 8 to 16, most in 10 bits without subsampling
 _BASE_BYTES = 64_000_000  # a thread, small pictures
-_PIXELS_PER_SECOND = 2_000_000
+_LEAST_SECONDS = 5
+_PIXELS_PER_SECOND = 2_000_000  # measured: 20,000,000
 _START_SECONDS = 60
+_PROGRAM = ("-P", "-m", "processor.photos.heic_child")  # -P: nothing of the working directory
 _MODES = {1: "L", 3: "RGB", 4: "RGBa"}
 
 _lock = threading.Lock()
@@ -39,7 +41,7 @@ def decode(
     decoder says. `unlocked` decodes even where the kernel cannot confine the child.
     Called from several threads.
     """
-    cpu = 5 + still.pixels // _PIXELS_PER_SECOND
+    cpu = _LEAST_SECONDS + still.pixels // _PIXELS_PER_SECOND
     memory = _BASE_BYTES + 2 * len(data) + BYTES_PER_PIXEL * max(still.pixels, 1)
     for _ in range(2):  # the second time with a new process
         decoder = _decoder()
@@ -103,7 +105,7 @@ class _Decoder:
             environment["LD_LIBRARY_PATH"] = path
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "processor.photos.heic_child"],
+                [sys.executable, *_PROGRAM],
                 env=environment,
                 cwd="/",
                 stdin=theirs,

@@ -20,7 +20,7 @@ import pillow_heif
 from PIL import Image
 
 from processor.photos import sandbox
-from processor.photos.heic_wire import ANSWER, ENDED, FAILED, NO_MEMORY, PIXELS, TIMED_OUT, Request
+from processor.photos._heic_wire import ANSWER, ENDED, FAILED, NO_MEMORY, PIXELS, TIMED_OUT, Request
 
 
 @dataclass(frozen=True, slots=True)

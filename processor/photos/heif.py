@@ -11,14 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from processor.errors import RejectedImage
-from processor.photos import av1, containers
+from processor.photos import bitstreams, containers
 
 HEVC, AV1 = b"hvc1", b"av01"
 
 _BRANDS = re.compile(rb"....ftyp(hei|hev|mif|msf|avi|mia|MA1|unif)", re.DOTALL)
 _DERIVED = (b"grid", b"iden", b"iovl")  # made of the items that they refer to
+# Beyond what photos have, so that no file takes more than seconds to parse.
 _MAX_BOXES = 20_000  # in a row
-_MAX_TABLE = 1_000_000  # bytes of a table; 1 MB takes Python a second, a 100-megapixel grid's is 10 kB
+_MAX_TABLE = 1_000_000  # bytes of a list of items; that of 100 megapixels in tiles takes 10,000
+_MAX_PARTS = 4_000  # items that are pictures, pieces of items
+
+_LOST = bytes(1000)  # what an interrupted copy may end in; no encoder pads that far
 
 _Span = tuple[int, int]  # where contents begin and end in the file
 
@@ -37,6 +41,7 @@ class Still:
 class _Item:
     kind: bytes
     size: tuple[int, int] = (0, 0)
+    length_size: int = 4  # of HEVC
     sources: tuple[int, ...] = ()
     extents: list[_Span] = field(default_factory=list)
 
@@ -88,13 +93,20 @@ def _still(data: bytes, items: dict[int, _Item], primary: int, max_pixels: int) 
     (codec,) = codecs
     sizes = [each.size for each in parts]
     if codec == AV1:
-        # Of all AV1 items, because alpha is decoded too.
-        for item in items.values():
+        for item in items.values():  # all, because alpha is decoded too
             if item.kind == AV1:
-                sizes += av1.sizes(b"".join(data[start:end] for start, end in item.extents))
+                sizes += bitstreams.av1_sizes(_stream(data, item))
     for size in sizes:
         containers.check_size(*size, max_pixels)
+    for each in coded:
+        stream = _stream(data, each)
+        if stream.endswith(_LOST) or (codec == HEVC and not bitstreams.is_whole_hevc(stream, each.length_size)):
+            raise RejectedImage("truncated", "zeros in place of a part of it; upload it again")
     return Still(codec, *photo.size, max(width * height for width, height in sizes))
+
+
+def _stream(data: bytes, item: _Item) -> bytes:
+    return b"".join(data[start:end] for start, end in item.extents)
 
 
 def _reachable(items: dict[int, _Item], primary: int) -> set[int]:
@@ -128,7 +140,11 @@ def _boxes(data: bytes, span: _Span, last: bytes = b"") -> Iterator[tuple[bytes,
         yield name, (start, at)
         if name == last:
             return
-    raise RejectedImage("corrupt", f"has over {_MAX_BOXES:,} boxes in a row; save the photo again")
+    raise _endless()
+
+
+def _endless() -> RejectedImage:
+    return RejectedImage("corrupt", "has an endless list of pictures; save the photo again")
 
 
 class _Table:
@@ -137,7 +153,7 @@ class _Table:
     def __init__(self, data: bytes, span: _Span) -> None:
         start, end = span
         if end - start > _MAX_TABLE:
-            raise RejectedImage("corrupt", "has an endless list of items; save the photo again")
+            raise _endless()
         self._data, self._at = data[start:end], 0
         self.version, self.flags = self.number(1), self.number(3)
 
@@ -175,19 +191,24 @@ def _types(data: bytes, iinf: _Span) -> Iterator[tuple[int, _Item]]:
 def _read_sizes(data: bytes, iprp: _Span, items: dict[int, _Item]) -> None:
     properties = list(_boxes(data, iprp))
     kinds = list(_boxes(data, dict(properties)[b"ipco"]))
-    for name, span in properties:
-        if name != b"ipma":
-            continue
+    tables = [span for name, span in properties if name == b"ipma"]
+    for span in tables[:4]:  # one of each version and width, at most
         table = _Table(data, span)
         for _ in range(table.number(4)):
             item = items.get(table.number(4 if table.version else 2))
             for _ in range(table.number(1)):
                 index = table.number(2) & 0x7FFF if table.flags & 1 else table.number(1) & 0x7F
-                if item and 0 < index <= len(kinds) and kinds[index - 1][0] == b"ispe":
-                    item.size = struct.unpack_from(">II", data, kinds[index - 1][1][0] + 4)
+                if not item or not 0 < index <= len(kinds):
+                    continue
+                kind, (start, _) = kinds[index - 1]
+                if kind == b"ispe":
+                    item.size = struct.unpack_from(">II", data, start + 4)
+                elif kind == b"hvcC":
+                    item.length_size = (data[start + 21] & 3) + 1
 
 
 def _read_sources(data: bytes, iref: _Span, items: dict[int, _Item]) -> None:
+    _Table(data, iref)  # not endless
     width = 4 if data[iref[0]] else 2
     for name, (start, end) in _boxes(data, (iref[0] + 4, iref[1])):
         if name == b"dimg":
@@ -199,6 +220,7 @@ def _read_sources(data: bytes, iref: _Span, items: dict[int, _Item]) -> None:
 
 
 def _read_extents(iloc: _Table, idat: _Span, length: int, items: dict[int, _Item]) -> None:
+    pieces = total = 0
     sizes = iloc.number(2)
     offset_size, length_size, base_size, index_size = (sizes >> at & 15 for at in (12, 8, 4, 0))
     for _ in range(iloc.number(4 if iloc.version == 2 else 2)):
@@ -211,5 +233,8 @@ def _read_extents(iloc: _Table, idat: _Span, length: int, items: dict[int, _Item
                 iloc.number(index_size)
             start, size = base + iloc.number(offset_size), iloc.number(length_size)
             end = start + size if size else (idat[1] if method == 1 else length)
+            pieces, total = pieces + 1, total + max(0, min(end, length) - start)
+            if pieces > _MAX_PARTS or total > 4 * length:
+                raise _endless()
             if item and method < 2:
                 item.extents.append((start, end))

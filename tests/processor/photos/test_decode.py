@@ -68,7 +68,7 @@ def test_other_formats_are_unsupported(kind):
     [
         (b"just a note, renamed to photo.jpg", "just a note"),
         (b"<html><body>404 Not Found", "<html>"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0mp41avc1", "isom"),
         (b"\x00\x1b\n\r\xff\xfe" * 100, "JPEG, PNG, WebP or GIF"),
         (b"\xff", "JPEG"),
     ],

@@ -1,19 +1,37 @@
-"""AV1 streams: the size of the frames in them, which a decoder allocates whatever the file around says."""
+"""Streams of HEVC and AV1 in HEIF files: what their decoders do not check, or check too late."""
 
 from collections.abc import Iterator
 
+_MAX_UNITS = 1_000  # HEVC's highest level has 600 slices, a still of AV1 a few dozen units
+_ABSENT = b"\0\0\0"  # ITU-T H.265, 7.4.2.1: never in a unit, an encoder breaks it up by a 3
 _SEQUENCE_HEADER = 1
-_MAX_UNITS = 10_000  # a still picture has two to a few dozen
 
 
-def sizes(stream: bytes) -> Iterator[tuple[int, int]]:
-    """Width and height of each sequence header in a stream of open bitstream units (AV1, 5.3 to 5.5).
+def is_whole_hevc(stream: bytes, length_size: int) -> bool:
+    """Whether units, each behind its length, fill the stream, none of them with three zeros in a row.
 
-    Raises EOFError or IndexError if the stream ends early.
+    A decoder makes grey or smeared pixels of the zeros that an interrupted copy leaves, without an error.
     """
     at = 0
     for _ in range(_MAX_UNITS):
-        if at >= len(stream):
+        if at == len(stream):
+            return True
+        length = int.from_bytes(stream[at : at + length_size], "big")
+        start, at = at + length_size, at + length_size + length
+        if not length or at > len(stream) or stream.find(_ABSENT, start, at) >= 0:
+            return False
+    return False
+
+
+def av1_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
+    """Width and height of the frames, by each sequence header in a stream (AV1 specification, 5.3 to 5.5).
+
+    A decoder allocates them, whatever the file around declares. Raises EOFError or IndexError if the
+    stream ends early.
+    """
+    at = 0
+    for _ in range(_MAX_UNITS):
+        if at == len(stream):
             return
         head = stream[at]
         at += 2 if head & 4 else 1  # an extension byte
@@ -29,7 +47,9 @@ def sizes(stream: bytes) -> Iterator[tuple[int, int]]:
         if head >> 3 & 15 == _SEQUENCE_HEADER:
             yield _size(_Bits(stream[at : at + length]))
         at += length
-    raise EOFError("among thousands of units of AV1")
+        if at > len(stream):
+            raise EOFError("inside a unit of AV1")
+    raise EOFError("among a thousand units of AV1")
 
 
 class _Bits:
