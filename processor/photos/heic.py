@@ -55,7 +55,9 @@ def decode(
         if len(raw) >= ENDED.size:
             return _checked(raw, still, request)
         _drop(decoder)
-    raise RejectedImage("too-large", "its decoder was killed twice; scale it down, free some memory")
+    raise RejectedImage(
+        "too-large", "its decoder was killed twice; scale it down, free some memory"
+    )
 
 
 def _refusal(hindrance: str) -> str:
@@ -100,7 +102,10 @@ class _Decoder:
         self.refusal = ""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # Of the environment only what Python needs to find its files: no credentials.
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MALLOC_ARENA_MAX": "1"}
+        environment = {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "MALLOC_ARENA_MAX": "1",
+        }
         if path := os.environ.get("LD_LIBRARY_PATH"):
             environment["LD_LIBRARY_PATH"] = path
         with theirs:
@@ -134,7 +139,9 @@ class _Decoder:
             with theirs:
                 socket.send_fds(self._socket, [request.pack()], [theirs.fileno()])
             ours.settimeout(request.wall_seconds + 10)
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died; the status tells
+            with contextlib.suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # it died; the status tells
                 ours.sendall(data)
             parts = []
             while most > 0 and (part := ours.recv(most)):

@@ -100,7 +100,9 @@ def _still(data: bytes, items: dict[int, _Item], primary: int, max_pixels: int) 
         containers.check_size(*size, max_pixels)
     for each in coded:
         stream = _stream(data, each)
-        if stream.endswith(_LOST) or (codec == HEVC and not bitstreams.is_whole_hevc(stream, each.length_size)):
+        if stream.endswith(_LOST) or (
+            codec == HEVC and not bitstreams.is_whole_hevc(stream, each.length_size)
+        ):
             raise RejectedImage("truncated", "zeros in place of a part of it; upload it again")
     return Still(codec, *photo.size, max(width * height for width, height in sizes))
 

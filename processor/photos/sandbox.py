@@ -91,7 +91,9 @@ def prepare() -> tuple[ctypes.CDLL, ctypes.c_void_p]:
     def add(action: int, name: str, *compares: tuple[int, int, int, int]) -> None:
         number = library.seccomp_syscall_resolve_name(name.encode())
         array = (_Compare * len(compares))(*compares)
-        code = library.seccomp_rule_add_array(rules, ctypes.c_uint32(action), number, len(array), array)
+        code = library.seccomp_rule_add_array(
+            rules, ctypes.c_uint32(action), number, len(array), array
+        )
         if code:
             raise SandboxError(-code, f"libseccomp knows no {name} ({os.strerror(-code)})")
 
@@ -99,7 +101,12 @@ def prepare() -> tuple[ctypes.CDLL, ctypes.c_void_p]:
         add(_ALLOW, name)
     for name, code in _REFUSED.items():
         add(_ERRNO | code, name)
-    never_code = (2, _MASKED_EQUAL, mmap.PROT_EXEC, 0)  # the third argument: what memory may be used for
+    never_code = (
+        2,
+        _MASKED_EQUAL,
+        mmap.PROT_EXEC,
+        0,
+    )  # the third argument: what memory may be used for
     private = (3, _MASKED_EQUAL, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS, mmap.MAP_ANONYMOUS)
     add(_ALLOW, "mmap", never_code, private)
     add(_ALLOW, "mprotect", never_code)

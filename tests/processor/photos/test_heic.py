@@ -349,4 +349,3 @@ def test_statuses_are_named():
         1: "corrupt",
     }.items():
         assert decoder._death(status, REQUEST).reason == reason
-

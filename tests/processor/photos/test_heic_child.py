@@ -31,7 +31,13 @@ def process():
 
 def test_it_has_no_credentials(monkeypatch, process):
     decoder.close()
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "HOME"):
+    for name in (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_PROFILE",
+        "HOME",
+    ):
         monkeypatch.setenv(name, "TELL-NOBODY")
     decode(DATA, 32)
     pid = decoder._running._process.pid
@@ -98,15 +104,18 @@ def test_it_and_its_children_end_with_the_worker(program, number):
         text=True,
     )
     with worker:
-        worker.stdin.write(DATA.hex() + "\n")
-        worker.stdin.flush()
-        child = psutil.Process(int(worker.stdout.readline()))
-        deadline = time.monotonic() + 20
-        while program == ENDLESS and not child.children() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        family = [child, *child.children()]
-        assert len(family) == (2 if program == ENDLESS else 1)
-        worker.send_signal(number)
+        try:
+            worker.stdin.write(DATA.hex() + "\n")
+            worker.stdin.flush()
+            child = psutil.Process(int(worker.stdout.readline()))
+            deadline = time.monotonic() + 20
+            while len(child.children()) != (program == ENDLESS) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            family = [child, *child.children()]
+            worker.send_signal(number)
+        finally:
+            worker.kill()
+    assert len(family) == 1 + (program == ENDLESS)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
 

