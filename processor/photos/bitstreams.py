@@ -10,7 +10,7 @@ _SEQUENCE_HEADER = 1
 def is_whole_hevc(stream: bytes, length_size: int) -> bool:
     """Whether units, each behind its length, fill the stream, none of them with three zeros in a row.
 
-    A decoder makes grey or smeared pixels of the zeros that an interrupted copy leaves, without an error.
+    A decoder makes smeared pixels of the zeros that an interrupted copy leaves, without an error.
     """
     at = 0
     for _ in range(_MAX_UNITS):
@@ -24,7 +24,7 @@ def is_whole_hevc(stream: bytes, length_size: int) -> bool:
 
 
 def av1_sizes(stream: bytes) -> Iterator[tuple[int, int]]:
-    """Width and height of the frames, by each sequence header in a stream (AV1 specification, 5.3 to 5.5).
+    """Width and height of the frames, by each sequence header in a stream (AV1, 5.3 to 5.5).
 
     A decoder allocates them, whatever the file around declares. Raises EOFError or IndexError if the
     stream ends early.

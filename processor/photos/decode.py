@@ -63,17 +63,19 @@ def decode(
 ) -> DecodedPhoto:
     """Decode the photo in `data`, upright and squashed to size x size. Raises RejectedImage.
 
-    Reads JPEG (including the multi-picture files that phones write), PNG, WebP and GIF, and only
-    the first of several frames. Squashes as Keras' load_img does, but antialiased. Colours are
-    taken as sRGB: profiles are ignored, as in Keras. Transparent pixels are blended with white, the
-    page that cut-outs are made for; the colour stored beneath is arbitrary, often black. Of 16-bit
-    channels the high byte is used (in 16-bit grey the transparent key colour is ignored).
+    Reads JPEG (including the multi-picture files that phones write), PNG, WebP, GIF, HEIC and AVIF,
+    and only the first of several frames (of HEIC and AVIF the primary image). Squashes as Keras'
+    load_img does, but antialiased. Colours are taken as sRGB: profiles are ignored, as in Keras.
+    Transparent pixels are blended with white, the page that cut-outs are made for; the colour stored
+    beneath is arbitrary, often black. Of 16-bit channels the high byte is used (in 16-bit grey the
+    transparent key colour is ignored).
 
     A file that declares more than `max_pixels` is rejected undecoded. Any other takes up to 16
     bytes a pixel while it is decoded (WebP, progressive CMYK; a plain JPEG next to nothing).
     `reduced_decode` decodes JPEG near the target size and shrinks large images in two steps:
     faster, nearly the same pixels; rows made without it must name PREPROCESSING_FULL.
-    Raises ValueError for a size or limit below 1.
+    HEIC is decoded by :mod:`.heic` in a process apart, and refused as `unsupported` where that cannot
+    be locked up, unless `unsandboxed_heic`. Raises ValueError for a size or limit below 1.
 
     Equal bytes give equal results, so a retry is pointless. The exception is running out of memory,
     which also rejects as `too-large`: raised as an error, it would stop the same batch repeatedly.
@@ -132,8 +134,8 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
         image = WebPImageFile(io.BytesIO(data))
         return image, exif.orientation(image.info.get("exif", b""))
     if heif.is_heif(data):  # AVIF; `decode` has seen to its size and to HEIC
-        image = AvifImageFile(io.BytesIO(heif.as_still(data)))
-        return image, exif.orientation(image.info.get("exif", b""))
+        still = AvifImageFile(io.BytesIO(heif.as_still(data)))
+        return still, exif.orientation(still.info.get("exif", b""))
     if not data:
         raise RejectedImage("empty", "the file has no bytes; upload it again")
     found = f"it begins with {data[:12]!r}"

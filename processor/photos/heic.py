@@ -1,8 +1,8 @@
 """HEIC photos, decoded in a process apart, because their decoder is hostile ground.
 
-libheif and libde265 have had holes that gave a photo the process (CVE-2026-84383). So each worker has one
-decoder process (:mod:`.heic_child`), started on first use, that knows no credentials and forks a
-locked-up child for each photo. What the child answers is as hostile as the photo, and checked here.
+libheif and libde265 have had holes through which a photo took the process (CVE-2026-84383). So each
+worker has one decoder process (:mod:`.heic_child`), started on first use, that knows no credentials and
+forks a locked-up child for each photo. A child's answer is as hostile as the photo, and checked here.
 """
 
 import atexit
@@ -113,7 +113,7 @@ class _Decoder:
                 [sys.executable, *_PROGRAM],
                 env=environment,
                 cwd="/",
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
@@ -162,7 +162,7 @@ class _Decoder:
 
 
 def _decoder() -> _Decoder:
-    global _running  # noqa: PLW0603
+    global _running
     with _lock:
         if _running is None:
             _running = _Decoder()
@@ -170,7 +170,7 @@ def _decoder() -> _Decoder:
 
 
 def _drop(decoder: _Decoder) -> None:
-    global _running  # noqa: PLW0603
+    global _running
     with _lock:
         if _running is decoder:
             _running = None
@@ -178,7 +178,7 @@ def _drop(decoder: _Decoder) -> None:
 
 
 def _after_fork() -> None:
-    global _running, _lock  # noqa: PLW0603
+    global _running, _lock
     _lock = threading.Lock()
     if _running:
         _running.forget()

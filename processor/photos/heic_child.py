@@ -1,9 +1,9 @@
 """The process that decodes HEIC: `python -m processor.photos.heic_child`, started by :mod:`.heic`.
 
 Descriptor 0 is a socket to the worker. For each photo it brings a message and another socket, on which
-the photo comes and the pixels go. Each photo gets a child of its own, forked, bounded and locked up before
-it reads the first byte, so that a hostile photo meets neither credentials nor another photo. The process
-ends, with its children, when the worker does.
+the photo comes and the pixels go. Each photo gets a child of its own, forked, bounded and locked up
+before it reads the first byte, so that a hostile photo meets neither credentials nor another photo.
+The process ends, with its children, when the worker does.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import gc
 import os
 import selectors
 import socket
-import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,14 +49,14 @@ def _hindrance() -> str:
     try:
         sandbox.prepare()
     except sandbox.SandboxError as error:
-        return error.strerror
+        return str(error.strerror)
     pid = os.fork()
     if not pid:
         code = 0
         try:
             sandbox.enter()
         except sandbox.SandboxError as error:
-            code = error.errno
+            code = error.errno or 1
         os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return f"the kernel takes no seccomp filter ({os.strerror(code)})" if code else ""
@@ -121,15 +120,15 @@ def _decode(request: Request, channel: socket.socket) -> None:
     except MemoryError:
         _write(ANSWER.pack(NO_MEMORY, 0, 0, 0), b"")
     except BaseException as error:
-        text = f"{error} ({type(error).__name__})"
+        text = str(error) or type(error).__name__
         _write(ANSWER.pack(FAILED, 0, 0, 0), text.encode(errors="replace")[:300])
     os._exit(0)
 
 
 def _squashed(data: bytes, request: Request) -> tuple[bytes, bytes]:
     """The primary image, turned as irot and imir say (by libheif), squashed to size x size."""
-    photo = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)
-    photo = photo[photo.primary_index]
+    file = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)
+    photo = file[file.primary_index]
     pixels, mode = photo.data, photo.mode
     if mode == "I;16":
         pixels, mode = bytes(pixels[1::2]), "L"

@@ -58,7 +58,7 @@ def die_with_parent() -> None:
 
 
 def limit(memory_bytes: int, cpu_seconds: int) -> None:
-    """Bound this process: address space, CPU time (SIGXCPU, then SIGKILL), no new files, no core dump."""
+    """Bound address space and CPU time (SIGXCPU, then SIGKILL); allow no new files and no core dump."""
     bounds = {
         resource.RLIMIT_AS: (memory_bytes, memory_bytes),
         resource.RLIMIT_CPU: (cpu_seconds, cpu_seconds + 1),
@@ -90,7 +90,7 @@ def prepare() -> tuple[ctypes.CDLL, ctypes.c_void_p]:
 
     def add(action: int, name: str, *compares: tuple[int, int, int, int]) -> None:
         number = library.seccomp_syscall_resolve_name(name.encode())
-        array = (_Compare * len(compares))(*compares)
+        array = (_Compare * len(compares))(*(_Compare(*each) for each in compares))
         code = library.seccomp_rule_add_array(
             rules, ctypes.c_uint32(action), number, len(array), array
         )

@@ -4,6 +4,7 @@ import os
 import signal
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,7 +165,7 @@ def test_answer_that_does_not_end_is_cut_off(monkeypatch):
         assert rejection(DATA).reason == "corrupt"
 
 
-class hostile:  # noqa: N801
+class hostile:
     """A decoder process whose children run a line of Python in place of decoding."""
 
     def __init__(self, monkeypatch, line, **limits):
@@ -305,7 +306,7 @@ def test_decoder_that_does_not_start_is_named(monkeypatch):
 
 
 def descriptors():
-    return sorted(os.listdir("/proc/self/fd"))
+    return sorted(each.name for each in Path("/proc/self/fd").iterdir())
 
 
 def test_nothing_leaks():
@@ -332,7 +333,7 @@ def test_fork_of_a_worker_starts_its_own_decoder():
         finally:
             os._exit(0)
     os.close(write)
-    with open(read, "rb") as pipe:
+    with os.fdopen(read, "rb") as pipe:
         (other,) = struct.unpack("<i", pipe.read())
     assert os.waitpid(pid, 0)[1] == 0
     assert other != before
