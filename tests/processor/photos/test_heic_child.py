@@ -81,6 +81,7 @@ while heic._running is None:
     pass
 print(heic._running._process.pid, flush=True)
 thread.join()
+print("decoded", flush=True)
 threading.Event().wait()
 """
 PLAIN = "from processor.photos import heic_child; heic_child.main()"
@@ -108,8 +109,10 @@ def test_it_and_its_children_end_with_the_worker(program, number):
             worker.stdin.write(DATA.hex() + "\n")
             worker.stdin.flush()
             child = psutil.Process(int(worker.stdout.readline()))
+            if program == PLAIN:
+                assert worker.stdout.readline() == "decoded\n"
             deadline = time.monotonic() + 20
-            while len(child.children()) != (program == ENDLESS) and time.monotonic() < deadline:
+            while program == ENDLESS and not child.children() and time.monotonic() < deadline:
                 time.sleep(0.02)
             family = [child, *child.children()]
             worker.send_signal(number)
