@@ -45,8 +45,11 @@ def decode(
     memory = _BASE_BYTES + 2 * len(data) + BYTES_PER_PIXEL * max(still.pixels, 1)
     for _ in range(2):  # the second time with a new process
         decoder = _decoder()
-        if decoder.refusal or (decoder.hindrance and not unlocked):
-            raise RejectedImage("unsupported", decoder.refusal or _refusal(decoder.hindrance))
+        if decoder.refusal:
+            _drop(decoder)  # the next photo tries again, in case the machine was only slow
+            raise RejectedImage("unsupported", decoder.refusal)
+        if decoder.hindrance and not unlocked:
+            raise RejectedImage("unsupported", _refusal(decoder.hindrance))
         request = Request(len(data), side, gap or 0, memory, cpu, 4 * cpu, not decoder.hindrance)
         try:
             raw = decoder.ask(request, data)

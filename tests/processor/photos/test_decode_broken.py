@@ -12,6 +12,7 @@ from PIL import Image, ImageFile
 
 from processor.errors import PhotoError, RejectedImage
 from processor.photos.decode import decode
+from tests.support.heif import heic
 from tests.support.pictures import animation, chunk, encode, exif, png, rejection, scene
 
 
@@ -68,6 +69,8 @@ VALID = {
     "lossless WebP": encode(scene(mode="RGBA"), "WEBP", lossless=True),
     "animated WebP": animation("WEBP", frames=3),
     "GIF": animation("GIF", frames=3),
+    "AVIF": encode(scene(mode="RGBA"), "AVIF", exif=exif(6)),
+    "HEIC": heic(scene(mode="RGBA")),
 }
 
 
