@@ -68,6 +68,7 @@ class Images(_Section):
     max_bytes: Positive = 50_000_000
     max_pixels: Positive = 100_000_000
     reduced_decode: bool = True
+    unsandboxed_heic: bool = False
 
 
 class Model(_Section):

@@ -99,6 +99,7 @@ def recipe(config: Config, spec: NetworkSpec) -> Recipe:
         max_bytes=config.images.max_bytes,
         max_pixels=config.images.max_pixels,
         reduced_decode=config.images.reduced_decode,
+        unsandboxed_heic=config.images.unsandboxed_heic,
     )
 
 

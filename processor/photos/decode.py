@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import AvifImagePlugin, Image
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from processor.errors import RejectedImage
-from processor.photos import containers, exif, foreign, jpeg, jpeg_scans
+from processor.photos import containers, exif, foreign, heic, heif, jpeg, jpeg_scans
 
 # The name of what `decode` and `vgg16_input` do to a file; every stored row carries it. A change
 # that alters the resulting pixels must change it too, or the store mixes two kinds of features.
@@ -27,6 +28,8 @@ PREPROCESSING_FULL = "full-bilinear-vgg16-1"  # with reduced_decode=False, which
 
 _DRAFT_GAP = 2  # JPEG is decoded at 1/2, 1/4 or 1/8, but to no less than twice the target
 _REDUCING_GAP = 3.0  # Pillow: from here on "indistinguishable from fair resampling in most cases"
+
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker has as many threads as it has processors already
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,16 +55,22 @@ class DecodedPhoto:
 
 
 def decode(
-    data: bytes, size: int, *, max_pixels: int = 100_000_000, reduced_decode: bool = True
+    data: bytes,
+    size: int,
+    *,
+    max_pixels: int = 100_000_000,
+    reduced_decode: bool = True,
+    unsandboxed_heic: bool = False,
 ) -> DecodedPhoto:
     """Decode the photo in `data`, upright and squashed to size x size. Raises RejectedImage.
 
-    Reads JPEG (including the multi-picture files that phones write), PNG, WebP, GIF and BMP, and
-    only the first of several frames. Squashes as Keras' load_img does, but antialiased. Colours are
-    taken as sRGB: profiles are ignored, as in Keras. Transparent pixels are blended with white, the
-    page that cut-outs are made for; the colour stored beneath is arbitrary, often black. White is
-    also what a GIF's first frame leaves of its screen. Of 16-bit channels the high byte is used (in
-    16-bit grey the transparent key colour is ignored).
+    Reads JPEG (including the multi-picture files that phones write), PNG, WebP, GIF, BMP, HEIC and
+    AVIF, and only the first of several frames (of HEIC and AVIF the primary image). Squashes as
+    Keras' load_img does, but antialiased. Colours are taken as sRGB: profiles are ignored, as in
+    Keras. Transparent pixels are blended with white, the page that cut-outs are made for; the colour
+    stored beneath is arbitrary, often black. White is also what a GIF's first frame leaves of its
+    screen. Of 16-bit channels the high byte is used (in 16-bit grey the transparent key colour is
+    ignored).
 
     TIFF, JPEG 2000 and JPEG XL are refused: Pillow does not know the last, reads the first two by
     libraries with a long record of memory errors, and takes the thumbnail in a camera's raw photo,
@@ -74,7 +83,8 @@ def decode(
     A JPEG is rejected if a scan lost data, and read if it lacks no more than its end marker.
     `reduced_decode` decodes JPEG near the target size and shrinks large images in two steps:
     faster, nearly the same pixels; rows made without it must name PREPROCESSING_FULL.
-    Raises ValueError for a size or limit below 1.
+    HEIC is decoded by :mod:`.heic` in a process apart, and refused as `unsupported` where that cannot
+    be locked up, unless `unsandboxed_heic`. Raises ValueError for a size or limit below 1.
 
     Equal bytes give equal results, so a retry is pointless. The exception is running out of memory,
     which also rejects as `too-large`: raised as an error, it would stop the same batch repeatedly.
@@ -82,6 +92,12 @@ def decode(
     if size < 1 or max_pixels < 1:
         raise ValueError(f"size and max_pixels must be at least 1, not {size} and {max_pixels}")
     try:
+        if heif.is_heif(data):
+            still = heif.parse(data, max_pixels)
+            if still.codec == heif.HEVC:
+                gap = _REDUCING_GAP if reduced_decode else None
+                small, *upright = heic.decode(data, still, size, gap, unlocked=unsandboxed_heic)
+                return DecodedPhoto(_over_white(small), *upright)
         return _decode(data, size, max_pixels, reduced_decode=reduced_decode)
     except RejectedImage:
         raise
@@ -131,6 +147,9 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
             raise RejectedImage("corrupt", detail)
         image = WebPImageFile(io.BytesIO(data))
         return image, exif.orientation(image.info.get("exif", b""))
+    if heif.is_heif(data):  # AVIF; `decode` has seen to its size and to HEIC
+        still = AvifImageFile(io.BytesIO(heif.as_still(data)))
+        return still, exif.orientation(still.info.get("exif", b""))
     if data.startswith(b"BM") and containers.bmp(data, max_pixels):
         return BmpImageFile(io.BytesIO(data)), 1
     raise foreign.rejection(data)

@@ -5,7 +5,7 @@ import re
 
 from processor.errors import RejectedImage
 
-FORMATS = "JPEG, PNG, WebP, GIF or BMP"
+FORMATS = "JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF"
 
 _HEAD = 1 << 16  # bytes that are looked at
 _QUOTED = 16
@@ -73,7 +73,6 @@ _GROUPS: tuple[tuple[str, str, dict[bytes, str]], ...] = (
         "unsupported",
         f"save the photo as {FORMATS}",
         {
-            rb".{4}ftyp(hei|hev|mif1|msf1|avi)": "HEIC or AVIF",
             rb".{4}ftypcrx|II\*\0.{4}CR|II\x1a\0\0\0HEAPCCDR": "a Canon raw photo",
             rb"FUJIFILMCCD-RAW": "a Fujifilm raw photo",
             rb"IIR[OS]|MMOR": "an Olympus raw photo",

@@ -44,6 +44,7 @@ class Recipe:
     max_bytes: int
     max_pixels: int
     reduced_decode: bool
+    unsandboxed_heic: bool = False  # see processor.photos.sandbox
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +139,7 @@ def _prepare(work: Work, recipe: Recipe) -> _Prepared:
                 recipe.network.input_size,
                 max_pixels=recipe.max_pixels,
                 reduced_decode=recipe.reduced_decode,
+                unsandboxed_heic=recipe.unsandboxed_heic,
             )
     except RejectedImage as error:
         return _rejected(work, stored.version, error.reason, error.detail)

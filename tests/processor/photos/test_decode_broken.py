@@ -12,6 +12,7 @@ from PIL import Image, ImageFile
 
 from processor.errors import PhotoError, RejectedImage
 from processor.photos.decode import decode
+from tests.support.heif import heic
 from tests.support.pictures import animation, chunk, encode, exif, png, rejection, scene
 
 
@@ -70,6 +71,8 @@ VALID = {
     "GIF": animation("GIF", frames=3),
     "BMP": encode(scene(), "BMP"),
     "palette BMP": encode(scene(mode="P"), "BMP"),
+    "AVIF": encode(scene(mode="RGBA"), "AVIF", exif=exif(6)),
+    "HEIC": heic(scene(mode="RGBA")),
 }
 
 

@@ -33,9 +33,6 @@ def form(data):
 
 
 UNSUPPORTED = {  # what it is, and a word of its detail beside what to do
-    "HEIC": (ftyp(b"heic"), "HEIC", "JPEG"),
-    "HEIC sequence": (ftyp(b"msf1"), "HEIC", "JPEG"),
-    "AVIF": (ftyp(b"avif"), "AVIF", "JPEG"),
     "Live Photo": (ftyp(b"qt  "), "video", "still"),
     "MP4": (ftyp(b"isom"), "video", "still"),
     "MP4 of Apple": (ftyp(b"mp42"), "video", "still"),
@@ -66,10 +63,10 @@ UNSUPPORTED = {  # what it is, and a word of its detail beside what to do
     "PostScript": (encode(scene(), "EPS"), "PostScript", "PNG"),
     "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG", "PNG"),
     "SVG behind its prologue": (b'<?xml version="1.0"?>\n<!-- a -->\n<svg\n/>', "SVG", "PNG"),
-    "TGA": (encode(scene(), "TGA"), "unknown", "JPEG, PNG, WebP, GIF or BMP"),
-    "noise": (b"\x03\x1b\n\r\xff\xfe" * 100, "unknown", "JPEG, PNG, WebP, GIF or BMP"),
-    "one byte": (b"\xff", "unknown", "JPEG, PNG, WebP, GIF or BMP"),
-    "RIFF alone": (b"RIFF\xff", "unknown", "JPEG, PNG, WebP, GIF or BMP"),
+    "TGA": (encode(scene(), "TGA"), "unknown", "JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF"),
+    "noise": (b"\x03\x1b\n\r\xff\xfe" * 100, "unknown", "JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF"),
+    "one byte": (b"\xff", "unknown", "JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF"),
+    "RIFF alone": (b"RIFF\xff", "unknown", "JPEG, PNG, WebP, GIF, BMP, HEIC or AVIF"),
     "ZIP": (zipped("photo.jpg"), "ZIP", "extract"),
     "empty ZIP": (b"PK\5\6" + bytes(18), "ZIP", "extract"),
     "document or app": (zipped("[Content_Types].xml"), "Office documents and apps", "extract"),

@@ -1,0 +1,352 @@
+"""HEIC photos: their pixels, and what a worker makes of a decoder that is hostile, slow or dead."""
+
+import os
+import signal
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from processor.errors import RejectedImage
+from processor.photos import heic as decoder
+from processor.photos._heic_wire import ANSWER, ENDED, FAILED, NO_MEMORY, PIXELS, Request
+from processor.photos.decode import decode
+from processor.photos.heif import HEVC, Still
+from tests.processor.photos.test_exif import STORED
+from tests.support.heif import heic, oriented, with_size
+from tests.support.pictures import assert_colour, assert_scene, encode, rejection, scene
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _ended():
+    yield
+    decoder.close()
+
+
+# Pixels
+
+
+@pytest.mark.parametrize("options", [{}, {"chroma": 420}, {"tile_size": 64}])
+@pytest.mark.parametrize("reduced", [True, False])
+def test_heic_gives_upright_rgb(reduced, options):
+    photo = decode(heic(scene(128, 96), **options), 32, reduced_decode=reduced)
+    assert photo.pixels.shape == (32, 32, 3)
+    assert photo.pixels.dtype == np.uint8
+    assert photo.pixels.flags.c_contiguous
+    assert (photo.width, photo.height) == (128, 96)
+    assert_scene(photo, tolerance=6)
+
+
+@pytest.mark.parametrize("size", [20, 100, 224])
+def test_heic_is_squashed_like_every_format(size):
+    rng = np.random.default_rng(3)
+    soft = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    image = soft.resize((1001, 751), Image.Resampling.BICUBIC)
+    photo, other = decode(heic(image), size), decode(encode(image, "PNG"), size)
+    assert (photo.width, photo.height) == (1001, 751)
+    difference = np.abs(photo.pixels.astype(int) - other.pixels)
+    assert difference.mean() < 1.5
+    assert difference.max() <= 8
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("exif", [1, 6])
+def test_orientation_is_applied_once_and_exif_is_ignored(orientation, exif):
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](np.asarray(scene()))))
+    photo = decode(oriented(stored, orientation, exif), 32)
+    assert (photo.width, photo.height) == (64, 48)
+    assert_scene(photo, tolerance=6)
+
+
+COLOURS = {
+    "grey": (heic(Image.new("L", (16, 16), 90)), (90, 90, 90)),
+    "transparent": (heic(Image.new("RGBA", (16, 16), (255, 0, 0, 128))), (255, 127, 127)),
+    "transparent black": (heic(Image.new("RGBA", (16, 16))), (255, 255, 255)),
+    "opaque": (heic(Image.new("RGBA", (16, 16), (9, 99, 199, 255))), (9, 99, 199)),
+    "transparent grey": (heic(Image.new("LA", (16, 16), (0, 128))), (127, 127, 127)),
+}
+
+
+@pytest.mark.parametrize(("data", "colour"), COLOURS.values(), ids=COLOURS)
+def test_every_mode_gives_its_colour(data, colour):
+    assert_colour(data, colour, tolerance=3)
+
+
+def sixteen_bits(*colour):
+    return np.full((16, 16, len(colour)), colour, np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("mode", "samples", "colour"),
+    [
+        ("RGB;16", sixteen_bits(0x8000, 0x4000, 0xC000), (128, 64, 192)),
+        ("RGBA;16", sixteen_bits(0xFFFF, 0, 0, 0x8000), (255, 127, 127)),
+        ("I;16", sixteen_bits(0x5A00), (90, 90, 90)),
+    ],
+)
+def test_ten_bits_are_scaled_to_eight(mode, samples, colour):
+    assert_colour(heic((samples, mode)), colour, tolerance=3)
+
+
+@pytest.mark.parametrize("primary", [0, 1, 2])
+def test_primary_of_several_images(primary):
+    images = [Image.new("RGB", (80, 80), (i, 0, 0)) for i in range(3)]
+    images[primary] = scene()
+    photo = decode(heic(*images, primary=primary), 32)
+    assert (photo.width, photo.height) == (64, 48)
+    assert_scene(photo, tolerance=6)
+
+
+def test_thumbnails_are_ignored():
+    assert_scene(decode(heic(scene(640, 480), thumbnails=[64]), 32), tolerance=6)
+
+
+def test_threads_decode_at_once():
+    data = heic(scene(640, 480))
+    with ThreadPoolExecutor(8) as pool:
+        for photo in pool.map(lambda _: decode(data, 32), range(40)):
+            assert_scene(photo, tolerance=6)
+
+
+# What a hostile or broken decoder does
+
+
+STILL = Still(HEVC, 640, 480, 640 * 480)
+REQUEST = Request(1, 8, 3.0, 10**9, 5, 20, locked=True)
+
+
+def answer(kind=PIXELS, bands=3, width=640, height=480, body=bytes(192), status=0):
+    return ANSWER.pack(kind, bands, width, height) + body + ENDED.pack(status)
+
+
+def test_right_answer_is_taken():
+    for size in ((640, 480), (480, 640), (1, 1)):
+        image, *upright = decoder._checked(answer(width=size[0], height=size[1]), STILL, REQUEST)
+        assert image.size == (8, 8)
+        assert tuple(upright) == size
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        answer(body=bytes(191)),
+        answer(body=bytes(193)),
+        answer(bands=2),
+        answer(bands=4),
+        answer(width=0),
+        answer(width=2**31, height=2**31),
+        answer(width=641),
+        answer(width=3, height=641),
+        answer(kind=9),
+        ANSWER.pack(PIXELS, 3, 640, 480) + ENDED.pack(0),
+        ENDED.pack(0),
+        b"abc" + ENDED.pack(0),
+    ],
+)
+def test_forged_answers_are_refused(forged):
+    with pytest.raises((OSError, RejectedImage)) as caught:
+        decoder._checked(forged, STILL, REQUEST)
+    if isinstance(caught.value, RejectedImage):
+        assert caught.value.reason == "corrupt"
+
+
+def test_text_of_the_decoder_is_bounded_and_printable():
+    with pytest.raises(OSError, match="unsupported bit depth"):
+        decoder._checked(answer(FAILED, body=b"unsupported bit depth"), STILL, REQUEST)
+    with pytest.raises(MemoryError):
+        decoder._checked(answer(NO_MEMORY, body=b""), STILL, REQUEST)
+
+
+def test_answer_that_does_not_end_is_cut_off(monkeypatch):
+    with hostile(monkeypatch, "while True: os.write(0, bytes(1000))"):
+        assert rejection(DATA).reason == "corrupt"
+
+
+class hostile:
+    """A decoder process whose children run a line of Python in place of decoding."""
+
+    def __init__(self, monkeypatch, line, **limits):
+        lines = [
+            "import ctypes, os, signal, socket, subprocess, sys, threading, time",
+            "from processor.photos import heic_child",
+            f"def attack(data, request):\n    {line}\n    return b'', b'survived'",
+            "heic_child._squashed = attack",
+            "heic_child.main()",
+        ]
+        monkeypatch.setattr(decoder, "_PROGRAM", ("-P", "-c", "\n".join(lines)))
+        for name, value in limits.items():
+            monkeypatch.setattr(decoder, name, value)
+
+    def __enter__(self):
+        decoder.close()
+
+    def __exit__(self, *_):
+        decoder.close()
+
+
+DATA = heic(scene())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open('/etc/passwd')",
+        "open('/proc/self/environ')",
+        "os.listdir('/')",
+        "socket.socket()",
+        "socket.socketpair()",
+        "socket.socket(fileno=0).sendmsg([b''])",
+        "os.fork()",
+        "os.execv('/bin/true', ['true'])",
+        "subprocess.run(['/bin/true'])",
+        "os.kill(os.getppid(), 9)",
+        "os.memfd_create('x')",
+        "os.dup(0)",
+        "os.setuid(0)",
+        "time.sleep(0)",
+        "ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0)",
+        "ctypes.CDLL(None).syscall(425, 1, 0)",  # io_uring_setup
+        "ctypes.CDLL(None).mmap(0, 4096, 7, 34, -1, 0)",
+        "ctypes.CDLL(None).mmap(0, 4096, 3, 33, -1, 0)",
+        "ctypes.CDLL(None).mmap(0, 4096, 1, 2, 0, 0)",
+        "ctypes.CDLL(None).mprotect(ctypes.c_void_p(id(data) & ~4095), 4096, 7)",
+        "ctypes.CDLL(None).process_vm_readv(os.getppid(), 0, 0, 0, 0, 0)",
+    ],
+)
+def test_forbidden_system_calls_kill_the_child_only(monkeypatch, line):
+    with hostile(monkeypatch, line):
+        rejected = rejection(DATA)
+        assert rejected.reason == "corrupt"
+        assert "system call" in rejected.detail
+        running = decoder._running
+        assert "system call" in rejection(DATA).detail
+        assert decoder._running is running
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "word"),
+    [
+        ("while True: pass", "too-large", "1 s"),
+        ("threading.Event().wait()", "too-large", "1 s"),
+        ("signal.signal(24, signal.SIG_IGN)\n    while True: pass", "too-large", ""),
+        ("bytearray(10**10)", "too-large", "memory"),
+        ("[bytearray(10**6) for _ in range(10**4)]", "too-large", "memory"),
+        ("ctypes.string_at(0)", "corrupt", "crashed"),
+        ("ctypes.CDLL(None).abort()", "corrupt", "crashed"),
+        ("os._exit(3)", "corrupt", "crashed"),
+        ("raise ValueError('odd\\n\\x1b[31m' + 'x' * 10**6)", "corrupt", "odd"),
+        ("pass", "corrupt", "crashed"),
+    ],
+)
+def test_faults_of_a_child_reject_its_photo(monkeypatch, line, reason, word):
+    with hostile(monkeypatch, line, _LEAST_SECONDS=1):
+        rejected = rejection(DATA)
+    assert rejected.reason == reason
+    assert word in rejected.detail
+
+
+def test_child_may_not_decode_more_than_was_declared():
+    assert rejection(with_size(heic(Image.new("RGB", (2048, 2048))), 64, 64)).reason in {
+        "corrupt",
+        "too-large",
+    }
+
+
+def test_photo_is_decoded_by_a_new_process_if_the_old_one_died():
+    assert_scene(decode(DATA, 32), tolerance=6)
+    died = decoder._running._process
+    died.kill()
+    died.wait()
+    assert_scene(decode(DATA, 32), tolerance=6)
+    assert decoder._running._process.pid != died.pid
+
+
+def test_process_that_dies_every_time_rejects_the_photo(monkeypatch):
+    with hostile(monkeypatch, "pass"):
+        monkeypatch.setattr(decoder._Decoder, "ask", lambda *_: b"")
+        assert rejection(DATA).reason == "too-large"
+
+
+# Where the sandbox or the library is missing
+
+
+HINDERED = """
+from processor.photos import heic_child, sandbox
+def prepare():
+    raise sandbox.SandboxError(2, "libseccomp is not installed")
+sandbox.prepare = prepare
+heic_child.main()
+"""
+
+
+def test_without_a_sandbox_heic_is_refused_unless_allowed(monkeypatch):
+    decoder.close()
+    monkeypatch.setattr(decoder, "_PROGRAM", ("-P", "-c", HINDERED))
+    rejected = rejection(DATA)
+    assert rejected.reason == "unsupported"
+    assert "libseccomp is not installed" in rejected.detail
+    assert "images.unsandboxed_heic" in rejected.detail
+    assert_scene(decode(DATA, 32, unsandboxed_heic=True), tolerance=6)
+    decoder.close()
+
+
+def test_decoder_that_does_not_start_is_named(monkeypatch):
+    decoder.close()
+    monkeypatch.setattr(decoder, "_PROGRAM", ("-c", "import no_such_library"))
+    rejected = rejection(DATA, unsandboxed_heic=True)
+    assert rejected.reason == "unsupported"
+    assert "no_such_library" in rejected.detail
+    decoder.close()
+
+
+# The worker's processes and descriptors
+
+
+def descriptors():
+    return sorted(each.name for each in Path("/proc/self/fd").iterdir())
+
+
+def test_nothing_leaks():
+    decode(DATA, 32)
+    before = descriptors()
+    for _ in range(20):
+        decode(DATA, 32)
+        rejection(DATA[:-1])
+    assert descriptors() == before
+    decoder.close()
+    assert len(descriptors()) == len(before) - 1
+
+
+def test_fork_of_a_worker_starts_its_own_decoder():
+    decode(DATA, 32)
+    before = decoder._running._process.pid
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            decode(DATA, 32)
+            os.write(write, struct.pack("<i", decoder._running._process.pid))
+            decoder.close()
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        (other,) = struct.unpack("<i", pipe.read())
+    assert os.waitpid(pid, 0)[1] == 0
+    assert other != before
+    assert_scene(decode(DATA, 32), tolerance=6)
+    assert decoder._running._process.pid == before
+
+
+def test_statuses_are_named():
+    for status, reason in {
+        -signal.SIGXCPU: "too-large",
+        -signal.SIGKILL: "too-large",
+        -signal.SIGSYS: "corrupt",
+        -signal.SIGSEGV: "corrupt",
+        1: "corrupt",
+    }.items():
+        assert decoder._death(status, REQUEST).reason == reason
