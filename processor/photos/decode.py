@@ -7,6 +7,9 @@ Containers are parsed before Pillow sees them, see `processor.photos.containers`
 import io
 import re
 import struct
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +20,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from processor.errors import RejectedImage
-from processor.photos import containers, exif, jpeg
+from processor.errors import ProcessorError, RejectedImage
+from processor.photos import containers, exif, footprint, jpeg
+from processor.photos.footprint import Footprint, Target
 
 # The name of what `decode` and `vgg16_input` do to a file; every stored row carries it. A change
 # that alters the resulting pixels must change it too, or the store mixes two kinds of features.
@@ -42,6 +46,8 @@ _TRANSPOSE = {
 
 
 Pixels = npt.NDArray[np.uint8]  # RGB, channels last
+Reserve = Callable[[Footprint], AbstractContextManager[None]]  # as MemoryBudget.reserve
+Hold = Callable[[Footprint], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +60,12 @@ class DecodedPhoto:
 
 
 def decode(
-    data: bytes, size: int, *, max_pixels: int = 100_000_000, reduced_decode: bool = True
+    data: bytes,
+    size: int,
+    *,
+    max_pixels: int = 100_000_000,
+    reduced_decode: bool = True,
+    reserve: Reserve = lambda _: nullcontext(),
 ) -> DecodedPhoto:
     """Decode the photo in `data`, upright and squashed to size x size. Raises RejectedImage.
 
@@ -65,37 +76,46 @@ def decode(
     channels the high byte is used (in 16-bit grey the transparent key colour is ignored).
 
     A file that declares more than `max_pixels` is rejected undecoded. Any other takes up to 16
-    bytes a pixel while it is decoded (WebP, progressive CMYK; a plain JPEG next to nothing).
+    bytes a pixel while it is decoded (WebP; a plain JPEG next to nothing). They are held by `reserve`
+    from before they are allocated until they are freed; it is called once, and may wait or raise.
     `reduced_decode` decodes JPEG near the target size and shrinks large images in two steps:
     faster, nearly the same pixels; rows made without it must name PREPROCESSING_FULL.
     Raises ValueError for a size or limit below 1.
 
-    Equal bytes give equal results, so a retry is pointless. The exception is running out of memory,
-    which also rejects as `too-large`: raised as an error, it would stop the same batch repeatedly.
+    Equal bytes give equal results, so a retry is pointless. The exception is memory: a photo that
+    `reserve` refuses, or that runs out of memory, is `too-large`, but may pass on a larger machine.
+    Raised as an error, it would stop the same batch repeatedly.
     """
     if size < 1 or max_pixels < 1:
         raise ValueError(f"size and max_pixels must be at least 1, not {size} and {max_pixels}")
-    try:
-        return _decode(data, size, max_pixels, reduced_decode=reduced_decode)
-    except RejectedImage:
-        raise
-    except Exception as error:  # on broken files Pillow raises nearly every type there is
-        raise _rejection(error, len(data)) from error
+    draft, gap = (_DRAFT_GAP * size, _REDUCING_GAP) if reduced_decode else (None, None)
+    with ExitStack() as held:
+
+        def hold(footprint: Footprint) -> None:
+            held.enter_context(reserve(footprint))
+
+        try:
+            return _decode(data, Target(size, draft, gap), max_pixels, hold)
+        except ProcessorError:
+            raise
+        except Exception as error:  # on broken files Pillow raises nearly every type there is
+            traceback.clear_frames(error.__traceback__)  # of the pixels, while they are still held
+            raise _rejection(error, len(data)) from error
 
 
-def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) -> DecodedPhoto:
-    image, orientation = _open(data, max_pixels)
+def _decode(data: bytes, target: Target, max_pixels: int, hold: Hold) -> DecodedPhoto:
+    image, orientation = _open(data, target, max_pixels, hold)
+    size = target.size
     width, height = image.size
     # By Pillow's reading of the size; the container's own was checked before.
     containers.check_size(width, height, max_pixels)
     box: tuple[float, float, float, float] = (0, 0, width, height)
-    if reduced_decode and (draft := image.draft(None, (_DRAFT_GAP * size, _DRAFT_GAP * size))):
+    if target.draft and (draft := image.draft(None, (target.draft, target.draft))):
         box = draft[1]
     image.load()
     # Transposed after the resize, when it is cheap; the same pixels, because the target is square
     # and the filter symmetric.
-    gap = _REDUCING_GAP if reduced_decode else None
-    small = _resizable(image).resize((size, size), Image.Resampling.BILINEAR, box, gap)
+    small = _resizable(image).resize((size, size), Image.Resampling.BILINEAR, box, target.gap)
     if orientation in _TRANSPOSE:
         small = small.transpose(_TRANSPOSE[orientation])
     if orientation >= 5:
@@ -103,21 +123,29 @@ def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) ->
     return DecodedPhoto(_over_white(small), width, height)
 
 
-def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
-    """The image, not decoded yet, and its EXIF orientation.
+def _open(data: bytes, target: Target, max_pixels: int, hold: Hold) -> tuple[Image.Image, int]:
+    """The image, not decoded yet, and its EXIF orientation; what decoding it takes is held.
 
     Avoids Image.open, whose pixel limit is global to the process and starts as a warning.
     """
     if data.startswith(b"\xff\xd8\xff"):
         stream, block = jpeg.parse(data)
-        return JpegImageFile(io.BytesIO(stream)), exif.orientation(block)
+        photo = JpegImageFile(io.BytesIO(stream))
+        hold(footprint.jpeg(photo, stream, target))
+        return photo, exif.orientation(block)
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         stream, block = containers.png(data, max_pixels)
-        return PngImageFile(io.BytesIO(stream)), exif.orientation(block)
+        drawing = PngImageFile(io.BytesIO(stream))
+        hold(footprint.png(drawing, stream, target))
+        return drawing, exif.orientation(block)
     if data.startswith((b"GIF87a", b"GIF89a")):
-        return GifImageFile(io.BytesIO(containers.gif(data, max_pixels))), 1
+        stream = containers.gif(data, max_pixels)
+        frame = GifImageFile(io.BytesIO(stream))
+        hold(footprint.gif(frame, stream, target))
+        return frame, 1
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        containers.check_webp(data, max_pixels)
+        width, height = containers.webp_size(data, max_pixels)
+        hold(footprint.webp(data, width, height, target))
         image = WebPImageFile(io.BytesIO(data))
         return image, exif.orientation(image.info.get("exif", b""))
     if not data:
