@@ -78,6 +78,8 @@ PURE: dict[str, set[str]] = {
     "processor/photos/exif.py": set(),
     "processor/photos/jpeg.py": {"processor"},
     "processor/photos/decode.py": {"numpy", "PIL", "processor"},
+    "processor/photos/footprint.py": {"PIL"},
+    "processor/photos/memory.py": {"processor"},
     "processor/matrix/npz.py": {"numpy"},
     "processor/matrix/moments.py": {"numpy", "processor"},
     "processor/matrix/pca.py": {"numpy", "scipy", "processor"},

@@ -20,8 +20,8 @@ _WEBP = 16  # libwebp's two canvases, the frame, and either its samples or the p
 _ANY = 2 << 20  # whatever the photo
 _COLUMN = 128  # a pixel of the width, for the rows that codecs hold
 
-# Lossless WebP may define 65,536 sets of Huffman tables, each for 4 x 4 pixels or more. libwebp writes at
-# most 2,600; a file of 7 MB that is made to harm took 925 MB for a million pixels.
+# Lossless WebP may define 65,536 sets of Huffman tables, each for 4 x 4 pixels or more. libwebp writes
+# at most 2,600; a file of 7 MB that is made to harm took 925 MB for a million pixels.
 _SETS = 65_536
 _SET_BYTES = 20_700  # of one set, at most
 _SET_RATIO = 2_400  # bytes for each byte of the file: five tables of 1 kB are written in 20 bits
