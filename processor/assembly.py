@@ -37,7 +37,7 @@ from processor.spark.resources import cores, memory_bytes
 log = logging.getLogger(__name__)
 
 RESERVED_BYTES = 3 << 30  # the JVM, the driver, the source's process, the system
-LEAST_PHOTO_BYTES = 256 << 20  # large photos: enough for any JPEG of 40 megapixels, a WebP of 14
+LEAST_PHOTO_BYTES = 256 << 20  # of large photos: a progressive JPEG of 40 megapixels, a WebP of 15
 
 
 def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[int, int]:

@@ -23,7 +23,7 @@ LEAN_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 MALLOC = ":".join(
     f"glibc.malloc.{setting}"
-    for setting in ("hugetlb=1", f"mmap_threshold={4 << 20}", f"trim_threshold={16 << 20}")
+    for setting in ("hugetlb=1", f"mmap_threshold={4 << 20}", f"trim_threshold={8 << 20}")
 )
 
 

@@ -16,7 +16,6 @@ from PIL import Image
 
 from processor.photos.decode import decode
 from processor.photos.footprint import Footprint
-from processor.spark.session import worker_environment
 from tests.support.pictures import chunk, encode
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -100,6 +99,8 @@ PHOTOS = {
     "GIF, transparent": lambda: encode(grain("RGB").quantize(64), "GIF", transparency=0),
 }
 
+# Or a photo would be measured in what the one before it left.
+FRUGAL = "glibc.malloc.mmap_threshold=65536:glibc.malloc.trim_threshold=65536"
 MEASURED = """
 import contextlib, json, pathlib, sys
 from processor.errors import RejectedImage
@@ -132,7 +133,7 @@ def measured(folder: Path, *photos: bytes) -> list[dict]:
         files.append(folder / str(n))
         files[-1].write_bytes(data)
     command = [sys.executable, "-c", MEASURED, *map(str, files)]
-    environment = {**os.environ, **worker_environment()}
+    environment = {**os.environ, "GLIBC_TUNABLES": FRUGAL}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )

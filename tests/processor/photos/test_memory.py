@@ -287,4 +287,4 @@ def test_workers_that_decode_at_once_take_no_more_than_the_budget(tmp_path: Path
         for each in workers:
             each.stdin.close()
     assert total / 2 < max(peaks) < total
-    assert after < 2 * 20 * MIB
+    assert after < total / 3
