@@ -5,6 +5,8 @@ what they need here.
 """
 
 import logging
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from processor.network import compiled, engines
 from processor.network.spec import NetworkSpec
 from processor.network.weights import obtain
 from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL
+from processor.photos.memory import MemoryBudget
 from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.jobs import Jobs
 from processor.pipeline.micro_batch import MicroBatches
@@ -34,6 +37,7 @@ from processor.spark.resources import cores, memory_bytes
 log = logging.getLogger(__name__)
 
 RESERVED_BYTES = 3 << 30  # the JVM, the driver, the source's process, the system
+LEAST_PHOTO_BYTES = 256 << 20  # of large photos: a progressive JPEG of 40 megapixels, a WebP of 15
 
 
 def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[int, int]:
@@ -46,9 +50,26 @@ def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[
     """
     if not workers:
         wanted = max(1, cores() // 4) if spec.engine == "tensorflow" else cores()
-        free = memory_bytes() - RESERVED_BYTES - engines.shared_bytes(spec)
+        free = memory_bytes() - RESERVED_BYTES - photo_bytes() - engines.shared_bytes(spec)
         workers = max(1, min(wanted, free // engines.worker_bytes(spec)))
     return workers, threads or max(1, cores() // workers)
+
+
+def photo_bytes() -> int:
+    """The memory set aside for decoding large photos, in bytes: an eighth of the machine's.
+
+    With 16 GB any photo of 100 megapixels passes, also the costliest (WebP, 16 bytes a pixel).
+    """
+    return max(LEAST_PHOTO_BYTES, memory_bytes() // 8)
+
+
+def memory_budget() -> MemoryBudget:
+    """The budget of :func:`photo_bytes`, which all services of this user on this machine share.
+
+    Workers count in the folder for temporary files as the driver names it, each on its own machine.
+    """
+    file = Path(tempfile.gettempdir(), f"fruits-memory-{os.getuid()}").resolve()
+    return MemoryBudget(photo_bytes(), file)
 
 
 def network_spec(config: Config) -> NetworkSpec:
@@ -100,6 +121,7 @@ def recipe(config: Config, spec: NetworkSpec) -> Recipe:
         max_pixels=config.images.max_pixels,
         reduced_decode=config.images.reduced_decode,
         unsandboxed_heic=config.images.unsandboxed_heic,
+        memory=memory_budget(),
     )
 
 
@@ -139,9 +161,10 @@ def matrix(config: Config, tasks: Background) -> Matrix:
 def service(config: Config, queue_url: str) -> Service:
     """The whole service, ready to run, with Spark started.
 
-    Raises like :func:`network_spec`, :class:`StoreError` and :class:`JavaError`.
+    Raises like :func:`network_spec`, :class:`BudgetError`, :class:`StoreError` and :class:`JavaError`.
     """
     layout = config.storage.layout
+    memory_budget().check()
     spec = network_spec(config)
     work_dir = Path(config.service.work_dir)
     store = FeatureStore(layout.store, spec.model_id, work_dir)

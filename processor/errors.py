@@ -8,6 +8,7 @@
     │   ├── JavaError          no Java that Spark can run on is installed
     │   ├── WeightsError       the network's weights are missing, damaged or not the ones named
     │   ├── NetworkError       the network cannot run here, or computes useless features
+    │   ├── BudgetError        the memory of large photos cannot be limited
     │   └── StoreError         the store cannot be used as configured
     ├── ServiceError           the service had to stop; restarted, it continues where it stopped
     ├── CommitConflict         retryable: another writer committed first, nothing was changed
@@ -48,6 +49,10 @@ class WeightsError(SetupError):
 
 class NetworkError(SetupError):
     """The network cannot run here, or computes features that cannot be stored."""
+
+
+class BudgetError(SetupError):
+    """The memory that large photos take cannot be limited; the message names the file at fault."""
 
 
 class StoreError(SetupError):

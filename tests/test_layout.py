@@ -86,6 +86,8 @@ PURE: dict[str, set[str]] = {
     "processor/photos/jpeg.py": {"processor"},
     "processor/photos/jpeg_scans.py": {"PIL", "processor"},
     "processor/photos/decode.py": {"numpy", "PIL", "processor"},
+    "processor/photos/footprint.py": {"PIL", "processor"},
+    "processor/photos/memory.py": {"processor"},
     "processor/matrix/npz.py": {"numpy"},
     "processor/matrix/moments.py": {"numpy", "processor"},
     "processor/matrix/pca.py": {"numpy", "scipy", "processor"},

@@ -7,6 +7,7 @@ from processor.network.engine_ncnn import NcnnNetwork
 from processor.network.engine_tensorflow import TensorFlowNetwork
 from processor.network.engine_winograd import WinogradNetwork
 from processor.network.spec import Network, NetworkSpec
+from processor.photos import memory
 
 # Measured peaks of worker processes, rounded up: without and with fc2.
 _NETWORK_BYTES = {
@@ -51,6 +52,9 @@ def shared_bytes(spec: NetworkSpec) -> int:
 
 
 def worker_bytes(spec: NetworkSpec) -> int:
-    """The peak memory of one worker, in bytes: Python, the network and one batch of photos."""
+    """The peak memory of one worker, in bytes: Python, the network, one batch of photos, small ones.
+
+    Large photos are counted for all workers together, see :class:`processor.photos.memory.MemoryBudget`.
+    """
     network = _NETWORK_BYTES[spec.engine][spec.layer == "fc2"]
-    return network + _BYTES_PER_PIXEL[spec.engine] * spec.input_size**2
+    return network + _BYTES_PER_PIXEL[spec.engine] * spec.input_size**2 + memory.PROCESS_BYTES

@@ -141,8 +141,8 @@ def bmp(data: bytes, max_pixels: int) -> bool:
     return True
 
 
-def check_webp(data: bytes, max_pixels: int) -> None:
-    """Check size and length only. Pillow would allocate the canvas as soon as it opens the file."""
+def webp_size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    """The canvas, checked. Pillow would allocate it as soon as it opens the file."""
     if data[12:16] == b"VP8X":
         width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
     elif data[12:16] == b"VP8L":
@@ -156,6 +156,7 @@ def check_webp(data: bytes, max_pixels: int) -> None:
     check_size(width, height, max_pixels)
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
         raise EOFError("before the length in its header")
+    return width, height
 
 
 def webp_less(data: bytes) -> bytes | None:

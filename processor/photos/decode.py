@@ -7,6 +7,9 @@ JPEG's scans are checked is in `.jpeg_scans`.
 
 import io
 import struct
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +21,9 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from processor.errors import RejectedImage
-from processor.photos import containers, exif, foreign, heic, heif, jpeg, jpeg_scans
+from processor.errors import ProcessorError, RejectedImage
+from processor.photos import containers, exif, footprint, foreign, heic, heif, jpeg, jpeg_scans
+from processor.photos.footprint import Footprint, Target
 
 # The name of what `decode` and `vgg16_input` do to a file; every stored row carries it. A change
 # that alters the resulting pixels must change it too, or the store mixes two kinds of features.
@@ -43,6 +47,8 @@ _TRANSPOSE = {
 
 
 Pixels = npt.NDArray[np.uint8]  # RGB, channels last
+Reserve = Callable[[Footprint], AbstractContextManager[None]]  # as MemoryBudget.reserve
+Hold = Callable[[Footprint], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +67,7 @@ def decode(
     max_pixels: int = 100_000_000,
     reduced_decode: bool = True,
     unsandboxed_heic: bool = False,
+    reserve: Reserve = lambda _: nullcontext(),
 ) -> DecodedPhoto:
     """Decode the photo in `data`, upright and squashed to size x size. Raises RejectedImage.
 
@@ -78,46 +85,58 @@ def decode(
     format has no checksum.
 
     A file that declares more than `max_pixels` is rejected undecoded; of a JPEG that is decoded
-    reduced, without holding its coefficients, the reduced size counts. Any other takes up to 16
-    bytes a pixel while it is decoded (WebP, progressive CMYK; a plain JPEG next to nothing).
+    reduced, without holding its coefficients, the reduced size counts. Any other takes up to 20
+    bytes a pixel while it is decoded (HEIC, AVIF, WebP; a plain JPEG next to nothing). They are held
+    by `reserve` from before they are allocated until they are freed; it is called once, and may wait
+    or raise.
     A JPEG is rejected if a scan lost data, and read if it lacks no more than its end marker.
     `reduced_decode` decodes JPEG near the target size and shrinks large images in two steps:
     faster, nearly the same pixels; rows made without it must name PREPROCESSING_FULL.
     HEIC is decoded by :mod:`.heic` in a process apart, and refused as `unsupported` where that cannot
     be locked up, unless `unsandboxed_heic`. Raises ValueError for a size or limit below 1.
 
-    Equal bytes give equal results, so a retry is pointless. The exception is running out of memory,
-    which also rejects as `too-large`: raised as an error, it would stop the same batch repeatedly.
+    Equal bytes give equal results, so a retry is pointless. The exception is memory: a photo that
+    `reserve` refuses, or that runs out of memory, is `too-large`, but may pass on a larger machine.
+    Raised as an error, it would stop the same batch repeatedly.
     """
     if size < 1 or max_pixels < 1:
         raise ValueError(f"size and max_pixels must be at least 1, not {size} and {max_pixels}")
-    try:
-        if heif.is_heif(data):
-            still = heif.parse(data, max_pixels)
-            if still.codec == heif.HEVC:
-                gap = _REDUCING_GAP if reduced_decode else None
-                small, *upright = heic.decode(data, still, size, gap, unlocked=unsandboxed_heic)
-                return DecodedPhoto(_over_white(small), *upright)
-        return _decode(data, size, max_pixels, reduced_decode=reduced_decode)
-    except RejectedImage:
-        raise
-    except Exception as error:  # on broken files Pillow raises nearly every type there is
-        raise _rejection(error, len(data)) from error
+    draft, gap = (_DRAFT_GAP * size, _REDUCING_GAP) if reduced_decode else (None, None)
+    with ExitStack() as held:
+
+        def hold(footprint: Footprint) -> None:
+            held.enter_context(reserve(footprint))
+
+        try:
+            target = Target(size, draft, gap)
+            if heif.is_heif(data):
+                still = heif.parse(data, max_pixels)
+                if still.codec == heif.HEVC:
+                    hold(heic.footprint(data, still))
+                    small, *upright = heic.decode(data, still, size, gap, unlocked=unsandboxed_heic)
+                    return DecodedPhoto(_over_white(small), *upright)
+                hold(footprint.avif(still, data, target))
+            return _decode(data, target, max_pixels, hold)
+        except ProcessorError:
+            raise
+        except Exception as error:  # on broken files Pillow raises nearly every type there is
+            traceback.clear_frames(error.__traceback__)  # of the pixels, while they are still held
+            raise _rejection(error, len(data)) from error
 
 
-def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) -> DecodedPhoto:
-    image, orientation = _open(data, max_pixels)
+def _decode(data: bytes, target: Target, max_pixels: int, hold: Hold) -> DecodedPhoto:
+    image, orientation = _open(data, target, max_pixels, hold)
+    size = target.size
     width, height = image.size
     box: tuple[float, float, float, float] = (0, 0, width, height)
-    if reduced_decode and (draft := image.draft(None, (_DRAFT_GAP * size, _DRAFT_GAP * size))):
+    if target.draft and (draft := image.draft(None, (target.draft, target.draft))):
         box = draft[1]
     # By Pillow's reading of the size, and of JPEG what it is going to allocate.
     containers.check_size(*image.size, max_pixels)
     image.load()
     # Transposed after the resize, when it is cheap; the same pixels, because the target is square
     # and the filter symmetric.
-    gap = _REDUCING_GAP if reduced_decode else None
-    small = _resizable(image).resize((size, size), Image.Resampling.BILINEAR, box, gap)
+    small = _resizable(image).resize((size, size), Image.Resampling.BILINEAR, box, target.gap)
     if orientation in _TRANSPOSE:
         small = small.transpose(_TRANSPOSE[orientation])
     if orientation >= 5:
@@ -125,8 +144,8 @@ def _decode(data: bytes, size: int, max_pixels: int, *, reduced_decode: bool) ->
     return DecodedPhoto(_over_white(small), width, height)
 
 
-def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
-    """The image, not decoded yet, and its EXIF orientation.
+def _open(data: bytes, target: Target, max_pixels: int, hold: Hold) -> tuple[Image.Image, int]:
+    """The image, not decoded yet, and its EXIF orientation; what decoding it takes is held.
 
     Avoids Image.open, whose pixel limit is global to the process and starts as a warning.
     """
@@ -134,24 +153,34 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, int]:
         photo = jpeg.parse(data)
         if photo.buffered:
             containers.check_size(photo.frame.width, photo.frame.height, max_pixels)
-        return jpeg_scans.open_jpeg(photo), exif.orientation(photo.exif)
+        picture = jpeg_scans.open_jpeg(photo)
+        hold(footprint.jpeg(picture, photo, target))
+        return picture, exif.orientation(photo.exif)
     if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] != b"CgBI":
         stream, block = containers.png(data, max_pixels)
-        return PngImageFile(io.BytesIO(stream)), exif.orientation(block)
+        drawing = PngImageFile(io.BytesIO(stream))
+        hold(footprint.png(drawing, stream, target))
+        return drawing, exif.orientation(block)
     if data.startswith((b"GIF87a", b"GIF89a")) and not foreign.is_text(data):
-        return GifImageFile(io.BytesIO(containers.gif(data, max_pixels))), 1
+        stream = containers.gif(data, max_pixels)
+        frame = GifImageFile(io.BytesIO(stream))
+        hold(footprint.gif(frame, stream, target))
+        return frame, 1
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP" and not foreign.is_text(data):
-        containers.check_webp(data, max_pixels)
+        width, height = containers.webp_size(data, max_pixels)
+        hold(footprint.webp(data, width, height, target))
         if (less := containers.webp_less(data)) and _is_webp(less):
             detail = "its end is lost, there are zero bytes instead; upload it again"
             raise RejectedImage("corrupt", detail)
         image = WebPImageFile(io.BytesIO(data))
         return image, exif.orientation(image.info.get("exif", b""))
-    if heif.is_heif(data):  # AVIF; `decode` has seen to its size and to HEIC
+    if heif.is_heif(data):  # AVIF; `decode` has seen to its size, its footprint and to HEIC
         still = AvifImageFile(io.BytesIO(heif.as_still(data)))
         return still, exif.orientation(still.info.get("exif", b""))
     if data.startswith(b"BM") and containers.bmp(data, max_pixels):
-        return BmpImageFile(io.BytesIO(data)), 1
+        bitmap = BmpImageFile(io.BytesIO(data))
+        hold(footprint.bmp(bitmap, target))
+        return bitmap, 1
     raise foreign.rejection(data)
 
 

@@ -18,10 +18,11 @@ from PIL import Image
 
 from processor.errors import RejectedImage
 from processor.photos._heic_wire import ANSWER, ENDED, NO_MEMORY, PIXELS, TIMED_OUT, Request
+from processor.photos.footprint import Footprint
 from processor.photos.heif import Still
 
-BYTES_PER_PIXEL = 20  # measured: 8 to 16, most in 10 bits without subsampling
-_BASE_BYTES = 64_000_000  # a thread, small pictures
+_BYTES_PER_PIXEL = (17, 20)  # measured: 8 to 16.4, most in 10 bits without subsampling; the limit
+_BASE_BYTES = 64_000_000  # addresses of a thread and small pictures; a quarter is touched
 _LEAST_SECONDS = 5
 _PIXELS_PER_SECOND = 2_000_000  # measured: 20,000,000
 _START_SECONDS = 60
@@ -30,6 +31,12 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBa"}
 
 _lock = threading.Lock()
 _running: "_Decoder | None" = None
+
+
+def footprint(data: bytes, still: Still) -> Footprint:
+    """Bytes that a child takes: of any honest file that declares this, and the most that it may."""
+    usual, most = (2 * len(data) + each * still.pixels for each in _BYTES_PER_PIXEL)
+    return Footprint(_BASE_BYTES // 4 + usual, _BASE_BYTES + most)
 
 
 def decode(
@@ -42,7 +49,7 @@ def decode(
     Called from several threads.
     """
     cpu = _LEAST_SECONDS + still.pixels // _PIXELS_PER_SECOND
-    memory = _BASE_BYTES + 2 * len(data) + BYTES_PER_PIXEL * max(still.pixels, 1)
+    memory = footprint(data, still).worst
     for _ in range(2):  # the second time with a new process
         decoder = _decoder()
         if decoder.refusal:

@@ -7,7 +7,6 @@ reordered, repeated or delayed, the last one to be handled finds the final state
 """
 
 import functools
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,11 +26,10 @@ from processor.network import engines
 from processor.network.spec import Features, Network, NetworkSpec
 from processor.photos import objects
 from processor.photos.decode import Pixels, decode
+from processor.photos.memory import MemoryBudget
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
 from processor.store import datafiles
 from processor.store.schema import FEATURES
-
-_decoding = threading.Semaphore(2)  # a hostile photo may take 16 bytes a pixel, so not all at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,7 @@ class Recipe:
     max_bytes: int
     max_pixels: int
     reduced_decode: bool
+    memory: MemoryBudget
     unsandboxed_heic: bool = False  # see processor.photos.sandbox
 
 
@@ -83,7 +82,8 @@ def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
 
     May be repeated: the file of a run that is not committed is orphaned. Raises botocore's errors
     about S3 as a whole, and like :func:`load_network`; a fault of one photo is its outcome.
-    Memory: ``downloads`` objects, twice a network batch of pixels, and the features of all works.
+    Memory: ``downloads`` objects, twice a network batch of pixels, the features of all works, and for
+    decoding what ``recipe.memory`` gives. Raises :class:`BudgetError` if it cannot be used.
     """
     outcomes: list[Outcome] = []
     rows: list[_Prepared] = []
@@ -133,14 +133,14 @@ def _prepare(work: Work, recipe: Recipe) -> _Prepared:
             work, Outcome(work.key, Kind.UNAVAILABLE, version, "unavailable", str(error))
         )
     try:
-        with _decoding:
-            photo = decode(
-                stored.data,
-                recipe.network.input_size,
-                max_pixels=recipe.max_pixels,
-                reduced_decode=recipe.reduced_decode,
-                unsandboxed_heic=recipe.unsandboxed_heic,
-            )
+        photo = decode(
+            stored.data,
+            recipe.network.input_size,
+            max_pixels=recipe.max_pixels,
+            reduced_decode=recipe.reduced_decode,
+            unsandboxed_heic=recipe.unsandboxed_heic,
+            reserve=recipe.memory.reserve,
+        )
     except RejectedImage as error:
         return _rejected(work, stored.version, error.reason, error.detail)
     announced = work.event_version in (None, stored.version) and not work.removal

@@ -21,6 +21,11 @@ LONGEST_SOCKET_FOLDER = 60  # characters; Linux allows 107 in a socket's path, S
 # garbage collector it takes half the CPU time until the first photos are done, and 100 MB less.
 LEAN_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
+MALLOC = ":".join(
+    f"glibc.malloc.{setting}"
+    for setting in ("hugetlb=1", f"mmap_threshold={4 << 20}", f"trim_threshold={8 << 20}")
+)
+
 
 def check_java() -> str:
     """The version of Java, like 17.0.15. Raises :class:`JavaError` unless it is 17 or 21."""
@@ -44,11 +49,13 @@ def class_archive(java: str) -> Path:
 
 
 def worker_environment() -> dict[str, str]:
-    """Variables for processes that run the network: malloc asks for huge pages, if Linux has them.
+    """Variables for processes that run the network: how malloc uses memory, unless it is set already.
 
-    This makes the compiled engines 2 to 5 % and a refit 3 % faster and takes no more memory.
+    It asks for huge pages, if Linux has them; this makes the compiled engines 2 to 5 % and a refit 3 %
+    faster and takes no more memory. It also returns what is freed. By default each thread may keep a
+    large photo's memory: 16 threads, of which one at a time decoded a photo of 1.5 GB, kept 14 GB.
     """
-    return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
+    return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", MALLOC)}
 
 
 def start(

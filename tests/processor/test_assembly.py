@@ -1,5 +1,7 @@
 """The assembly: from the configuration to objects; how cores and memory are shared out."""
 
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +20,14 @@ GIB = 1 << 30
     ("engine", "layer", "cores", "memory", "expected"),
     [
         ("winograd", "avg_pool", 2, 24, (2, 1)),
-        ("winograd", "avg_pool", 64, 16, (52, 1)),
-        ("winograd", "fc2", 64, 16, (47, 1)),
+        ("winograd", "avg_pool", 64, 16, (39, 1)),
+        ("winograd", "fc2", 64, 16, (35, 1)),
         ("ncnn", "avg_pool", 1, 16, (1, 1)),
         ("ncnn", "avg_pool", 2, 24, (2, 1)),
         ("ncnn", "avg_pool", 4, 16, (4, 1)),  # a t2.xlarge
         ("ncnn", "fc2", 4, 16, (4, 1)),
         ("ncnn", "fc2", 4, 8, (2, 2)),
-        ("ncnn", "avg_pool", 64, 16, (20, 3)),
+        ("ncnn", "avg_pool", 64, 16, (16, 4)),
         ("ncnn", "avg_pool", 4, 2, (1, 4)),  # too little memory even for one, which is tried
         ("tensorflow", "avg_pool", 2, 24, (1, 2)),
         ("tensorflow", "avg_pool", 16, 64, (4, 4)),
@@ -125,3 +127,26 @@ def test_recipe_and_policy_carry_the_settings(spec: NetworkSpec) -> None:
     policy = assembly.refit_policy(config)
     assert (policy.components, policy.growth_photos) == (0.9, 11)
     assert policy.least_captured == config.pca.least_captured
+
+
+def test_an_eighth_of_the_memory_is_set_aside_for_large_photos(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {}
+    for gib in (1, 4, 16):
+        monkeypatch.setattr(assembly, "memory_bytes", lambda gib=gib: gib * GIB)
+        found[gib] = assembly.photo_bytes() / GIB
+    assert found == {1: 0.25, 4: 0.5, 16: 2}
+
+
+def test_all_services_of_a_user_share_the_budget(
+    spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    one, other = (
+        assembly.recipe(load(environment={"FRUITS_STORAGE__BUCKET": name}), spec).memory
+        for name in ("a-bucket", "another")
+    )
+    assert one == other == assembly.memory_budget()
+    one.check()
+    assert [path.name for path in tmp_path.iterdir()] == [f"fruits-memory-{os.getuid()}"]

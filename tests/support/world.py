@@ -10,6 +10,7 @@ import boto3
 from common.layout import BucketLayout
 from ingest.events import ObjectEvent, parse
 from processor.network.spec import NetworkSpec
+from processor.photos.memory import MemoryBudget
 from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.micro_batch import MicroBatches
 from processor.pipeline.outcomes import Extracted, Work
@@ -48,6 +49,7 @@ class World:
             max_bytes=1_000_000,
             max_pixels=1_000_000,
             reduced_decode=True,
+            memory=MemoryBudget(1 << 30, folder / "memory"),
         )
         self.services = [self.service("0")]
 

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from common.layout import BucketLayout
 from processor.network import engines
 from processor.network.spec import NetworkSpec
+from processor.photos.memory import MemoryBudget
 from processor.pipeline import jobs
 from processor.pipeline.jobs import Jobs
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
@@ -27,7 +28,8 @@ def work(key: str) -> Work:
 
 
 def recipe(spec: NetworkSpec) -> Recipe:
-    return Recipe(BucketLayout("bucket"), spec, 1, 1, 1, reduced_decode=True)
+    memory = MemoryBudget(1, Path(os.devnull))
+    return Recipe(BucketLayout("bucket"), spec, 1, 1, 1, reduced_decode=True, memory=memory)
 
 
 def dies_over_the_killer(share: Iterable[Work], _recipe: Recipe) -> Extracted:

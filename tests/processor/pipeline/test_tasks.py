@@ -6,16 +6,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ingest.events import UNKNOWN_TIME
-from processor.errors import NetworkError
+from processor.errors import BudgetError, NetworkError
 from processor.network.spec import CompiledFile, Features, NetworkSpec
 from processor.photos.decode import Pixels
+from processor.photos.memory import MemoryBudget
 from processor.pipeline import tasks
 from processor.pipeline.outcomes import Kind, Work
 from processor.pipeline.tasks import extract, load_network
 from processor.store import datafiles
 from tests.support.drawn_photos import photo
+from tests.support.pictures import encode
 from tests.support.world import World
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -54,6 +57,27 @@ def test_each_photo_has_one_outcome(world: World) -> None:
     (row,) = datafiles.read(world.recipe.layout.store.features, result.file.path).to_pylist()
     assert (row["key"], row["label"]) == ("photos/Apple/new.jpg", "Apple")
     assert [each.object_versions for each in result.keyed_files()] == [{row["key"]: row["version"]}]
+
+
+def test_a_photo_beyond_the_memory_budget_is_too_large(world: World, tmp_path: Path) -> None:
+    little = MemoryBudget(15 << 20, tmp_path / "memory")
+    recipe = replace(world.recipe, memory=little, max_pixels=2_000_000)
+    world.put("photos/webp", encode(Image.new("RGB", (1100, 1000)), "WEBP"))
+    world.put("photos/jpeg", encode(Image.new("RGB", (1100, 1000)), "JPEG"))
+    result = extract([work("photos/webp"), work("photos/jpeg")], recipe)
+    found = {each.key: (each.kind, each.reason) for each in result.outcomes}
+    assert found == {
+        "photos/webp": (Kind.REJECTED, "too-large"),
+        "photos/jpeg": (Kind.STORED, ""),
+    }
+
+
+def test_without_a_budget_nothing_large_is_decoded(world: World, tmp_path: Path) -> None:
+    lost = MemoryBudget(1 << 30, tmp_path / "missing" / "memory")
+    recipe = replace(world.recipe, memory=lost, max_pixels=2_000_000)
+    world.put("photos/webp", encode(Image.new("RGB", (1100, 1000)), "WEBP"))
+    with pytest.raises(BudgetError, match="missing/memory"):
+        extract([work("photos/webp")], recipe)
 
 
 def test_the_network_starts_on_the_first_photos_while_others_are_read(

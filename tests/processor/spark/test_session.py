@@ -8,12 +8,12 @@ from pyspark.sql import SparkSession
 from processor.spark import session
 
 
-def test_workers_ask_for_huge_pages(spark: SparkSession) -> None:
+def test_workers_ask_for_huge_pages_and_return_what_they_free(spark: SparkSession) -> None:
     def tunables(_: int) -> str | None:
         return os.environ.get("GLIBC_TUNABLES")
 
     assert spark.sparkContext.parallelize([0], 1).map(tunables).collect() == [
-        os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+        os.environ.get("GLIBC_TUNABLES", session.MALLOC)
     ]
 
 
