@@ -6,11 +6,12 @@ written.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -121,20 +122,29 @@ class FeatureStore:
             tuple(sorted(again)),
         )
 
-    def attempts(self, keys: Collection[str]) -> dict[str, int]:
-        """The attempts at those ``keys`` that are rejected; reads every file with one of them."""
-        rejected = self.rejects.find(keys)
-        found: dict[str, int] = {}
-        for path in {location.path for location in rejected.values()}:
-            table = datafiles.read(self.rejects.folder, path, ["key", "attempts"])
-            for row in table.to_pylist():
-                if row["key"] in rejected:
-                    found[row["key"]] = row["attempts"]
-        return found
+    def attempts(self, object_versions: Mapping[str, str]) -> dict[str, int]:
+        """The attempts so far at those object versions, by key, that are rejected."""
+        rows = self._rejected(object_versions)
+        return {
+            key: row["attempts"]
+            for key, row in rows.items()
+            if row["version"] == object_versions[key]
+        }
 
     def close(self) -> None:
         self.features.close()
         self.rejects.close()
+
+    def _rejected(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The rejects of those ``keys`` that have one; reads every file with one of them."""
+        places = self.rejects.find(keys)
+        columns = ["key", "version", "reason", "attempts"]
+        return {
+            row["key"]: row
+            for path in {location.path for location in places.values()}
+            for row in datafiles.read(self.rejects.folder, path, columns).to_pylist()
+            if row["key"] in places
+        }
 
     def _is_committed(self, results: Sequence[Extracted]) -> bool:
         return any(result.file and self.features.has_file(result.file.path) for result in results)
@@ -177,18 +187,18 @@ class FeatureStore:
         for _ in range(MAX_CONFLICTS):
             self.rejects.refresh()
             before = self.rejects.find({*bad, *good})
+            rows = self._rejected(bad)
             new = {
                 key: each
                 for key, each in bad.items()
                 if each.kind is Kind.UNAVAILABLE
-                or key not in before
-                or before[key].object_version != each.object_version
+                or key not in rows
+                or (rows[key]["version"], rows[key]["reason"]) != (each.object_version, each.reason)
             }
             dropped = {key for key in before if key in good or key in new}
             if not new and not dropped:
                 return set()
-            tried = self.attempts(dropped & new.keys())
-            added = [self._write_rejects(new, tried)] if new else []
+            added = [self._write_rejects(new, rows)] if new else []
             try:
                 self.rejects.commit(added, dropped, {})
             except CommitConflict:
@@ -196,8 +206,15 @@ class FeatureStore:
             return dropped | new.keys()
         raise CommitConflict(f"lost {MAX_CONFLICTS} commits to rejects/ in a row to other writers")
 
-    def _write_rejects(self, new: Mapping[str, Outcome], tried: Mapping[str, int]) -> KeyedFile:
+    def _write_rejects(
+        self, new: Mapping[str, Outcome], before: Mapping[str, Mapping[str, Any]]
+    ) -> KeyedFile:
         now = datetime.now(UTC)
+        tried = {
+            key: row["attempts"]
+            for key, row in before.items()
+            if key in new and row["version"] == new[key].object_version
+        }
         table = pa.Table.from_pylist(
             [
                 {

@@ -97,7 +97,7 @@ class MicroBatches:
 
     def _retry_later(self, results: Sequence[Extracted], photos: Sequence[ObjectEvent]) -> None:
         """Re-enqueue the events of photos that S3 could not deliver, with exponential backoff."""
-        failed = {outcome.key for outcome in of_kind(results, Kind.UNAVAILABLE)}
+        failed = {each.key: each.object_version for each in of_kind(results, Kind.UNAVAILABLE)}
         if not failed:
             return
         tried = self._store.attempts(failed)

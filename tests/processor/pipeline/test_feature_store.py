@@ -116,8 +116,10 @@ def test_a_commit_records_its_batch(services: Services) -> None:
 def test_attempts_at_rejects_are_counted(services: Services) -> None:
     def tried() -> list[int]:
         rows = services.rows("rejects")
-        found = services.stores[0].attempts(["a", "b", "c", "nobody's"])
+        versions = {"nobody's": "1"} | {key: row["version"] for key, row in rows.items()}
+        found = services.stores[0].attempts(versions)
         assert found == {key: row["attempts"] for key, row in rows.items()}
+        assert services.stores[0].attempts(dict.fromkeys(versions, "of another")) == {}
         return [found.get(key, 0) for key in "abc"]
 
     services.settle(unavailable("a"), rejected("b"))
@@ -125,8 +127,11 @@ def test_attempts_at_rejects_are_counted(services: Services) -> None:
     services.settle(unavailable("a"), rejected("b"), rejected("c"))
     assert tried() == [2, 1, 1]  # the same version is not another attempt
     services.settle(unavailable("a"), rejected("b", "2", "truncated"))
-    assert tried() == [3, 2, 1]
+    assert tried() == [3, 1, 1]  # those at another version do not count
     assert services.rows("rejects")["b"]["reason"] == "truncated"
+    services.settle(rejected("a", "1", "corrupt"))
+    assert tried() == [4, 1, 1]
+    assert services.rows("rejects")["a"]["reason"] == "corrupt"  # at last it could be read
     services.settle(stored("a"), gone("b"), Outcome("c", Kind.UNCHANGED, "1"))
     assert tried() == [0, 0, 0]
 
