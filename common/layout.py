@@ -100,9 +100,12 @@ class BucketLayout:
         folders = tuple(f"{self.store_prefix}{folder}*" for folder in STORE_FOLDERS)
         return folders + tuple(f"{self.store_prefix}{file}" for file in STORE_FILES)
 
-    def is_photo(self, bucket: str, key: str) -> bool:
-        """Whether an object counts as a photo: under our prefix, and not a "folder" of the console."""
-        return self.contains(bucket, key) and not key.endswith("/")
+    def is_photo(self, bucket: str, key: str, size: int | None) -> bool:
+        """Whether an object counts as a photo: under our prefix, and not a "folder" of the console.
+
+        That is an object without bytes whose key ends in a slash. ``size`` is None if it is unknown.
+        """
+        return self.contains(bucket, key) and not (key.endswith("/") and size == 0)
 
     def contains(self, bucket: str, key: str) -> bool:
         """Whether an object is under the photos' prefix of this bucket."""

@@ -72,7 +72,7 @@ class MicroBatches:
     def _is_photo(self, event: ObjectEvent) -> bool:
         if not self._layout.contains(event.bucket, event.key):
             log.warning("ignored an event outside the prefix: s3://%s/%s", event.bucket, event.key)
-        return self._layout.is_photo(event.bucket, event.key)
+        return self._layout.is_photo(event.bucket, event.key, event.size)
 
     def _plan(self, photos: Sequence[ObjectEvent]) -> list[Work]:
         stored = self._store.features.find(event.key for event in photos)

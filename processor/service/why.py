@@ -85,7 +85,7 @@ def _verdict(
     *,
     in_matrix: bool,
 ) -> str:
-    if not layout.is_photo(layout.bucket, key):
+    if not layout.is_photo(layout.bucket, key, now["bytes"] if now else None):
         prefix = layout.photos_prefix
         return f"not a photo of this service: keys begin with {prefix!r} and do not end in '/'"
     if row and now and row["version"] == now["version"]:

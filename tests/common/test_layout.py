@@ -101,6 +101,8 @@ def test_split() -> None:
 
 
 def test_what_the_console_calls_a_folder_is_not_a_photo() -> None:
-    assert LAYOUT.is_photo("bucket", "photos/Apple/a.jpg")
-    assert not LAYOUT.is_photo("bucket", "photos/Apple/")
-    assert not LAYOUT.is_photo("another", "photos/a.jpg")
+    assert LAYOUT.is_photo("bucket", "photos/Apple/a.jpg", 0)
+    assert LAYOUT.is_photo("bucket", "photos/Apple/", 1)
+    assert LAYOUT.is_photo("bucket", "photos/Apple/", None)
+    assert not LAYOUT.is_photo("bucket", "photos/Apple/", 0)
+    assert not LAYOUT.is_photo("another", "photos/a.jpg", 1)

@@ -40,6 +40,14 @@ def test_events_outside_the_prefix_and_folder_markers_are_ignored(world: World) 
     assert world.features() == world.rejects() == {}
 
 
+def test_an_object_with_bytes_is_a_photo_even_if_its_key_ends_in_a_slash(world: World) -> None:
+    world.handle(world.put("photos/Apple/", photo(1)), world.put("photos/Pear/", b"no photo"))
+    assert world.features()["photos/Apple/"]["label"] == "Apple"
+    assert world.rejects().keys() == {"photos/Pear/"}
+    world.handle(world.remove("photos/Apple/"))
+    assert world.features() == {}
+
+
 KEYS = [f"photos/{name}" for name in ("a b+c.jpg", "ü%20:'.jpg", "🍎/1.jpg", "x/y/z.png")]
 actions = st.lists(
     st.one_of(
