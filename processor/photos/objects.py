@@ -20,6 +20,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from urllib3.exceptions import HTTPError
 
 from common import aws
 from processor.errors import Missing, PhotoError, Refused, TooLarge, Unavailable
@@ -113,11 +114,17 @@ def _get_with_botocore(bucket: str, key: str, max_bytes: int) -> PhotoObject:
         if aws.is_refusal(error):  # there are no credentials
             raise
         raise Unavailable(f"reading {key!r} failed: {error}") from error
+    except _BROKEN as error:
+        raise Unavailable(f"reading {key!r} failed: {error}") from error
 
 
-# botocore retries a request, but not a body that breaks off.
+# What breaks a body off; urllib3's errors of TLS reach us as they are.
+_BROKEN = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, HTTPError, OSError)
+
+
+# botocore retries a request, but not a body.
 @retry(
-    retry=retry_if_exception_type((IncompleteReadError, ReadTimeoutError, ResponseStreamingError)),
+    retry=retry_if_exception_type(_BROKEN),
     stop=stop_after_attempt(3),
     wait=wait_random_exponential(multiplier=0.2, max=2.0),
     reraise=True,

@@ -87,7 +87,10 @@ def _verdict(
 ) -> str:
     if not layout.is_photo(layout.bucket, key, now["bytes"] if now else None):
         prefix = layout.photos_prefix
-        return f"not a photo of this service: keys begin with {prefix!r} and do not end in '/'"
+        return (
+            f"not a photo of this service: keys begin with {prefix!r}, and an empty object whose key "
+            "ends in '/' is a folder"
+        )
     if row and now and row["version"] == now["version"]:
         return "stored, up to date" + ("" if in_matrix else "; not yet in the matrix")
     if row:

@@ -1,7 +1,9 @@
 """Photos in S3: what is under a key now, and what each response of S3 means."""
 
 import logging
+import os
 import random
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +18,16 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from common import aws
 from processor.errors import Missing, Refused, TooLarge, Unavailable
 from processor.photos import objects
-from tests.support.endpoints import NOBODY, Body, aws_at, s3_names_targets, s3_sends
+from tests.support.certificates import certificates
+from tests.support.endpoints import (
+    NOBODY,
+    Body,
+    Silent,
+    aws_at,
+    s3_names_targets,
+    s3_sends,
+    serving,
+)
 from tests.support.keys import ODD_KEYS, PLAIN_KEYS
 from tests.support.s3_answers import s3_answers
 
@@ -33,6 +44,34 @@ def put(bucket: str, data: bytes, key: str = KEY) -> str:
     """The version that S3 has now."""
     answer = boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=data)
     return answer.get("VersionId") or answer["ETag"].strip('"')
+
+
+def test_a_tls_error_while_the_body_is_read_concerns_this_photo_only(
+    aws: object, impatient: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority, server = certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
+    asked = []
+
+    class Garbles(Silent):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            modified = "Sun, 22 Nov 2026 12:00:00 GMT"
+            headers = {"ETag": '"e"', "Last-Modified": modified, "Content-Length": "1000"}
+            self.send_response(200)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(bytes(100))
+            self.wfile.flush()
+            os.write(self.connection.fileno(), b"not TLS " * 100)
+            self.close_connection = True
+
+    with serving(Garbles, context) as url, aws_at(url), pytest.raises(Unavailable, match="SSL"):
+        objects.get("bucket", KEY, 1000)
+    assert len(asked) > 2  # by obstore, and by botocore several times
 
 
 # Existing and missing objects
