@@ -85,6 +85,8 @@ PURE: dict[str, set[str]] = {
     "processor/photos/heif.py": {"processor"},
     "processor/photos/jpeg.py": {"processor"},
     "processor/photos/jpeg_scans.py": {"PIL", "processor"},
+    "processor/photos/png.py": {"processor"},
+    "processor/photos/png_rows.py": {"PIL", "processor"},
     "processor/photos/decode.py": {"numpy", "PIL", "processor"},
     "processor/photos/footprint.py": {"PIL", "processor"},
     "processor/photos/memory.py": {"processor"},

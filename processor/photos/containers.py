@@ -1,4 +1,4 @@
-"""PNG, GIF, BMP and WebP, parsed before Pillow sees them: the parts that make the pixels, their size.
+"""GIF, BMP and WebP, parsed before Pillow sees them: the parts that make the pixels, their size.
 
 The size is checked before anything is allocated. Profiles, text, EXIF and further pictures are
 dropped, so that none of them can inflate, cause a warning or spoil a photo. Functions that read a
@@ -6,11 +6,9 @@ container raise RejectedImage, or EOFError, IndexError or struct.error if the fi
 """
 
 import struct
-import zlib
 
 from processor.errors import RejectedImage
 
-_PIECE = 1 << 16
 _TAIL = 32  # bytes; more than an encoder or a muxer pads a picture with
 _MAX_SIDE = 65_535  # JPEG's own limit; a 1 x 100,000,000 PNG would take 90 GB halfway into resize
 
@@ -24,75 +22,6 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise RejectedImage("too-large", f"{cause}; {limit}; {fix}")
     if min(width, height) < 1:
         raise RejectedImage("corrupt", f"{cause}, which is no picture; replace the file")
-
-
-def png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
-    """The chunks that make the picture, checksums verified (Pillow skips IDAT's), and EXIF or b"".
-
-    Inflated once to count its bytes, without keeping them: where the data end before the last row,
-    Pillow leaves the rest black. What follows the last row may be missing or broken.
-    """
-    view, exif, kind, at, missing = memoryview(data), b"", b"", 8, 0
-    kept: list[bytes | memoryview] = [view[:8]]
-    inflater = zlib.decompressobj()
-    while kind != b"IEND" and at + 8 <= len(data):
-        start = at
-        length, kind = struct.unpack_from(">I4s", data, start)
-        at += 12 + length
-        body, whole = view[start + 8 : at - 4], at <= len(data)
-        if whole and kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT"):
-            if zlib.crc32(view[start + 4 : at - 4]) != struct.unpack_from(">I", data, at - 4)[0]:
-                detail = f"the checksum of {kind!r} is wrong; replace the file"
-                raise RejectedImage("corrupt", detail)
-            kept.append(view[start:at])
-        if kind == b"IHDR":
-            missing = _filtered_bytes(body, max_pixels)
-        elif kind == b"IDAT":
-            missing -= _inflate(inflater, body, missing)
-            if not whole:  # perhaps only in its checksum
-                kept.append(_chunk(kind, bytes(body)))
-        elif kind == b"eXIf":
-            exif = bytes(body)
-    if missing and kind == b"IEND":
-        raise RejectedImage("corrupt", "its data end before its last row; replace the file")
-    if missing:
-        raise EOFError("before the last row")
-    return b"".join([*kept, _chunk(b"IEND", b"")]), exif
-
-
-# The passes of an interlaced PNG: first column and row, and steps (PNG, 8.2).
-_WHOLE = ((0, 0, 1, 1),)
-_ADAM7 = (
-    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
-    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
-)
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-
-
-def _filtered_bytes(header: bytes | memoryview, max_pixels: int) -> int:
-    """How many bytes the rows of a PNG take, each with the number of its filter before it."""
-    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", header)
-    check_size(width, height, max_pixels)
-    bits, total = depth * _CHANNELS.get(colour, 0), 0
-    for left, top, right, down in _ADAM7 if interlaced else _WHOLE:
-        columns, rows = -(-(width - left) // right), -(-(height - top) // down)
-        total += rows * (1 + -(-columns * bits // 8)) if columns else 0
-    return total
-
-
-def _inflate(inflater: "zlib._Decompress", data: bytes | memoryview, limit: int) -> int:
-    """How many bytes `data` inflates to, up to `limit`; in pieces, so that it takes no memory."""
-    left = limit
-    for at in range(0, len(data), _PIECE):
-        piece = data[at : at + _PIECE]
-        while left and piece and not inflater.eof:
-            left -= len(inflater.decompress(piece, min(left, _PIECE)))
-            piece = inflater.unconsumed_tail
-    return limit - left
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def gif(data: bytes, max_pixels: int) -> bytes:

@@ -18,11 +18,21 @@ from PIL import AvifImagePlugin, Image
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from processor.errors import ProcessorError, RejectedImage
-from processor.photos import containers, exif, footprint, foreign, heic, heif, jpeg, jpeg_scans
+from processor.photos import (
+    containers,
+    exif,
+    footprint,
+    foreign,
+    heic,
+    heif,
+    jpeg,
+    jpeg_scans,
+    png,
+    png_rows,
+)
 from processor.photos.footprint import Footprint, Target
 
 # The name of what `decode` and `vgg16_input` do to a file; every stored row carries it. A change
@@ -157,10 +167,10 @@ def _open(data: bytes, target: Target, max_pixels: int, hold: Hold) -> tuple[Ima
         hold(footprint.jpeg(picture, photo, target))
         return picture, exif.orientation(photo.exif)
     if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] != b"CgBI":
-        stream, block = containers.png(data, max_pixels)
-        drawing = PngImageFile(io.BytesIO(stream))
-        hold(footprint.png(drawing, stream, target))
-        return drawing, exif.orientation(block)
+        parsed = png.parse(data, max_pixels)
+        drawing = png_rows.CompletePng(parsed)
+        hold(footprint.png(drawing, parsed.stream, target))
+        return drawing, exif.orientation(parsed.exif)
     if data.startswith((b"GIF87a", b"GIF89a")) and not foreign.is_text(data):
         stream = containers.gif(data, max_pixels)
         frame = GifImageFile(io.BytesIO(stream))
