@@ -12,14 +12,13 @@ import os
 import select
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 MAX_LINE = 100_000  # characters; CloudWatch cuts at 256 KiB
-PATIENCE_SECONDS = (
-    1.0  # with a stdout that takes nothing; then none, until it takes something again
-)
+PATIENCE_SECONDS = 1.0  # with a stdout that takes no whole line; then none, until it takes one
 _PIECE = select.PIPE_BUF  # bytes that a pipe takes without blocking once it takes any
 _stderr = 2  # a descriptor of what stderr was before it was adopted
 
@@ -51,7 +50,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 class _Stdout(logging.Handler):
-    """Writes lines to a descriptor; never raises, and blocks at most for PATIENCE_SECONDS.
+    """Writes lines to a descriptor; never raises, and blocks at most for PATIENCE_SECONDS a line.
 
     What cannot be written (full disk, closed pipe, a reader that stands still) is counted, noted once on
     stderr, and named in the first line that can be written again. logging's own handler would report a
@@ -84,8 +83,9 @@ class _Stdout(logging.Handler):
         """Raises OSError."""
         end = "\n" * self._cut
         left = memoryview(f"{end}{line}\n".encode(errors="backslashreplace"))
+        deadline = time.monotonic() + (0 if self._lost else PATIENCE_SECONDS)
         while left:
-            _await_writable(self._descriptor, 0 if self._lost else PATIENCE_SECONDS)
+            _await_writable(self._descriptor, max(0.0, deadline - time.monotonic()))
             left = left[os.write(self._descriptor, left[:_PIECE]) :]
             self._cut = bool(left)
 

@@ -4,9 +4,8 @@ import struct
 from dataclasses import astuple, dataclass
 from typing import ClassVar
 
-ANSWER = struct.Struct(
-    "<BBII"
-)  # one of the kinds below, bands, width, height; pixels or a text follow
+# One of the kinds below, bands, width, height; pixels or a text follow.
+ANSWER = struct.Struct("<BBII")
 PIXELS, FAILED, NO_MEMORY = 1, 2, 3
 ENDED = struct.Struct("<i")  # last on a channel: exit status, or minus the signal, or TIMED_OUT
 TIMED_OUT = 1000

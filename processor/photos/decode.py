@@ -1,8 +1,8 @@
 """Decoding: the bytes of an untrusted file become pixels for the network, or a named rejection.
 
-Pure functions of bytes and arrays, without process-wide state: `decode` may run in many threads.
-Containers are parsed before Pillow sees them, see `processor.photos.containers` and `.jpeg`; how a
-JPEG's scans are checked is in `.jpeg_scans`.
+Functions of bytes and arrays: `decode` may run in many threads. The only state of the process is the
+one that decodes HEIC, see `processor.photos.heic`. Containers are parsed before Pillow sees them, see
+`.containers`, `.jpeg`, `.png` and `.heif`; `.jpeg_scans` and `.png_rows` see that no pixel is missing.
 """
 
 import io

@@ -149,9 +149,8 @@ class _Decoder:
             with theirs:
                 socket.send_fds(self._socket, [request.pack()], [theirs.fileno()])
             ours.settimeout(request.wall_seconds + 10)
-            with contextlib.suppress(
-                BrokenPipeError, ConnectionResetError
-            ):  # it died; the status tells
+            # If the child died early, its status tells.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 ours.sendall(data)
             parts = []
             while most > 0 and (part := ours.recv(most)):

@@ -34,9 +34,7 @@ def main() -> None:
     """Report what hinders a sandbox (nothing, as a rule), then serve the worker to its end."""
     pillow_heif.options.DECODE_THREADS = 0
     pillow_heif.options.THUMBNAILS = pillow_heif.options.DEPTH_IMAGES = False
-    with contextlib.suppress(
-        OSError
-    ):  # if memory runs out, the kernel shall kill this and no worker
+    with contextlib.suppress(OSError):  # if memory runs out, the kernel shall end this, no worker
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     gc.freeze()
     with socket.socket(fileno=0) as worker:

@@ -102,9 +102,7 @@ class _Parser:
         self._interval = 0  # MCUs between restart markers
         self._frame: Frame | None = None
         self._huffman: list[bytes] = []
-        self._missing: dict[
-            int, bytearray
-        ] = {}  # component -> the bits that each coefficient lacks
+        self._missing: dict[int, bytearray] = {}  # by component: the bits that coefficients lack
 
     def parse(self) -> Jpeg:
         scans: list[Scan] = []
@@ -186,9 +184,8 @@ class _Parser:
         restarts = -(-mcus // self._interval) - 1 if self._interval else 0
         begin = self._at
         end, following = self._end_of_data(restarts)
-        if sequential and mcus * blocks > 4 * (
-            end - begin + 8
-        ):  # each has two codes of a bit or more
+        # A block has two codes of a bit or more.
+        if sequential and mcus * blocks > 4 * (end - begin + 8):
             cause = f"has {end - begin:,} bytes for {mcus * blocks:,} blocks of pixels"
             raise RejectedImage("truncated", f"{cause}; upload it again")
         sound = end

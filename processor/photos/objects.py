@@ -110,21 +110,18 @@ def _get_with_botocore(bucket: str, key: str, max_bytes: int) -> PhotoObject:
         return _get(bucket, key, max_bytes)
     except ClientError as error:
         raise _fault(error) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, HTTPError) as error:
         if aws.is_refusal(error):  # there are no credentials
             raise
         raise Unavailable(f"reading {key!r} failed: {error}") from error
-    except _BROKEN as error:
-        raise Unavailable(f"reading {key!r} failed: {error}") from error
 
 
-# What breaks a body off; urllib3's errors of TLS reach us as they are.
-_BROKEN = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, HTTPError, OSError)
-
-
-# botocore retries a request, but not a body.
+# botocore retries a request, but not a body that breaks off; in there, urllib3's errors of TLS stay
+# its own.
 @retry(
-    retry=retry_if_exception_type(_BROKEN),
+    retry=retry_if_exception_type(
+        (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, HTTPError)
+    ),
     stop=stop_after_attempt(3),
     wait=wait_random_exponential(multiplier=0.2, max=2.0),
     reraise=True,

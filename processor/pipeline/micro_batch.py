@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 5  # at a photo that S3 cannot deliver
 FIRST_RETRY_SECONDS = 60
-MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same photos
 MAX_DELAY_SECONDS = 900  # the longest that SQS delays a message
+MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same photos
 
 
 class MicroBatches:

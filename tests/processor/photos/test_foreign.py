@@ -132,18 +132,20 @@ CORRUPT = {
 }
 
 
-@pytest.mark.parametrize(("data", "what", "fix"), UNSUPPORTED.values(), ids=UNSUPPORTED)
-def test_an_unsupported_file_is_named_and_says_what_to_do(data, what, fix):
-    rejected = rejection(data)
-    assert rejected.reason == "unsupported"
-    assert what in rejected.detail
-    assert fix in rejected.detail
+NAMED = [("unsupported", UNSUPPORTED), ("corrupt", CORRUPT)]
 
 
-@pytest.mark.parametrize(("data", "what", "fix"), CORRUPT.values(), ids=CORRUPT)
-def test_a_mangled_photo_is_named_and_says_what_to_do(data, what, fix):
+@pytest.mark.parametrize(
+    ("reason", "data", "what", "fix"),
+    [
+        pytest.param(reason, *file, id=f"{reason}: {name}")
+        for reason, files in NAMED
+        for name, file in files.items()
+    ],
+)
+def test_a_file_that_is_no_photo_is_named_and_says_what_to_do(reason, data, what, fix):
     rejected = rejection(data)
-    assert rejected.reason == "corrupt"
+    assert rejected.reason == reason
     assert what in rejected.detail
     assert fix in rejected.detail
 

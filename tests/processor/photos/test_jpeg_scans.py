@@ -145,32 +145,28 @@ def test_a_tail_of_zeros_is_truncated(kind, share):
     assert rejection(data[:at] + zeros + EOI).reason == "truncated"
 
 
+def caught(kind, shares, instead, length):
+    """How many photos are rejected that have ``instead`` of ``length`` bytes at these places."""
+    data, _ = drawn(kind)
+    count = 0
+    for at in (place(kind, share) for share in shares):
+        try:
+            decode(data[:at] + instead + data[at + length :], 32)
+        except RejectedImage as rejected:
+            count += rejected.reason in {"corrupt", "truncated"}
+    return count
+
+
 @each_kind
 @pytest.mark.parametrize("length", [512, 4096])
 def test_a_zeroed_block_is_rejected(kind, length):
-    data, _ = drawn(kind)
-    caught = 0
-    for share in np.linspace(0.05, 0.6, 12):
-        at = place(kind, share)
-        try:
-            decode(data[:at] + bytes(length) + data[at + length :], 32)
-        except RejectedImage as rejected:
-            caught += rejected.reason in {"corrupt", "truncated"}
-    assert caught == 12
+    assert caught(kind, np.linspace(0.05, 0.6, 12), bytes(length), length) == 12
 
 
 # A gap may happen to fit, most easily in a refinement, whose bits do not depend on each other.
 @pytest.mark.parametrize(("kind", "least"), [("sequential", 18), ("fine", 18), ("progressive", 12)])
 def test_lost_data_is_rejected(kind, least):
-    data, _ = drawn(kind)
-    caught = 0
-    for share in np.linspace(0.05, 0.9, 20):
-        at = place(kind, share)
-        try:
-            decode(data[:at] + data[at + 500 :], 32)
-        except RejectedImage as rejected:
-            caught += rejected.reason in {"corrupt", "truncated"}
-    assert caught >= least
+    assert caught(kind, np.linspace(0.05, 0.9, 20), b"", 500) >= least
 
 
 @pytest.mark.parametrize("kind", ["sequential", "grey", "restarts", "progressive"])
