@@ -6,7 +6,7 @@ No other module spells these names out. They are part of the contract with reade
 import re
 from dataclasses import dataclass
 
-STORE_FOLDERS = ("features/", "rejects/", "reduced/", "models/")
+STORE_FOLDERS = ("features/", "rejects/", "pending/", "reduced/", "models/")
 STORE_FILES = ("reduced.csv",)
 # In delta-rs' URLs "#" and "?" end a path and "%20" is a blank; ".", ".." and "//" are not kept.
 _PLAIN = re.compile(r"((?!\.{1,2}/)[A-Za-z0-9_.=-]+/)*")
@@ -31,6 +31,11 @@ class StoreLayout:
     def rejects(self) -> str:
         """The folder of the Delta table with one row per photo that cannot have features."""
         return f"{self.root}rejects"
+
+    @property
+    def pending(self) -> str:
+        """The folder of the Delta table with one row per photo that waits to be tried again."""
+        return f"{self.root}pending"
 
     @property
     def reduced(self) -> str:

@@ -50,9 +50,9 @@ def fetch(store: StoreLayout, state: Status, dropped: Collection[str], out: Path
     """Write features and matrix to ``out``; ``state`` is what ``status`` reports.
 
     Raises :class:`DemoError` unless every photo dropped has exactly one row in features, matrix and
-    CSV, or else one reject, and the queue and its dead-letter queue are empty.
+    CSV, or else one reject (or waits), and the queue and its dead-letter queue are empty.
     """
-    rejects = _rejects(store.rejects)
+    rejects = _rejects(store.rejects) + _rejects(store.pending, "waits: ")
     if not state["photos"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in _reasons(rejects).items())
         raise DemoError(f"none of the photos could be used ({reasons or 'no rows'}): name others")
@@ -134,14 +134,14 @@ def _matrix(folder: str) -> pa.Table:
     return dataset.to_table(columns=wanted)
 
 
-def _rejects(folder: str) -> list[dict[str, str]]:
+def _rejects(folder: str, before: str = "") -> list[dict[str, str]]:
+    """Key, reason and detail of each row; ``before`` is put before the reasons."""
     table = delta.open_table(folder)
     if table is None:
         return []
     columns = ["key", "reason", "detail"]
     found = table.dataset().to_table(columns=columns).sort_by("key")
-    rejects: list[dict[str, str]] = found.to_pylist()
-    return rejects
+    return [{**row, "reason": f"{before}{row['reason']}"} for row in found.to_pylist()]
 
 
 def _reasons(rejects: Sequence[Mapping[str, str]]) -> Counter[str]:

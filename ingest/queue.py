@@ -93,8 +93,8 @@ class Failure:
 class Queue:
     """One queue, and the client that reaches it.
 
-    Each method is one request, and raises botocore's errors; :func:`unusable` finds those that no
-    retry mends. Where nobody answered, it is unknown whether the request took effect.
+    Each method but :meth:`send` is one request, and raises botocore's errors; :func:`unusable` finds
+    those that no retry mends. Where nobody answered, it is unknown whether the request took effect.
     """
 
     client: "SQSClient"
@@ -129,6 +129,22 @@ class Queue:
         ]
         answer = self.client.delete_message_batch(QueueUrl=self.url, Entries=entries)
         return _failures(deliveries, answer.get("Failed", []))
+
+    def send(self, bodies: Sequence[str]) -> None:
+        """Enqueue message bodies, :data:`BATCH` a request.
+
+        Raises RuntimeError for one that SQS does not take; those before it are enqueued.
+        """
+        for at in range(0, len(bodies), BATCH):
+            some = bodies[at : at + BATCH]
+            answer = self.client.send_message_batch(
+                QueueUrl=self.url,
+                Entries=[{"Id": str(n), "MessageBody": body} for n, body in enumerate(some)],
+            )
+            for failure in answer.get("Failed", ()):
+                raise RuntimeError(
+                    f"SQS did not take a message: {failure['Code']}: {failure.get('Message')}"
+                )
 
     def depth(self) -> Depth:
         """How many messages there are."""

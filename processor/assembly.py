@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from common import logs
 from common.config import Config
-from ingest.queue import connect
+from ingest.queue import Queue, connect
 from processor.errors import NetworkError
 from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import RefitPolicy
@@ -27,6 +27,7 @@ from processor.photos.memory import MemoryBudget
 from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.jobs import Jobs
 from processor.pipeline.micro_batch import MicroBatches
+from processor.pipeline.retries import Retries
 from processor.pipeline.tasks import Recipe
 from processor.service.maintenance import Maintenance
 from processor.service.runner import Service, Stream
@@ -173,7 +174,7 @@ def service(config: Config, queue_url: str) -> Service:
     jobs = Jobs(spark.sparkContext, recipe(config, spec), workers)
     if config.spark.master:
         jobs.ship()
-    sqs = connect(4)
+    queue = Queue(connect(1), queue_url)
     tasks = background(spark.sparkContext)
     return Service(
         spark,
@@ -187,18 +188,12 @@ def service(config: Config, queue_url: str) -> Service:
             checkpoint=work_dir / "checkpoint",
             stop_grace_seconds=config.service.stop_grace_seconds,
         ),
-        MicroBatches(
-            store,
-            layout,
-            jobs.extract,
-            lambda body, delay: sqs.send_message(
-                QueueUrl=queue_url, MessageBody=body, DelaySeconds=delay
-            ),
-        ),
+        MicroBatches(store, layout, jobs.extract),
         Maintenance(
             layout.store,
             matrix(config, tasks),
             tasks,
+            Retries(layout, queue.send),
             interval_seconds=config.upkeep.interval_seconds,
             retention_hours=config.upkeep.retention_hours,
         ),

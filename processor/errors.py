@@ -12,14 +12,13 @@
     │   └── StoreError         the store cannot be used as configured
     ├── ServiceError           the service had to stop; restarted, it continues where it stopped
     ├── CommitConflict         retryable: another writer committed first, nothing was changed
-    ├── WorkerDied             a worker process died over its work
     ├── ChildError             a child process failed
     └── PhotoError             concerns one photo; the others in its batch are not affected
         ├── RejectedImage      poison: its bytes do not decode, now or on any retry
         ├── TooLarge           poison: it has more bytes than we read
         ├── Missing            there is no such object
-        ├── Refused            S3 does not let us read this object; retrying does not help
-        └── Unavailable        retryable: S3 could not answer
+        ├── Refused            retryable, later: S3 does not let us read this object
+        └── Unavailable        retryable: S3 could not answer, or this machine not decode it
 
 Any other exception from a commit leaves its outcome unknown, until the next ``refresh`` reads the
 table's log. AWS errors that concern everything rather than one photo (no such bucket, invalid
@@ -65,10 +64,6 @@ class ServiceError(ProcessorError):
 
 class CommitConflict(ProcessorError):
     """Another writer committed first; nothing was changed."""
-
-
-class WorkerDied(ProcessorError):
-    """A worker process died over its work: killed by the system, or crashed in native code."""
 
 
 class ChildError(ProcessorError):
@@ -129,7 +124,7 @@ class Refused(PhotoError):
 
 
 class Unavailable(PhotoError):
-    """S3 could not answer; a retry may succeed."""
+    """S3 could not answer, or this machine could not decode the photo; a retry may succeed."""
 
 
 def cause_in(text: str) -> str:

@@ -29,6 +29,7 @@ NAMES = [
     rf"features/{PART}",
     rf"models/pca/{PCA_NAME}\.npz",
     r"models/statistics\.npz",
+    r"pending/_delta_log/\d{20}\.json",
     r"reduced\.csv",
     r"reduced/_delta_log/\d{20}\.json",
     rf"reduced/{PCA_NAME}/{PART}",
@@ -182,7 +183,16 @@ def test_models(site: Site) -> None:
 
 def test_status(site: Site) -> None:
     state = site.status()
-    assert set(state) == {"photos", "rejects", "queue", "features", "reduced", "last_batch"}
+    assert set(state) == {
+        "photos",
+        "rejects",
+        "pending",
+        "queue",
+        "features",
+        "reduced",
+        "last_batch",
+    }
+    assert set(state["pending"]) == {"photos", "reasons"}
     assert set(state["queue"]) == {"visible", "in_flight", "dead_letters", "oldest_seconds"}
     assert set(state["features"]) == {"uri", "version", "files", "model"}
     assert set(state["reduced"]) == {
@@ -199,7 +209,7 @@ def test_status(site: Site) -> None:
 
 def test_why(site: Site) -> None:
     known = json.loads(site.command("why", "photos/label 0/0.jpg", "--json").stdout)
-    assert set(known) == {"key", "s3", "features", "reject", "reduced", "verdict"}
+    assert set(known) == {"key", "s3", "features", "reject", "pending", "reduced", "verdict"}
     assert set(known["s3"]) == {"version", "bytes", "modified"}
 
 

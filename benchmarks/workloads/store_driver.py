@@ -93,8 +93,10 @@ class StoreDriver:
         began = time.perf_counter()
         features = self._store.features
         features.refresh()
-        features.find([each.key for result in results for each in result.outcomes])
-        self._store.settle(results, features.table_version, lambda _: True, {"batch": 0})
+        keys = [each.key for result in results for each in result.outcomes]
+        features.find(keys)
+        waiting = self._store.waiting(keys)
+        self._store.settle(results, features.table_version, lambda _: True, {"batch": 0}, waiting)
         return time.perf_counter() - began
 
     def _extract(self, count: int) -> list[Extracted]:

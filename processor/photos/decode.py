@@ -20,7 +20,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from processor.errors import ProcessorError, RejectedImage
+from processor.errors import ProcessorError, RejectedImage, Unavailable
 from processor.photos import (
     containers,
     exif,
@@ -79,7 +79,9 @@ def decode(
     unsandboxed_heic: bool = False,
     reserve: Reserve = lambda _: nullcontext(),
 ) -> DecodedPhoto:
-    """Decode the photo in `data`, upright and squashed to size x size. Raises RejectedImage.
+    """Decode the photo in `data`, upright and squashed to size x size.
+
+    Raises RejectedImage, and Unavailable if this machine is the reason.
 
     Reads JPEG (including the multi-picture files that phones write), PNG, WebP, GIF, BMP, HEIC and
     AVIF, and only the first of several frames (of HEIC and AVIF the primary image). Squashes as
@@ -102,12 +104,11 @@ def decode(
     A JPEG is rejected if a scan lost data, and read if it lacks no more than its end marker.
     `reduced_decode` decodes JPEG near the target size and shrinks large images in two steps:
     faster, nearly the same pixels; rows made without it must name PREPROCESSING_FULL.
-    HEIC is decoded by :mod:`.heic` in a process apart, and refused as `unsupported` where that cannot
-    be locked up, unless `unsandboxed_heic`. Raises ValueError for a size or limit below 1.
+    HEIC is decoded by :mod:`.heic` in a process apart; where that cannot be locked up, and not
+    `unsandboxed_heic`, that is this machine's fault. Raises ValueError for a size or limit below 1.
 
-    Equal bytes give equal results, so a retry is pointless. The exception is memory: a photo that
-    `reserve` refuses, or that runs out of memory, is `too-large`, but may pass on a larger machine.
-    Raised as an error, it would stop the same batch repeatedly.
+    Equal bytes are rejected for equal reasons, so a retry is pointless. The exception is a photo that
+    `reserve` refuses as `too-large`: it may pass on a machine with more memory.
     """
     if size < 1 or max_pixels < 1:
         raise ValueError(f"size and max_pixels must be at least 1, not {size} and {max_pixels}")
@@ -131,6 +132,8 @@ def decode(
             raise
         except Exception as error:  # on broken files Pillow raises nearly every type there is
             traceback.clear_frames(error.__traceback__)  # of the pixels, while they are still held
+            if isinstance(error, MemoryError):
+                raise Unavailable("this machine had not enough memory to decode it") from error
             raise _rejection(error, len(data)) from error
 
 
@@ -237,8 +240,8 @@ def _over_white(image: Image.Image) -> Pixels:
 
 def _rejection(error: Exception, length: int) -> RejectedImage:
     cause = f"{error} ({type(error).__name__})"
-    if isinstance(error, MemoryError | Image.DecompressionBombError):
-        return RejectedImage("too-large", f"not enough memory to decode it; scale it down: {cause}")
+    if isinstance(error, Image.DecompressionBombError):
+        return RejectedImage("too-large", f"scale it down: {cause}")
     if isinstance(error, EOFError | IndexError | struct.error) or "truncated" in cause.lower():
         return RejectedImage(
             "truncated", f"ends early, after {length:,} bytes; upload it again: {cause}"

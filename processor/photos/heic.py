@@ -16,7 +16,7 @@ import threading
 
 from PIL import Image
 
-from processor.errors import RejectedImage
+from processor.errors import PhotoError, RejectedImage, Unavailable
 from processor.photos._heic_wire import ANSWER, ENDED, NO_MEMORY, PIXELS, TIMED_OUT, Request
 from processor.photos.footprint import Footprint
 from processor.photos.heif import Still
@@ -44,8 +44,8 @@ def decode(
 ) -> tuple[Image.Image, int, int]:
     """The photo squashed to side x side (L, RGB or RGBa), and its upright width and height.
 
-    Raises RejectedImage; MemoryError beyond the memory that `still` entitles to; OSError with what the
-    decoder says. `unlocked` decodes even where the kernel cannot confine the child.
+    Raises RejectedImage; Unavailable if this machine is the reason; OSError with what the decoder says.
+    `unlocked` decodes even where the kernel cannot confine the child.
     Called from several threads.
     """
     cpu = _LEAST_SECONDS + still.pixels // _PIXELS_PER_SECOND
@@ -54,9 +54,9 @@ def decode(
         decoder = _decoder()
         if decoder.refusal:
             _drop(decoder)  # the next photo tries again, in case the machine was only slow
-            raise RejectedImage("unsupported", decoder.refusal)
+            raise Unavailable(decoder.refusal)
         if decoder.hindrance and not unlocked:
-            raise RejectedImage("unsupported", _refusal(decoder.hindrance))
+            raise Unavailable(_refusal(decoder.hindrance))
         request = Request(len(data), side, gap or 0, memory, cpu, 4 * cpu, not decoder.hindrance)
         try:
             raw = decoder.ask(request, data)
@@ -65,9 +65,7 @@ def decode(
         if len(raw) >= ENDED.size:
             return _checked(raw, still, request)
         _drop(decoder)
-    raise RejectedImage(
-        "too-large", "its decoder was killed twice; scale it down, free some memory"
-    )
+    raise Unavailable("its decoder was killed twice; free some memory, or scale it down")
 
 
 def _refusal(hindrance: str) -> str:
@@ -83,7 +81,10 @@ def _checked(raw: bytes, still: Still, request: Request) -> tuple[Image.Image, i
     kind, bands, width, height = ANSWER.unpack_from(answer)
     body = answer[ANSWER.size :]
     if kind == NO_MEMORY:
-        raise MemoryError(f"beyond {request.memory_bytes:,} bytes")
+        cause = (
+            f"decoding takes more memory than its size explains ({request.memory_bytes:,} bytes)"
+        )
+        raise RejectedImage("too-large", f"{cause}; save it as JPEG")
     if kind != PIXELS:
         raise OSError(body[:300].decode(errors="replace"))
     fits = 0 < width * height <= still.width * still.height
@@ -93,12 +94,14 @@ def _checked(raw: bytes, still: Still, request: Request) -> tuple[Image.Image, i
     return Image.frombytes(_MODES[bands], (request.side, request.side), body), width, height
 
 
-def _death(status: int, request: Request) -> RejectedImage:
-    if status in (TIMED_OUT, -signal.SIGXCPU):
+def _death(status: int, request: Request) -> PhotoError:
+    if status == TIMED_OUT:
+        return Unavailable(f"decoding took more than {request.wall_seconds} s; free a processor")
+    if status == -signal.SIGXCPU:
         cause = f"decoding takes more than {request.cpu_seconds} s of a processor"
         return RejectedImage("too-large", f"{cause}; scale it down or save it as JPEG")
     if status == -signal.SIGKILL:
-        return RejectedImage("too-large", "the machine ran out of memory for it; scale it down")
+        return Unavailable("its decoder was killed; free some memory, or scale it down")
     if status == -signal.SIGSYS:
         cause = "its decoder made a system call that processor/photos/sandbox.py forbids"
         return RejectedImage("corrupt", f"{cause}, which a hostile file causes; replace the file")

@@ -89,6 +89,22 @@ def get(bucket: str, key: str, max_bytes: int) -> PhotoObject:
     return found
 
 
+def is_served(bucket: str, key: str) -> bool | None:
+    """Whether S3 would deliver the object now, without reading it; None if there is none.
+
+    Raises botocore's error if it concerns all photos, like :func:`get`.
+    """
+    try:
+        get(bucket, key, max_bytes=-1)
+    except Missing:
+        return None
+    except (Refused, Unavailable):
+        return False
+    except TooLarge:
+        pass
+    return True
+
+
 def _note(hindrance: Exception, key: str) -> None:
     """Log once per process that a GET needed botocore, because many such make a service slower."""
     if not _noted.is_set():
@@ -148,6 +164,8 @@ def _fault(error: ClientError) -> ClientError | PhotoError:
         return Missing(code)
     if aws.is_overloaded(error):
         return Unavailable(_describe(error))
+    if code.startswith("KMS."):  # KMS.DisabledException, KMS.NotFoundException, …
+        return Refused("encrypted", _describe(error))
     reason = _REFUSED.get(code, "forbidden" if aws.status_of(error) == 403 else "refused")
     return Refused(reason, _describe(error))
 

@@ -1,14 +1,17 @@
 """The Spark jobs of ingestion, as the driver runs them: which tasks on how many workers."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark import SparkContext
 
-from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
+from processor.errors import PhotoError
+from processor.photos import objects
+from processor.pipeline.outcomes import CRASH, Extracted, Kind, Outcome, Work
 from processor.pipeline.tasks import Recipe, extract, load_network
-from processor.spark.isolate import DEATHS, isolate
+from processor.spark.isolate import isolate
 
 TOGETHER_SECONDS = 0.1  # long enough that no worker runs two of the warm-up tasks
 
@@ -30,8 +33,8 @@ class Jobs:
     def extract(self, works: Sequence[Work]) -> list[Extracted]:
         """Run :func:`.tasks.extract` over ``works``; every one of them has one outcome.
 
-        A photo whose decoding kills its worker process is found by bisection and rejected alone.
-        Raises :class:`WorkerDied` if too many do, and py4j's ``Py4JJavaError`` if a task fails.
+        A photo over which a worker process dies is found by bisection; it is pending, suspected of a
+        ``crash``. Raises py4j's ``Py4JJavaError`` if a task fails.
         """
         recipe = self.recipe
 
@@ -40,8 +43,8 @@ class Jobs:
             return rdd.map(lambda share: extract(share, recipe)).collect()
 
         done = isolate(works, job, self.workers)
-        crashed = tuple(map(_crashed, done.culprits))
-        return [*done.results, Extracted(None, crashed)] if crashed else done.results
+        left = (*map(self._suspect, done.suspects), *map(_untried, done.untried))
+        return [*done.results, Extracted(None, left)] if left else done.results
 
     def warm_up(self) -> None:
         """Have every worker load the network, if it has not, and keep it alive for another minute.
@@ -56,7 +59,15 @@ class Jobs:
 
         self.context.parallelize(range(self.workers), self.workers).foreach(load)
 
+    def _suspect(self, work: Work) -> Outcome:
+        version = work.event_version
+        if not version:  # not all implementations of S3 name it
+            with contextlib.suppress(PhotoError):
+                version = objects.current_version(self.recipe.layout.bucket, work.key)
+        detail = "a worker died over it alone: it exploits or exhausts the decoder, or was killed"
+        return Outcome(work.key, Kind.PENDING, version or "", CRASH, detail)
 
-def _crashed(work: Work) -> Outcome:
-    detail = f"{DEATHS} workers died over it alone; the file may exploit or exhaust the decoder"
-    return Outcome(work.key, Kind.REJECTED, work.event_version or "", "crash", detail)
+
+def _untried(work: Work) -> Outcome:
+    detail = "workers died over other photos of its micro-batch; is the machine short of memory?"
+    return Outcome(work.key, Kind.PENDING, work.event_version or "", "unavailable", detail)

@@ -6,29 +6,28 @@ returned, and may pass the same ones in again at any time.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 
 from common.layout import BucketLayout
-from ingest.events import ObjectEvent, message, newest
+from ingest.events import ObjectEvent, newest
 from processor.errors import CommitConflict, Refused
 from processor.photos import objects
-from processor.pipeline.feature_store import FeatureStore, Settled
-from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work, of_kind
+from processor.pipeline.breaker import Breaker
+from processor.pipeline.feature_store import FeatureStore, Row, Settled
+from processor.pipeline.outcomes import CRASH, Extracted, Kind, Outcome, Work, of_kind
 
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 5  # at a photo that S3 cannot deliver
-FIRST_RETRY_SECONDS = 60
-MAX_DELAY_SECONDS = 900  # the longest that SQS delays a message
+DEATHS = 5  # of workers over a photo alone, over an hour and a half, that prove its guilt
 MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same photos
 
 
 class MicroBatches:
     """Handles the micro-batches of one store, one after the other. Used by one thread.
 
-    ``extract`` does the work, in Spark tasks or in this process. ``send`` enqueues a message body
-    with a delay in seconds.
+    ``extract`` does the work, in Spark tasks or in this process.
     """
 
     def __init__(
@@ -36,38 +35,61 @@ class MicroBatches:
         store: FeatureStore,
         layout: BucketLayout,
         extract: Callable[[Sequence[Work]], list[Extracted]],
-        send: Callable[[str, int], object],
     ) -> None:
         self._store = store
         self._layout = layout
         self._extract = extract
-        self._send = send
+        self._breaker = Breaker(layout, store.features.some_keys)
+
+    def stop(self) -> None:
+        """Wait for the end of no outage any more: :meth:`handle` raises ServiceError instead."""
+        self._breaker.stop()
+
+    def limit_patience(self, seconds: float) -> None:
+        """Wait at most that long for the end of an outage; without a limit, for as long as it takes."""
+        self._breaker.patience_seconds = seconds
 
     def handle(self, events: Iterable[ObjectEvent], batch_id: int) -> Settled:
         """Make the outcome of every event durable; idempotent. ``batch_id`` is only recorded.
 
-        Returns what the last of several rounds settled; see :attr:`.Settled.again`. Raises whatever
-        prevented that; no event may be acknowledged then, so all are redelivered.
+        Waits while S3 serves no photo at all; see :class:`.Breaker`. Returns what the last of several
+        rounds settled; see :attr:`.Settled.again`. Raises whatever prevented that; no event may be
+        acknowledged then, so all are redelivered.
         """
         photos = [event for event in newest(events).values() if self._is_photo(event)]
-        for _ in range(MAX_ROUNDS):
-            settled = self._settle(photos, batch_id)
-            photos = [event for event in photos if event.key in settled.again]
+        contradicted = 0
+        while True:
+            settled, outage = self._settle(photos, batch_id)
+            left = {*settled.again, *(each.key for each in outage)}
+            photos = [event for event in photos if event.key in left]
             if not photos:
                 return settled
-        raise CommitConflict(
-            f"other services contradicted {len(photos)} outcomes {MAX_ROUNDS} times"
-        )
+            contradicted += not outage
+            if contradicted == MAX_ROUNDS:
+                raise CommitConflict(
+                    f"other services contradicted {len(photos)} outcomes {MAX_ROUNDS} times"
+                )
+            if outage:
+                self._breaker.wait(outage)
 
-    def _settle(self, photos: Sequence[ObjectEvent], batch_id: int) -> Settled:
+    def _settle(
+        self, photos: Sequence[ObjectEvent], batch_id: int
+    ) -> tuple[Settled, Sequence[Outcome]]:
+        """Settle what can be settled now; with the outcomes that an outage prevented."""
         began = time.monotonic()
         self._store.features.refresh()
         planned_on = self._store.features.table_version
-        results = self._extract(self._plan(photos))
-        self._retry_later(results, photos)
-        settled = self._store.settle(results, planned_on, self._is_current, {"batch": batch_id})
+        waiting = self._store.waiting(event.key for event in photos)
+        now = datetime.now(UTC)
+        tried = [event for event in photos if not _is_suspended(event, waiting, now)]
+        results = self._extract(self._plan(tried))
+        outage = self._breaker.outage(results)
+        results = [_judged(each, waiting, outage) for each in results]
+        settled = self._store.settle(
+            results, planned_on, self._is_current, {"batch": batch_id}, waiting
+        )
         self._report(settled, results, batch_id, len(photos), time.monotonic() - began)
-        return settled
+        return settled, outage
 
     def _is_photo(self, event: ObjectEvent) -> bool:
         if not self._layout.contains(event.bucket, event.key):
@@ -95,18 +117,6 @@ class MicroBatches:
             return outcome.kind is Kind.REJECTED
         return version == (None if outcome.kind is Kind.GONE else outcome.object_version or None)
 
-    def _retry_later(self, results: Sequence[Extracted], photos: Sequence[ObjectEvent]) -> None:
-        """Re-enqueue the events of photos that S3 could not deliver, with exponential backoff."""
-        failed = {each.key: each.object_version for each in of_kind(results, Kind.UNAVAILABLE)}
-        if not failed:
-            return
-        tried = self._store.attempts(failed)
-        for event in photos:
-            attempts = tried.get(event.key, 0) + 1
-            if event.key in failed and attempts < MAX_ATTEMPTS:
-                delay = min(MAX_DELAY_SECONDS, FIRST_RETRY_SECONDS * 2 ** (attempts - 1))
-                self._send(message([event]), delay)
-
     @staticmethod
     def _report(
         settled: Settled, results: Sequence[Extracted], batch_id: int, photos: int, seconds: float
@@ -122,8 +132,35 @@ class MicroBatches:
                 "photos_per_s": round(photos / seconds, 2),
             },
         )
-        for outcome in of_kind(results, Kind.REJECTED, Kind.UNAVAILABLE):
+        for outcome in of_kind(results, Kind.REJECTED, Kind.PENDING):
             log.warning(
-                "photo rejected",
+                "photo rejected" if outcome.kind is Kind.REJECTED else "photo waits",
                 extra={"key": outcome.key, "reason": outcome.reason, "detail": outcome.detail},
             )
+
+
+def _is_suspended(event: ObjectEvent, waiting: Mapping[str, Row], now: datetime) -> bool:
+    """Whether the event is about a suspect that waits: another attempt would kill another worker."""
+    row = waiting.get(event.key)
+    return (
+        row is not None
+        and (row["reason"], row["version"]) == (CRASH, event.version_id or event.etag)
+        and row["retry_at"] > now
+    )
+
+
+def _judged(
+    result: Extracted, waiting: Mapping[str, Row], outage: Collection[Outcome]
+) -> Extracted:
+    """The result without what an outage prevented, and with the verdicts on suspects."""
+
+    def judged(outcome: Outcome) -> Outcome:
+        row = waiting.get(outcome.key, {})
+        known = (row.get("reason"), row.get("version")) == (outcome.reason, outcome.object_version)
+        if outcome.reason == CRASH and known and row["attempts"] + 1 >= DEATHS:
+            detail = f"{DEATHS} workers died over it alone; it exploits or exhausts the decoder"
+            return replace(outcome, kind=Kind.REJECTED, detail=detail)
+        return outcome
+
+    kept = (each for each in result.outcomes if each not in outage)
+    return Extracted(result.file, tuple(map(judged, kept)))

@@ -14,8 +14,11 @@ class Kind(StrEnum):
     STORED = "stored"  # its row, with features, is in a data file
     UNCHANGED = "unchanged"  # S3 still has the version whose features are stored
     GONE = "gone"  # removed from S3, so its row is removed too
-    REJECTED = "rejected"  # it cannot have features; the reason says why
-    UNAVAILABLE = "unavailable"  # S3 could not deliver it now; it is retried later
+    REJECTED = "rejected"  # it cannot have features: its bytes are the reason
+    PENDING = "pending"  # not its fault, or not proven to be: it is tried again later
+
+
+CRASH = "crash"  # the reason where a worker died over a photo
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,12 +126,9 @@ def _prepare(work: Work, recipe: Recipe) -> _Prepared:
     except TooLarge as error:
         return _rejected(work, error.version, "too-large", str(error))
     except Refused as error:
-        return _rejected(work, work.event_version or "", error.reason, str(error))
+        return _pending(work, work.event_version or "", error.reason, str(error))
     except Unavailable as error:
-        version = work.event_version or ""
-        return _Prepared(
-            work, Outcome(work.key, Kind.UNAVAILABLE, version, "unavailable", str(error))
-        )
+        return _pending(work, work.event_version or "", "unavailable", str(error))
     try:
         photo = decode(
             stored.data,
@@ -143,6 +140,8 @@ def _prepare(work: Work, recipe: Recipe) -> _Prepared:
         )
     except RejectedImage as error:
         return _rejected(work, stored.version, error.reason, error.detail)
+    except Unavailable as error:
+        return _pending(work, stored.version, "unavailable", str(error))
     announced = work.event_version in (None, stored.version) and not work.removal
     timed = announced and work.event_time != UNKNOWN_TIME
     event_time = work.event_time if timed else stored.modified
@@ -168,6 +167,10 @@ def _absent(work: Work) -> Outcome:
 
 def _rejected(work: Work, version: str, reason: str, detail: str) -> _Prepared:
     return _Prepared(work, Outcome(work.key, Kind.REJECTED, version, reason, detail))
+
+
+def _pending(work: Work, version: str, reason: str, detail: str) -> _Prepared:
+    return _Prepared(work, Outcome(work.key, Kind.PENDING, version, reason, detail))
 
 
 def _batched(

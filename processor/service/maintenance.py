@@ -1,4 +1,6 @@
-"""Maintenance: keeps the matrix up to date, compacts small files and deletes unneeded ones."""
+"""Maintenance: keeps the matrix up to date, has photos tried again, compacts small files, deletes
+unneeded ones.
+"""
 
 import logging
 import threading
@@ -10,13 +12,14 @@ from common.layout import StoreLayout
 from processor.matrix import models, statistics_cache
 from processor.matrix.matrix import Matrix
 from processor.matrix.mirror import model_name
+from processor.pipeline.retries import Retries
 from processor.store import delta
 from processor.store.compaction import Tasks, compact
-from processor.store.schema import FEATURES, REJECTS
+from processor.store.schema import FEATURES, PENDING, REJECTS
 
 log = logging.getLogger(__name__)
 
-CHECK_SECONDS = 60.0  # between checks of the matrix if no micro-batch calls for one
+CHECK_SECONDS = 60.0  # between checks of the matrix if no micro-batch calls for one, and of retries
 RETRY_SECONDS = 60.0
 
 
@@ -32,6 +35,7 @@ class Maintenance:
         layout: StoreLayout,
         matrix: Matrix,
         tasks: Tasks,
+        retries: Retries,
         *,
         interval_seconds: int,
         retention_hours: int,
@@ -40,6 +44,7 @@ class Maintenance:
         self._layout = layout
         self._matrix = matrix
         self._tasks = tasks
+        self._retries = retries
         self._interval = interval_seconds
         self._retention_hours = retention_hours
         self._stopping = threading.Event()
@@ -68,13 +73,20 @@ class Maintenance:
         """Refit the PCA now and bring the matrix to the newest features."""
         self._matrix.update(force=True)
 
+    def retry(self) -> None:
+        """Enqueue the photos that are to be tried again."""
+        self._retries.send_due()
+
     def clean(self) -> None:
         """Compact and vacuum the tables, and delete old models. May be interrupted and repeated."""
-        self.compact(self._layout.features, FEATURES)
-        self.compact(self._layout.rejects, REJECTS)
-        for folder in (self._layout.features, self._layout.rejects, self._layout.reduced):
+        layout = self._layout
+        self.compact(layout.features, FEATURES)
+        self.compact(layout.rejects, REJECTS)
+        self.compact(layout.pending, PENDING)
+        for folder in (layout.features, layout.rejects, layout.pending, layout.reduced):
             self._vacuum(folder)
         self._sweep_models()
+        self._retries.recheck_vanished()
 
     def compact(self, folder: str, schema: pa.Schema) -> int:
         """Merge the small files of one table; the number of files merged."""
@@ -96,13 +108,16 @@ class Maintenance:
         return len(renamed)
 
     def _maintain(self) -> None:
-        cleaned_at = time.monotonic()
+        cleaned_at = retried_at = time.monotonic()
         while not self._stopping.is_set():
             self._changed.wait(CHECK_SECONDS)
             self._changed.clear()
             if self._stopping.is_set():
                 return
             try:
+                if time.monotonic() - retried_at > CHECK_SECONDS:
+                    retried_at = time.monotonic()
+                    self.retry()
                 if 0 < self._interval < time.monotonic() - cleaned_at:
                     cleaned_at = time.monotonic()
                     self.clean()

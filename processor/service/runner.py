@@ -23,6 +23,7 @@ from processor.service.maintenance import Maintenance
 
 log = logging.getLogger(__name__)
 
+ONCE_PATIENCE_SECONDS = 60.0  # with an outage of S3; a service that runs on waits for its end
 WARM_SECONDS = 25.0  # between no-op tasks, because Spark ends workers that were idle for a minute
 
 
@@ -70,6 +71,9 @@ class Service:
         Raises :class:`ServiceError`, or the error that made a micro-batch fail; its events are
         redelivered to the next service.
         """
+        if once:
+            self._batches.limit_patience(ONCE_PATIENCE_SECONDS)
+        self._maintenance.retry()
         query = self._start_query(once=once)
         if not once:
             self._maintenance.start()
@@ -92,6 +96,7 @@ class Service:
         May be called by a signal handler.
         """
         self._stopping.set()
+        self._batches.stop()
         self._maintenance.stop()
 
     def _start_query(self, *, once: bool) -> StreamingQuery:
@@ -145,7 +150,8 @@ class Service:
                 self._batches.handle([records.event(row) for row in rows.collect()], batch_id)
                 self._maintenance.wake()
             except BaseException as error:
-                self._fault = error
+                if not self._stopping.is_set():
+                    self._fault = error
                 raise
 
     def _keep_warm(self) -> None:

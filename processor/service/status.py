@@ -3,6 +3,7 @@
 Read from AWS alone, so it works on any machine, whether or not the service is running.
 """
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
@@ -25,6 +26,13 @@ class QueueState(TypedDict):
     in_flight: int
     dead_letters: int
     oldest_seconds: int | None
+
+
+class PendingState(TypedDict):
+    """The number of photos that wait to be tried again, in all and by reason."""
+
+    photos: int
+    reasons: dict[str, int]
 
 
 class FeaturesState(TypedDict):
@@ -61,6 +69,7 @@ class Status(TypedDict):
 
     photos: int
     rejects: int
+    pending: PendingState
     queue: QueueState
     features: FeaturesState
     reduced: ReducedState
@@ -74,6 +83,7 @@ def status(layout: StoreLayout, queue_name: str, dead_letter_name: str) -> Statu
     return {
         "photos": features.rows if features else 0,
         "rejects": rejects.rows if rejects else 0,
+        "pending": _pending(layout),
         "queue": _queue(queue_name, dead_letter_name),
         "features": {
             "uri": layout.features,
@@ -84,6 +94,14 @@ def status(layout: StoreLayout, queue_name: str, dead_letter_name: str) -> Statu
         "reduced": _reduced(layout),
         "last_batch": _last_batch(features) if features else None,
     }
+
+
+def _pending(layout: StoreLayout) -> PendingState:
+    table = delta.open_table(layout.pending)
+    if table is None or not table.rows:
+        return {"photos": 0, "reasons": {}}
+    reasons = Counter(table.dataset().to_table(columns=["reason"])["reason"].to_pylist())
+    return {"photos": table.rows, "reasons": dict(reasons.most_common())}
 
 
 def _queue(name: str, dead_letter_name: str) -> QueueState:

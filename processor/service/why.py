@@ -31,15 +31,22 @@ class Known(TypedDict):
     s3: InS3 | None
     features: Row | None
     reject: Row | None
+    pending: Row | None
     reduced: list[float] | None
     verdict: str
 
 
 def why(layout: BucketLayout, key: str) -> Known:
     """What S3, the store and the matrix have under ``key``, and the verdict."""
-    now = _in_s3(layout.bucket, key)
     features = _row(layout.store.features, key, without=("features",))
     reject = _row(layout.store.rejects, key)
+    pending = _row(layout.store.pending, key)
+    try:
+        now = _in_s3(layout.bucket, key)
+    except ClientError:
+        if pending is None:  # otherwise that row says what S3 refuses
+            raise
+        now = None
     reduced = _row(layout.store.reduced, key) or {}
     coordinates = [value for name, value in reduced.items() if name.startswith("pc")]
     return {
@@ -47,8 +54,11 @@ def why(layout: BucketLayout, key: str) -> Known:
         "s3": now,
         "features": features,
         "reject": reject,
+        "pending": pending,
         "reduced": coordinates or None,
-        "verdict": _verdict(layout, key, now, features, reject, in_matrix=bool(coordinates)),
+        "verdict": _verdict(
+            layout, key, now, features, reject, pending, in_matrix=bool(coordinates)
+        ),
     }
 
 
@@ -82,6 +92,7 @@ def _verdict(
     now: InS3 | None,
     row: Row | None,
     reject: Row | None,
+    pending: Row | None,
     *,
     in_matrix: bool,
 ) -> str:
@@ -93,6 +104,11 @@ def _verdict(
         )
     if row and now and row["version"] == now["version"]:
         return "stored, up to date" + ("" if in_matrix else "; not yet in the matrix")
+    if pending:
+        at = pending["retry_at"].isoformat(timespec="seconds")
+        tried = f"tried {pending['attempts']} times, next after {at}"
+        kept = "; its row is of an older version" if row else ""
+        return f"waits: {pending['reason']}: {pending['detail']}; {tried}{kept}"
     if row:
         change = "was overwritten" if now else "was removed"
         return f"the photo {change} after its row was stored; that event is yet to be handled"

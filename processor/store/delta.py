@@ -198,6 +198,8 @@ def create_table(folder: str, schema: pa.Schema, description: str) -> Table:
         configuration={
             "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
             "delta.logRetentionDuration": "interval 30 days",
+            # Otherwise delta-rs takes columns without statistics for empty: a filter finds no row.
+            "delta.dataSkippingStatsColumns": KEY,
         },
     )
     return Table(folder, table)

@@ -84,6 +84,14 @@ class Index:
                 found[key] = Location(*row)
         return found
 
+    def some_keys(self, count: int) -> list[str]:
+        """Up to ``count`` keys of one file, chosen at random."""
+        query = (
+            "select key from rows "
+            "where file = (select file from files order by random() limit 1) limit ?"
+        )
+        return [key for (key,) in self._connection.execute(query, (count,))]
+
     def __len__(self) -> int:
         (count,) = self._connection.execute("select count(*) from rows").fetchone()
         return int(count)

@@ -55,6 +55,10 @@ class KeyedTable:
         """The locations of those ``keys`` that have a row."""
         return self._index.find(keys)
 
+    def some_keys(self, count: int) -> list[str]:
+        """Up to ``count`` keys, all of one data file that is chosen at random."""
+        return self._index.some_keys(count)
+
     def __len__(self) -> int:
         return len(self._index)
 

@@ -34,6 +34,7 @@ REJECTS = pa.schema(
         pa.field("at", _time, nullable=False),
     ]
 )
+PENDING = pa.schema([*REJECTS, pa.field("retry_at", _time, nullable=False)])
 
 
 def reduced(components: int) -> pa.Schema:

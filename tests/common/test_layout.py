@@ -20,7 +20,14 @@ def test_locations_in_the_store() -> None:
 
 def test_every_location_is_one_that_the_service_may_write() -> None:
     store = LAYOUT.store
-    folders = [store.features, store.rejects, store.reduced, store.pca_models, store.statistics]
+    folders = [
+        store.features,
+        store.rejects,
+        store.pending,
+        store.reduced,
+        store.pca_models,
+        store.statistics,
+    ]
     for location in [f"{each}/" for each in folders] + [store.reduced_csv]:
         _, key = split(location)
         inside = key.removeprefix("v2/")
@@ -28,6 +35,7 @@ def test_every_location_is_one_that_the_service_may_write() -> None:
     assert set(LAYOUT.stored_keys) == {
         "v2/features/*",
         "v2/rejects/*",
+        "v2/pending/*",
         "v2/reduced/*",
         "v2/models/*",
         "v2/reduced.csv",

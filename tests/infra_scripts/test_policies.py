@@ -29,6 +29,7 @@ def test_the_service_role_is_least_privilege() -> None:
     assert by_sid["KeepStore"]["Resource"] == [
         "arn:aws:s3:::b/features/*",
         "arn:aws:s3:::b/rejects/*",
+        "arn:aws:s3:::b/pending/*",
         "arn:aws:s3:::b/reduced/*",
         "arn:aws:s3:::b/models/*",
         "arn:aws:s3:::b/reduced.csv",

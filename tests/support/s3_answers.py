@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -10,8 +11,12 @@ from tests.support.endpoints import Silent, aws_at, serving
 
 
 @contextlib.contextmanager
-def s3_answers(status: int, code: str, key: str) -> Iterator[list[str]]:
+def s3_answers(
+    status: int, code: str, key: str, healed: threading.Event | None = None
+) -> Iterator[list[str]]:
     """S3 answers requests for ``key`` with an error, HEAD without a body; yields their methods.
+
+    ``key`` is the end of a path as it is in a URL. Once it is ``healed``, it is the AWS below.
 
     All other requests reach the AWS that ``AWS_ENDPOINT_URL`` names; clients must be made by
     ``common.aws``.
@@ -24,7 +29,8 @@ def s3_answers(status: int, code: str, key: str) -> Iterator[list[str]]:
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length)
-            if urlsplit(self.path).path.endswith(key):
+            broken = healed is None or not healed.is_set()
+            if broken and urlsplit(self.path).path.endswith(key):
                 asked.append(self.command)
                 self.send(status, {"Content-Type": "application/xml"}, error)
                 return

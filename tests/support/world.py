@@ -14,6 +14,7 @@ from processor.photos.memory import MemoryBudget
 from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.micro_batch import MicroBatches
 from processor.pipeline.outcomes import Extracted, Work
+from processor.pipeline.retries import Retries
 from processor.pipeline.tasks import Recipe, extract
 from processor.store import delta
 
@@ -40,7 +41,6 @@ class World:
         self.clock = Clock()
         self.folder = folder
         self.computed: list[str] = []
-        self.sent: list[tuple[ObjectEvent, int]] = []
         self.batches = 0
         self.recipe = Recipe(
             layout=BucketLayout(bucket),
@@ -67,10 +67,7 @@ class World:
             meanwhile()
             return [result]
 
-        def send(body: str, delay: int) -> None:
-            self.sent += [(event, delay) for event in parse(body)]
-
-        return store, MicroBatches(store, self.recipe.layout, work, send)
+        return store, MicroBatches(store, self.recipe.layout, work)
 
     def handle(self, *events: ObjectEvent, by: int = 0) -> None:
         self.batches += 1
@@ -104,6 +101,19 @@ class World:
         rows = table.dataset().to_table().to_pylist()
         assert len({row["key"] for row in rows}) == len(rows)
         return {row["key"]: row for row in rows}
+
+    def pending(self) -> dict[str, dict]:
+        table = delta.open_table(f"s3://{self.bucket}/pending")
+        assert table is not None
+        rows = table.dataset().to_table().to_pylist()
+        assert len({row["key"] for row in rows}) == len(rows)
+        return {row["key"]: row for row in rows}
+
+    def retry(self) -> None:
+        """Handle the photos that are due, without a queue."""
+        bodies: list[str] = []
+        Retries(self.recipe.layout, bodies.extend).send_due()
+        self.handle(*(event for body in bodies for event in parse(body)))
 
     def live(self) -> dict[str, str]:
         """Versions by key of what is under the prefix now."""

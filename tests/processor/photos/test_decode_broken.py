@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from processor.errors import PhotoError, RejectedImage
+from processor.errors import PhotoError, RejectedImage, Unavailable
 from processor.photos.decode import decode
 from tests.support.heif import heic
 from tests.support.pictures import animation, chunk, encode, exif, png, rejection, scene
@@ -142,7 +142,6 @@ def test_flips_behind_a_valid_checksum(kind, share, mask):
         (AssertionError(), "corrupt"),
         (zlib.error("Error -3"), "corrupt"),
         (Image.DecompressionBombError("bomb"), "too-large"),
-        (MemoryError(), "too-large"),
         (ValueError("line\nfeed \x1b[31m \u202e" + "x" * 999), "corrupt"),
     ],
 )
@@ -154,6 +153,15 @@ def test_whatever_pillow_raises_becomes_a_rejection(error, reason, monkeypatch):
     rejected = rejection(encode(scene(), "JPEG"))
     assert rejected.reason == reason
     assert rejected.__cause__ is error
+
+
+def test_a_machine_short_of_memory_rejects_no_photo(monkeypatch):
+    def load(self):
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(Unavailable, match="memory"):
+        decode(encode(scene(), "JPEG"), 32)
 
 
 def test_rejection_survives_the_trip_from_a_spark_worker():

@@ -141,6 +141,19 @@ def test_an_object_above_the_limit_is_not_read() -> None:
         assert time.monotonic() - began < 10
 
 
+def test_whether_an_object_is_served_is_known_without_reading_it() -> None:
+    with s3_sends(Body(bytes(11), "large", sent=0, silent=True)):
+        assert objects.is_served("bucket", KEY)
+
+
+def test_what_is_served(bucket: str) -> None:
+    put(bucket, b"", "a")
+    assert objects.is_served(bucket, "a")
+    assert objects.is_served(bucket, "nothing") is None
+    with s3_answers(400, "KMS.DisabledException", "/a"):
+        assert objects.is_served(bucket, "a") is False
+
+
 # Refused or unavailable
 
 
@@ -150,7 +163,8 @@ def test_an_object_above_the_limit_is_not_read() -> None:
         (403, "AccessDenied", "forbidden"),
         (403, "AllAccessDisabled", "forbidden"),
         (403, "InvalidObjectState", "archived"),
-        (400, "KMS.DisabledException", "refused"),
+        (400, "KMS.DisabledException", "encrypted"),
+        (400, "InvalidRequest", "refused"),
     ],
 )
 def test_an_object_that_s3_refuses(bucket: str, status: int, code: str, reason: str) -> None:

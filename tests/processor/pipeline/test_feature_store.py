@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from common.layout import StoreLayout
 from ingest.events import ObjectEvent
 from processor.errors import CommitConflict, StoreError
+from processor.pipeline import retries
 from processor.pipeline.feature_store import MAX_CONFLICTS, FeatureStore, Settled
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
 from processor.pipeline.tasks import extract
@@ -46,7 +48,9 @@ class Services:
         store = self.stores[by]
         store.features.refresh()
         results = [self.result(*outcomes)]
-        return store.settle(results, store.features.table_version, unchecked, {"batch": 1})
+        waiting = store.waiting(outcome.key for outcome in outcomes)
+        version = store.features.table_version
+        return store.settle(results, version, unchecked, {"batch": 1}, waiting)
 
     def rows(self, name: str) -> dict[str, dict]:
         table = delta.open_table(getattr(self.layout, name))
@@ -79,8 +83,8 @@ def rejected(key: str, version: str = "1", reason: str = "empty") -> Outcome:
     return Outcome(key, Kind.REJECTED, version, reason, "why")
 
 
-def unavailable(key: str) -> Outcome:
-    return Outcome(key, Kind.UNAVAILABLE, "1", "unavailable", "why")
+def pending(key: str, version: str = "1", reason: str = "forbidden") -> Outcome:
+    return Outcome(key, Kind.PENDING, version, reason, "why")
 
 
 def gone(key: str) -> Outcome:
@@ -89,7 +93,7 @@ def gone(key: str) -> Outcome:
 
 def test_every_outcome_is_counted(services: Services) -> None:
     first = services.settle(*map(stored, "abcd"))
-    assert first == Settled(4, 0, 0, 0, 0, 0)
+    assert first == Settled(4, 0, 0, 0, 0, 0, 0)
     second = services.settle(
         stored("a", "2"),
         stored("e"),
@@ -98,11 +102,13 @@ def test_every_outcome_is_counted(services: Services) -> None:
         gone("nobody's"),
         rejected("d", "2"),
         rejected("f"),
-        unavailable("g"),
+        pending("g"),
+        pending("b2"),
     )
-    assert second == Settled(2, 1, removed=2, unchanged=1, rejected=3, overtaken=0)
+    assert second == Settled(2, 1, removed=2, unchanged=1, rejected=2, pending=2, overtaken=0)
     assert services.versions() == {"a": "2", "b": "1", "e": "1"}
-    assert services.rows("rejects").keys() == {"d", "f", "g"}
+    assert services.rows("rejects").keys() == {"d", "f"}
+    assert services.rows("pending").keys() == {"b2", "g"}
 
 
 def test_a_commit_records_its_batch(services: Services) -> None:
@@ -113,34 +119,72 @@ def test_a_commit_records_its_batch(services: Services) -> None:
     assert (entry["batch"], entry["photos"]) == (1, 2)
 
 
-def test_attempts_at_rejects_are_counted(services: Services) -> None:
-    def tried() -> list[int]:
-        rows = services.rows("rejects")
-        versions = {"nobody's": "1"} | {key: row["version"] for key, row in rows.items()}
-        found = services.stores[0].attempts(versions)
-        assert found == {key: row["attempts"] for key, row in rows.items()}
-        assert services.stores[0].attempts(dict.fromkeys(versions, "of another")) == {}
-        return [found.get(key, 0) for key in "abc"]
+def test_a_reject_is_of_the_newest_version_and_reason(services: Services) -> None:
+    services.settle(rejected("a"), rejected("b"))
+    written = services.rows("rejects")
+    services.settle(rejected("a"), rejected("b", "2", "truncated"))
+    rows = services.rows("rejects")
+    assert rows["a"] == written["a"]
+    assert (rows["b"]["version"], rows["b"]["reason"], rows["b"]["attempts"]) == (
+        "2",
+        "truncated",
+        1,
+    )
+    services.settle(stored("a"), gone("b"))
+    assert services.rows("rejects") == {}
 
-    services.settle(unavailable("a"), rejected("b"))
-    assert tried() == [1, 1, 0]
-    services.settle(unavailable("a"), rejected("b"), rejected("c"))
-    assert tried() == [2, 1, 1]  # the same version is not another attempt
-    services.settle(unavailable("a"), rejected("b", "2", "truncated"))
-    assert tried() == [3, 1, 1]  # those at another version do not count
-    assert services.rows("rejects")["b"]["reason"] == "truncated"
-    services.settle(rejected("a", "1", "corrupt"))
-    assert tried() == [4, 1, 1]
-    assert services.rows("rejects")["a"]["reason"] == "corrupt"  # at last it could be read
-    services.settle(stored("a"), gone("b"), Outcome("c", Kind.UNCHANGED, "1"))
-    assert tried() == [0, 0, 0]
+
+def test_waiting_photos_keep_their_other_rows(services: Services) -> None:
+    services.settle(stored("a"), rejected("b"))
+    services.settle(pending("a", "2"), pending("b", "2"), pending("c"))
+    assert services.versions() == {"a": "1"}
+    assert services.rows("rejects").keys() == {"b"}
+    assert services.rows("pending").keys() == {"a", "b", "c"}
+    services.settle(stored("a", "2"), gone("b"), rejected("c"))
+    assert services.rows("pending") == {}
+
+
+def test_attempts_count_when_they_are_due(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another event of a photo that waits is no attempt."""
+    services.settle(pending("a"))
+    first = services.rows("pending")["a"]
+    assert first["attempts"] == 1
+    assert timedelta(minutes=1) <= first["retry_at"] - first["at"] < timedelta(minutes=2)
+    services.settle(pending("a"))
+    assert services.rows("pending")["a"] == first
+    services.settle(pending("a", "2"))
+    assert services.rows("pending")["a"]["attempts"] == 1
+
+    monkeypatch.setattr(retries, "retry_at", lambda now, _: now)
+    services.settle(pending("b"))
+    for attempts in (2, 3):
+        services.settle(pending("b"))
+        assert services.rows("pending")["b"]["attempts"] == attempts
+    services.settle(pending("b", reason="unavailable"))
+    assert services.rows("pending")["b"]["attempts"] == 1
+    services.settle(pending("b", reason="unavailable"))
+    services.settle(rejected("b", reason="unavailable"))
+    assert services.rows("rejects")["b"]["attempts"] == 3
+
+
+def test_what_was_read_ends_only_what_waited_before(services: Services) -> None:
+    """Another service found a newer version forbidden while this one computed the older."""
+    one = services.stores[0]
+    planned_on, waiting = one.features.table_version, one.waiting(["a"])
+    services.settle(pending("a", "2"), by=1)
+    one.settle([services.result(stored("a"))], planned_on, lambda _: True, {}, waiting)
+    assert services.rows("pending").keys() == {"a"}
+    services.settle(Outcome("a", Kind.UNCHANGED, "2"))
+    assert services.rows("pending") == {}
 
 
 def test_s3_is_checked_again_only_after_another_commit(services: Services) -> None:
     one, planned_on = services.stores[0], services.stores[0].features.table_version
     services.settle(stored("z"), by=1)
     ends = [stored("a"), stored("b"), gone("c"), rejected("d"), rejected("e")]
-    others = [Outcome("z", Kind.UNCHANGED, "1"), unavailable("g")]
+    others = [Outcome("z", Kind.UNCHANGED, "1"), pending("g")]
     checked: list[str] = []
 
     def is_current(outcome: Outcome) -> bool:
@@ -148,11 +192,11 @@ def test_s3_is_checked_again_only_after_another_commit(services: Services) -> No
         return outcome.key not in "bce"
 
     results = [services.result(*ends), services.result(*others)]
-    settled = one.settle(results, planned_on, is_current, {})
+    settled = one.settle(results, planned_on, is_current, {}, {})
     assert sorted(checked) == ["a", "b", "c", "d", "e"]
-    assert settled == Settled(1, 0, removed=0, unchanged=1, rejected=2, overtaken=3)
+    assert settled == Settled(1, 0, removed=0, unchanged=1, rejected=1, pending=1, overtaken=3)
     assert services.versions() == {"a": "1", "z": "1"}
-    assert services.rows("rejects").keys() == {"d", "g"}
+    assert services.rows("rejects").keys() == {"d"}
 
 
 def unchanged(key: str) -> Outcome:
@@ -165,7 +209,7 @@ def test_an_outcome_that_changes_no_row_is_a_fence(services: Services, end) -> N
     planned_on = services.stores[0].features.table_version
     services.settle(end("a"), by=1)
     results = [services.result(stored("a"), stored("b"))]
-    services.stores[0].settle(results, planned_on, lambda outcome: outcome.key != "a", {})
+    services.stores[0].settle(results, planned_on, lambda outcome: outcome.key != "a", {}, {})
     assert services.versions() == {"b": "1"}
 
 
@@ -177,7 +221,7 @@ def test_an_unchanged_photo_that_another_service_changed_is_not_settled(
     planned_on = services.stores[0].features.table_version
     services.settle(other, by=1)
     results = [services.result(unchanged("a"), unchanged("b"), gone("c"))]
-    settled = services.stores[0].settle(results, planned_on, lambda _: True, {})
+    settled = services.stores[0].settle(results, planned_on, lambda _: True, {}, {})
     assert (settled.unchanged, settled.again) == (1, ("a",))
 
 
@@ -192,11 +236,11 @@ def test_a_reject_that_another_service_contradicts_is_not_settled(services: Serv
 
     one.features.commit = overtaken_afterwards
     results = [services.result(rejected("a"), rejected("b"))]
-    settled = one.settle(results, planned_on, lambda outcome: outcome.key != "a", {})
+    settled = one.settle(results, planned_on, lambda outcome: outcome.key != "a", {}, {})
     assert settled.again == ("a",)
     assert services.versions() == {"a": "2"}
     one.features.commit = commit
-    other.settle([services.result(Outcome("a", Kind.UNCHANGED, "2"))], 0, lambda _: True, {})
+    other.settle([services.result(Outcome("a", Kind.UNCHANGED, "2"))], 0, lambda _: True, {}, {})
     assert services.rows("rejects").keys() == {"b"}
 
 
@@ -213,7 +257,7 @@ def test_after_too_many_conflicts_nothing_is_changed(services: Services) -> None
 
     results = [services.result(stored("a"))]
     with pytest.raises(CommitConflict, match=f"{MAX_CONFLICTS} commits in a row"):
-        services.stores[0].settle(results, planned_on, is_current, {})
+        services.stores[0].settle(results, planned_on, is_current, {}, {})
     assert commits == MAX_CONFLICTS
     assert services.versions().keys() == {f"z{n}" for n in range(MAX_CONFLICTS + 1)}
 
@@ -234,7 +278,7 @@ def test_a_batch_that_is_settled_again_adds_nothing(world: World) -> None:
     event = world.put("photos/a.jpg", photo(1))
     result = extract([Work(event.key, event.etag, event.event_time, False, None)], world.recipe)
     for _ in range(2):
-        store.settle([result], 0, lambda _: True, {"batch": 0})
+        store.settle([result], 0, lambda _: True, {"batch": 0}, {})
     world.assert_exactly_the_live_photos()
 
 
@@ -277,7 +321,9 @@ def test_a_row_replaced_while_it_was_found_unchanged_is_stored_again(world: Worl
         """By a service that read it before it was undone, and commits it now."""
         if read:
             store = slow[0]
-            settled = store.settle([read.pop()], store.features.table_version, lambda _: True, {})
+            settled = store.settle(
+                [read.pop()], store.features.table_version, lambda _: True, {}, {}
+            )
             assert settled.replaced == 1
 
     undone = world.put("photos/a.jpg", photo(1))

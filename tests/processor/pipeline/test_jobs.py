@@ -39,7 +39,7 @@ def dies_over_the_killer(share: Iterable[Work], _recipe: Recipe) -> Extracted:
     return Extracted(None, tuple(Outcome(each.key, Kind.STORED, "1") for each in works))
 
 
-def test_a_photo_that_kills_its_worker_is_rejected_alone(
+def test_a_photo_that_kills_its_worker_is_suspected_alone(
     spark: SparkSession, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "extract", dies_over_the_killer)
@@ -48,7 +48,7 @@ def test_a_photo_that_kills_its_worker_is_rejected_alone(
     outcomes = {each.key: each for result in results for each in result.outcomes}
     assert set(outcomes) == set(keys)
     killer = outcomes.pop("killer")
-    assert (killer.kind, killer.reason, killer.object_version) == (Kind.REJECTED, "crash", "1")
+    assert (killer.kind, killer.reason, killer.object_version) == (Kind.PENDING, "crash", "1")
     assert {each.kind for each in outcomes.values()} == {Kind.STORED}
 
 

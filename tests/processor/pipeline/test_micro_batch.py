@@ -3,6 +3,7 @@
 import dataclasses
 import random
 import uuid
+from collections.abc import Callable, Sequence
 
 import boto3
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 
 from ingest.events import ObjectEvent
 from processor.network.spec import NetworkSpec
+from processor.pipeline import retries
+from processor.pipeline.micro_batch import DEATHS, MicroBatches
+from processor.pipeline.outcomes import CRASH, Extracted, Kind, Outcome, Work
 from processor.store import delta
 from tests.support.drawn_photos import photo
 from tests.support.world import World
@@ -129,6 +133,66 @@ def test_versions_of_a_versioned_bucket_are_distinguished(world: World) -> None:
     assert {first, second} == {each["VersionId"] for each in versions}
     world.handle(world.remove("photos/a.jpg"))
     assert world.features() == {}
+
+
+# A photo over which workers die
+
+
+@pytest.fixture
+def die(world: World) -> Callable[[ObjectEvent], list[str]]:
+    """Handles an event; a worker dies over its photo. The keys that were worked on."""
+
+    def handle(event: ObjectEvent) -> list[str]:
+        tried: list[str] = []
+
+        def extract(works: Sequence[Work]) -> list[Extracted]:
+            tried.extend(work.key for work in works)
+            died = [Outcome(w.key, Kind.PENDING, w.event_version or "", CRASH, "") for w in works]
+            return [Extracted(None, tuple(died))]
+
+        MicroBatches(world.services[0][0], world.recipe.layout, extract).handle([event], 0)
+        return tried
+
+    return handle
+
+
+def test_a_suspect_waits_and_kills_no_worker_meanwhile(world: World, die: Callable) -> None:
+    world.handle(world.put("photos/a.jpg", photo(1)))
+    event = world.put("photos/a.jpg", photo(2))
+    assert die(event) == [event.key]
+    assert die(event) == []
+    assert world.pending()[event.key]["attempts"] == 1
+    assert world.features().keys() == {event.key}  # of the version before
+    world.handle(world.put(event.key, photo(3)))
+    world.assert_exactly_the_live_photos()
+    assert world.pending() == {}
+
+
+def test_a_suspect_is_rejected_after_several_deaths(
+    world: World, die: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "retry_at", lambda now, _: now)
+    event = world.put("photos/a.jpg", photo(1))
+    for deaths in range(1, DEATHS):
+        die(event)
+        assert world.pending()[event.key]["attempts"] == deaths
+        assert world.rejects() == {}
+    die(event)
+    assert world.pending() == {}
+    reject = world.rejects()[event.key]
+    assert (reject["reason"], reject["attempts"]) == ("crash", DEATHS)
+    die(world.put(event.key, photo(2)))
+    assert world.pending()[event.key]["attempts"] == 1
+
+
+def test_a_suspect_that_can_be_decoded_is_stored(
+    world: World, die: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "retry_at", lambda now, _: now)
+    die(world.put("photos/a.jpg", photo(1)))
+    world.retry()
+    world.assert_exactly_the_live_photos()
+    assert world.pending() == world.rejects() == {}
 
 
 # Nothing twice

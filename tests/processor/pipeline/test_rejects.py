@@ -1,10 +1,7 @@
 """Rejects: promise 5 of the store, one bad photo harms nobody."""
 
-import time
-
 import pytest
 
-from processor.pipeline.micro_batch import MAX_ATTEMPTS
 from tests.support.drawn_photos import photo
 from tests.support.s3_answers import s3_answers
 from tests.support.world import World
@@ -31,36 +28,6 @@ def test_bad_photos_end_as_rejects_and_their_neighbours_are_stored(world: World)
         **{f"photos/{name}": reason for name, (_, reason) in BAD.items()},
     }
     assert all(row["detail"] and row["attempts"] == 1 for row in world.rejects().values())
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "reason"),
-    [(403, "AccessDenied", "forbidden"), (403, "InvalidObjectState", "archived")],
-)
-def test_refused_objects_are_rejected(world: World, status: int, code: str, reason: str) -> None:
-    events = [world.put("photos/a.jpg", photo(1)), world.put("photos/b.jpg", photo(2))]
-    with s3_answers(status, code, "a.jpg"):
-        world.handle(*events)
-    assert set(world.features()) == {"photos/b.jpg"}
-    assert world.rejects()["photos/a.jpg"]["reason"] == reason
-    assert world.sent == []
-
-
-def test_what_s3_cannot_deliver_is_retried_with_backoff(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: None)  # botocore's pauses between its own tries
-    events = [world.put("photos/a.jpg", photo(1)), world.put("photos/b.jpg", photo(2))]
-    with s3_answers(503, "SlowDown", "a.jpg"):
-        for _ in range(MAX_ATTEMPTS + 1):
-            world.handle(*events)
-    assert set(world.features()) == {"photos/b.jpg"}
-    assert world.rejects()["photos/a.jpg"]["reason"] == "unavailable"
-    assert world.rejects()["photos/a.jpg"]["attempts"] == MAX_ATTEMPTS + 1
-    assert [delay for _, delay in world.sent] == [60, 120, 240, 480]
-    world.handle(world.sent[0][0])
-    world.assert_exactly_the_live_photos()
-    assert world.rejects() == {}
 
 
 def test_expired_credentials_reject_no_photo(world: World) -> None:

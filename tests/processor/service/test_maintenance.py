@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 from pyspark.sql import SparkSession
 
-from common.layout import StoreLayout
+from common.layout import BucketLayout, StoreLayout
 from processor.matrix import models, statistics_cache
 from processor.matrix.mirror import model_name
 from processor.matrix.refit_policy import RefitPolicy
+from processor.pipeline.retries import Retries
 from processor.service import maintenance as module
 from processor.service.maintenance import Maintenance
 from processor.spark.background import Background
@@ -29,6 +30,7 @@ def maintenance(world: World, spark: SparkSession) -> Maintenance:
         world.recipe.layout.store,
         matrix(world, spark),
         Background(spark.sparkContext, 2),
+        Retries(world.recipe.layout, lambda _: None),
         interval_seconds=0,
         retention_hours=168,
     )
@@ -54,7 +56,10 @@ class Matrix:
 
 def thread_of(matrix: Matrix) -> Maintenance:
     layout = StoreLayout("nowhere/")
-    return Maintenance(layout, matrix, InThisProcess(), interval_seconds=0, retention_hours=168)
+    retries = Retries(BucketLayout("nowhere"), lambda _: None)
+    return Maintenance(
+        layout, matrix, InThisProcess(), retries, interval_seconds=0, retention_hours=168
+    )
 
 
 def test_the_matrix_follows_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The runner: what it handles, what ends it, and how it stops. As a process: test_commands."""
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from ingest.events import ObjectEvent
 from ingest.source import S3SqsDataSource
 from processor.errors import ServiceError
 from processor.service import runner
-from processor.service.runner import Service, Stream
+from processor.service.runner import ONCE_PATIENCE_SECONDS, Service, Stream
 from tests.support.object_events import event
 from tests.support.streams import Streaming
 from tests.support.traffic import until
@@ -28,11 +29,19 @@ class Batches:
         self.begun: list[int] = []
         self.done: list[tuple[list[ObjectEvent], int]] = []
         self.during: Callable[[], object] = lambda: None
+        self.stopped = threading.Event()
+        self.patience = math.inf
 
     def handle(self, events: list[ObjectEvent], batch_id: int) -> None:
         self.begun.append(batch_id)
         self.during()
         self.done.append((events, batch_id))
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+    def limit_patience(self, seconds: float) -> None:
+        self.patience = seconds
 
 
 class Maintenance:
@@ -40,6 +49,9 @@ class Maintenance:
 
     def __init__(self) -> None:
         self.calls: list[object] = []
+
+    def retry(self) -> None:
+        self.calls.append("retry")
 
     def start(self) -> None:
         self.calls.append("start")
@@ -105,7 +117,8 @@ def test_once_it_handles_what_is_there_refits_and_ends(running: Running) -> None
     spark = Streaming(FIRST, SECOND)
     running.service(spark).run(once=True)
     assert running.batches.done == [(FIRST, 0), (SECOND, 1)]
-    assert running.maintenance.calls == ["wake", "wake", "stop", "refit"]
+    assert running.maintenance.calls == ["retry", "wake", "wake", "stop", "refit"]
+    assert running.batches.patience == ONCE_PATIENCE_SECONDS
 
 
 def test_the_query_reads_the_queue_within_the_limits(running: Running, tmp_path: Path) -> None:
@@ -159,7 +172,8 @@ def test_it_stops_once_the_running_micro_batch_is_durable(running: Running) -> N
     run.result(30)
     assert running.batches.done == [(FIRST, 0)]  # and none was begun after
     assert spark.query.stopped.is_set()
-    assert running.maintenance.calls == ["start", "stop", "wake", ("join", 60)]
+    assert running.maintenance.calls == ["retry", "start", "stop", "wake", ("join", 60)]
+    assert running.batches.stopped.is_set()
 
 
 def test_a_micro_batch_that_comes_as_it_stops_is_no_fault(running: Running) -> None:

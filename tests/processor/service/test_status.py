@@ -18,6 +18,7 @@ from tests.support.aws import DeployedStack
 from tests.support.drawn_photos import photo
 from tests.support.endpoints import NOBODY
 from tests.support.in_process import InThisProcess
+from tests.support.s3_answers import s3_answers
 from tests.support.world import World
 
 EMPTY: QueueState = {"visible": 0, "in_flight": 0, "dead_letters": 0, "oldest_seconds": 0}
@@ -44,6 +45,7 @@ def test_before_the_service_ever_ran(stack: DeployedStack) -> None:
     assert status(stack.stack.layout.store, *names) == {
         "photos": 0,
         "rejects": 0,
+        "pending": {"photos": 0, "reasons": {}},
         "queue": EMPTY,
         "features": {"uri": f"{root}features", "version": None, "files": 0, "model": None},
         "reduced": {
@@ -77,6 +79,17 @@ def test_features_rejects_and_the_last_micro_batch(world: World, stack: Deployed
     assert (last["id"], last["photos"]) == (2, 1)
     age = datetime.now(UTC) - datetime.fromisoformat(last["at"])
     assert timedelta(0) <= age < timedelta(minutes=1)
+
+
+def test_photos_that_wait_are_counted_by_reason(world: World, stack: DeployedStack) -> None:
+    put(world, 1)
+    with s3_answers(403, "AccessDenied", "no.jpg"):
+        world.handle(*(world.put(f"photos/{n}no.jpg", photo(n)) for n in range(2)))
+    with s3_answers(403, "InvalidObjectState", "cold.jpg"):
+        world.handle(world.put("photos/cold.jpg", photo(3)))
+    found = look(world, stack)
+    assert found["pending"] == {"photos": 3, "reasons": {"forbidden": 2, "archived": 1}}
+    assert (found["photos"], found["rejects"]) == (1, 0)
 
 
 def test_commits_that_are_not_micro_batches_are_skipped(world: World, stack: DeployedStack) -> None:

@@ -55,6 +55,22 @@ def test_a_rejected_photo(world: World) -> None:
     assert found["features"] is None
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_photo_that_waits(world: World, stored: bool) -> None:
+    world.handle(world.put("photos/other.jpg", photo(3)), *[world.put(KEY, photo(1))] * stored)
+    event = world.put(KEY, photo(2))
+    with s3_answers(403, "AccessDenied", "a%20b%2B%C3%BC.jpg"):
+        world.handle(event)
+        found = look(world)
+    waits = world.pending()[KEY]
+    assert found["pending"] == waits
+    assert found["verdict"].startswith(
+        "waits: forbidden: S3 answered AccessDenied: no; tried 1 times"
+    )
+    assert waits["retry_at"].isoformat(timespec="seconds") in found["verdict"]
+    assert found["verdict"].endswith("; its row is of an older version") == stored
+
+
 def test_a_change_whose_event_is_yet_to_be_handled(world: World) -> None:
     world.handle(world.put(KEY, photo(1)))
     world.put(KEY, photo(2))
@@ -77,6 +93,7 @@ def test_an_unknown_photo(world: World) -> None:
         "s3": None,
         "features": None,
         "reject": None,
+        "pending": None,
         "reduced": None,
         "verdict": "unknown: neither in S3 nor in the store",
     }

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from common.aws import forget, s3
@@ -40,6 +41,16 @@ def test_the_properties_of_a_table(folder: str) -> None:
     assert opened.transaction_version("another") is None
     assert next(opened.history(1))["batch"] == 3
     assert sorted(opened.dataset().to_table()["key"].to_pylist()) == ["a", "b", "c"]
+
+
+def test_a_column_without_statistics_can_be_filtered(folder: str) -> None:
+    """By any reader that uses delta-rs' datasets, for instance for the photos of a label."""
+    schema = pa.schema([*SCHEMA, pa.field("label", pa.string())])
+    table = delta.create_table(folder, schema, "")
+    rows = pa.table({"key": ["a", "b", "c"], "label": ["Apple", None, "Pear"]}, schema=schema)
+    table.commit(schema, [datafiles.write(folder, rows)], [])
+    apples = table.dataset().to_table(filter=pc.field("label") == "Apple")
+    assert apples["key"].to_pylist() == ["a"]
 
 
 def test_an_old_version_can_be_read(folder: str) -> None:

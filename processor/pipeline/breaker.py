@@ -1,0 +1,92 @@
+"""The breaker: holds a micro-batch while S3 serves no photo, so an outage costs nothing but time."""
+
+import logging
+import math
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+from common import aws
+from common.layout import BucketLayout
+from processor.errors import ServiceError
+from processor.photos import objects
+from processor.pipeline.outcomes import Extracted, Kind, Outcome, of_kind
+
+log = logging.getLogger(__name__)
+
+PROBES = 3  # photos of each sort that are asked for
+LISTED = 1000
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
+
+
+class Breaker:
+    """Tells an outage, which concerns all photos, from the trouble of those in one micro-batch.
+
+    It is an outage if most of a batch failed the same way and S3 does not serve others either: some
+    that are stored, or, as long as none is, some that it lists.
+    """
+
+    def __init__(self, layout: BucketLayout, stored: Callable[[int], list[str]]) -> None:
+        """``stored`` returns keys of stored photos, at most so many."""
+        self._layout = layout
+        self._stored = stored
+        self._stopping = threading.Event()
+        self.patience_seconds = math.inf
+
+    def stop(self) -> None:
+        """End :meth:`wait`, now and from now on."""
+        self._stopping.set()
+
+    def outage(self, results: Sequence[Extracted]) -> list[Outcome]:
+        """The outcomes that are due to an outage; none if there is none."""
+        failed = list(of_kind(results, Kind.PENDING))
+        photos = sum(len(result.outcomes) for result in results)
+        reasons = Counter(each.reason for each in failed).most_common(1)
+        if not reasons or 2 * reasons[0][1] <= photos:
+            return []
+        alike = [each for each in failed if each.reason == reasons[0][0]]
+        return alike if self._serves_none(alike) else []
+
+    def wait(self, outage: Sequence[Outcome]) -> None:
+        """Return once S3 serves one of these or another photo.
+
+        Raises :class:`ServiceError` when the service stops or ``patience_seconds`` are over.
+        """
+        cause = f"S3 serves no photo ({outage[0].reason}): {outage[0].detail}"
+        log.error(
+            "%s; no further messages are taken until it does. %s",
+            *(cause, aws.SERVICE_POLICY),
+            extra={"key": outage[0].key},
+        )
+        waited, pause = 0.0, FIRST_WAIT_SECONDS
+        while self._serves_none(outage):
+            if waited >= self.patience_seconds or self._stopping.wait(pause):
+                raise ServiceError(f"{cause}; its messages are left in the queue")
+            waited += pause
+            pause = min(LONGEST_WAIT_SECONDS, pause * random.uniform(1.5, 2))  # noqa: S311
+        log.info("S3 serves photos again after %d s", waited)
+
+    def _serves_none(self, failed: Sequence[Outcome]) -> bool:
+        """Whether S3 refuses whatever it is asked for; what is no longer there says nothing."""
+        failing = {each.key for each in failed}
+        others = (key for key in self._others() if key not in failing)
+        keys = [*islice(others, PROBES), *islice(failing, PROBES)]
+        served = [objects.is_served(self._layout.bucket, key) for key in keys]
+        return False in served and True not in served
+
+    def _others(self) -> Iterable[str]:
+        return self._stored(2 * PROBES) or self._listed()
+
+    def _listed(self) -> list[str]:
+        prefix = self._layout.photos_prefix
+        try:
+            page = aws.s3().list_objects_v2(
+                Bucket=self._layout.bucket, Prefix=prefix, MaxKeys=LISTED
+            )
+        except aws.ERRORS:
+            return []
+        keys = [each["Key"] for each in page.get("Contents", ())]
+        random.shuffle(keys)
+        return keys

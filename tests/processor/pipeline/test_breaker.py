@@ -1,0 +1,110 @@
+"""The breaker: what S3 does to all photos is waited out, what it does to some is noted."""
+
+import logging
+import threading
+import time
+
+import pytest
+
+from processor.errors import ServiceError
+from processor.pipeline import breaker
+from tests.support.drawn_photos import photo
+from tests.support.s3_answers import s3_answers
+from tests.support.traffic import until
+from tests.support.world import World
+
+OUTAGES = [
+    (403, "AccessDenied", "forbidden"),
+    (400, "KMS.DisabledException", "encrypted"),
+    (400, "KMS.KMSInvalidStateException", "encrypted"),
+    (503, "SlowDown", "unavailable"),
+]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # botocore's pauses between its own tries
+    monkeypatch.setattr(breaker, "FIRST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(breaker, "LONGEST_WAIT_SECONDS", 0.1)
+
+
+@pytest.mark.parametrize(("status", "code", "reason"), OUTAGES)
+@pytest.mark.parametrize("stored", [True, False])
+def test_in_an_outage_a_batch_waits_and_nothing_is_noted(
+    world: World,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    code: str,
+    reason: str,
+    stored: bool,
+) -> None:
+    caplog.set_level(logging.INFO)
+    before = [world.put(f"photos/{n}.jpg", photo(n)) for n in range(3)] if stored else []
+    if stored:
+        world.handle(*before)
+    events = [*before, *(world.put(f"photos/new{n}.jpg", photo(n)) for n in range(5))]
+    healed = threading.Event()
+    with s3_answers(status, code, ".jpg", healed):
+        heal = threading.Thread(
+            target=lambda: until(lambda: "no photo" in caplog.text) and healed.set()
+        )
+        heal.start()
+        world.handle(*events)
+        heal.join()
+    world.assert_exactly_the_live_photos()
+    assert world.pending() == world.rejects() == {}
+    said = [each.getMessage() for each in caplog.records if "no photo" in each.getMessage()]
+    assert len(said) == 1
+    assert reason in said[0]
+    assert code in said[0] or str(status) in said[0]  # a response to HEAD has no code
+    assert "serves photos again" in caplog.text
+
+
+def test_forbidden_photos_wait_where_others_can_be_read(world: World) -> None:
+    """A whole batch of them, for instance of one uploader."""
+    world.handle(world.put("photos/good.jpg", photo(1)))
+    theirs = [world.put(f"photos/theirs/{n}.no", photo(n)) for n in range(5)]
+    with s3_answers(403, "AccessDenied", ".no"):
+        world.handle(*theirs)
+    assert world.features().keys() == {"photos/good.jpg"}
+    assert world.pending().keys() == {each.key for each in theirs}
+
+
+def test_before_anything_is_stored_other_photos_that_can_be_read_prove_there_is_no_outage(
+    world: World,
+) -> None:
+    theirs = [world.put(f"photos/theirs/{n}.no", photo(n)) for n in range(3)]
+    for n in range(3):
+        world.put(f"photos/{n}.jpg", photo(n))  # whose events are queued
+    with s3_answers(403, "AccessDenied", ".no"):
+        world.handle(*theirs)
+    assert world.pending().keys() == {each.key for each in theirs}
+
+
+def test_in_an_outage_stored_photos_keep_their_rows(world: World) -> None:
+    events = [world.put(f"photos/{n}.jpg", photo(n)) for n in range(3)]
+    world.handle(*events)
+    rows = world.features()
+    changed = [world.put(f"photos/{n}.jpg", photo(n + 3)) for n in range(2)]
+    _, batches = world.services[0]
+    batches.limit_patience(0.1)
+    for outage in (403, 503):
+        with (
+            s3_answers(outage, "No", ".jpg"),
+            pytest.raises(ServiceError, match="left in the queue"),
+        ):
+            world.handle(*changed, events[2])
+        assert world.features() == rows
+    assert world.pending() == {}
+
+
+def test_a_service_that_stops_waits_no_longer(world: World) -> None:
+    _, batches = world.services[0]
+    stop = threading.Timer(0.3, batches.stop)
+    began = time.monotonic()
+    with s3_answers(403, "AccessDenied", ".jpg"):
+        event = world.put("photos/a.jpg", photo(1))
+        stop.start()
+        with pytest.raises(ServiceError, match="forbidden"):
+            world.handle(event)
+    assert time.monotonic() - began < 30
