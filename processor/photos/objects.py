@@ -68,7 +68,7 @@ def current_version(bucket: str, key: str) -> str | None:
             raise Unavailable(_describe(error)) from error
         raise Refused("forbidden", _describe(error)) from error
     except BotoCoreError as error:
-        if aws.is_refusal(error):  # there are no credentials
+        if concerns_all(error):
             raise
         raise Unavailable(str(error)) from error
 
@@ -127,7 +127,7 @@ def _get_with_botocore(bucket: str, key: str, max_bytes: int) -> PhotoObject:
     except ClientError as error:
         raise _fault(error) from error
     except (BotoCoreError, HTTPError) as error:
-        if aws.is_refusal(error):  # there are no credentials
+        if concerns_all(error):
             raise
         raise Unavailable(f"reading {key!r} failed: {error}") from error
 
@@ -156,9 +156,18 @@ def _check_size(size: int, max_bytes: int, version: str) -> None:
         raise TooLarge(f"{size} bytes; images.max_bytes allows {max_bytes}", version)
 
 
+def concerns_all(error: Exception) -> bool:
+    """Whether it is about the bucket, the credentials or the clock: somebody has to act."""
+    code = aws.code_of(error)
+    if isinstance(error, ClientError):
+        bad = code in aws.BAD_CREDENTIALS or aws.is_wrong_clock(error)
+        return bad or code == "NoSuchBucket"
+    return aws.is_refusal(error)  # there are no credentials
+
+
 def _fault(error: ClientError) -> ClientError | PhotoError:
     code = aws.code_of(error)
-    if code == "NoSuchBucket" or code in aws.BAD_CREDENTIALS or aws.is_wrong_clock(error):
+    if concerns_all(error):
         return error
     if aws.is_missing(error):
         return Missing(code)

@@ -1,5 +1,6 @@
-"""The breaker: holds a micro-batch while S3 serves no photo, so an outage costs nothing but time."""
+"""The breaker: holds a micro-batch while S3 serves no photo, or takes no file; that costs time only."""
 
+import contextlib
 import logging
 import math
 import random
@@ -12,7 +13,9 @@ from common import aws
 from common.layout import BucketLayout
 from processor.errors import ServiceError
 from processor.photos import objects
-from processor.pipeline.outcomes import Extracted, Kind, Outcome, of_kind
+from processor.pipeline.outcomes import UNWRITABLE, Extracted, Kind, Outcome, of_kind
+from processor.store import datafiles
+from processor.store import objects as store
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +27,8 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 class Breaker:
     """Tells an outage, which concerns all photos, from the trouble of those in one micro-batch.
 
-    It is an outage if most of a batch failed the same way and S3 does not serve others either: some
-    that are stored, or, as long as none is, some that it lists.
+    It is an outage if the store cannot be written, or if most of a batch failed the same way and S3 does
+    not serve others either: some that are stored, or, as long as none is, some that it lists.
     """
 
     def __init__(self, layout: BucketLayout, stored: Callable[[int], list[str]]) -> None:
@@ -43,6 +46,8 @@ class Breaker:
         """The outcomes that are due to an outage; none if there is none."""
         failed = list(of_kind(results, Kind.PENDING))
         photos = sum(len(result.outcomes) for result in results)
+        if unwritten := [each for each in failed if each.reason == UNWRITABLE]:
+            return unwritten
         reasons = Counter(each.reason for each in failed).most_common(1)
         if not reasons or 2 * reasons[0][1] <= photos:
             return []
@@ -50,23 +55,36 @@ class Breaker:
         return alike if self._serves_none(alike) else []
 
     def wait(self, outage: Sequence[Outcome]) -> None:
-        """Return once S3 serves one of these or another photo.
+        """Return once S3 serves a photo, one of these or another, or takes a file again.
 
         Raises :class:`ServiceError` when the service stops or ``patience_seconds`` are over.
         """
-        cause = f"S3 serves no photo ({outage[0].reason}): {outage[0].detail}"
+        first = outage[0]
+        writing = first.reason == UNWRITABLE
+        what = "the store cannot be written" if writing else f"S3 serves no photo ({first.reason})"
         log.error(
-            "%s; no further messages are taken until it does. %s",
-            *(cause, aws.SERVICE_POLICY),
-            extra={"key": outage[0].key},
+            "%s: %s; no further messages are taken until this has passed. %s",
+            *(what, first.detail, aws.SERVICE_POLICY),
+            extra={"key": first.key},
         )
         waited, pause = 0.0, FIRST_WAIT_SECONDS
-        while self._serves_none(outage):
+        while not self._is_writable() if writing else self._serves_none(outage):
             if waited >= self.patience_seconds or self._stopping.wait(pause):
-                raise ServiceError(f"{cause}; its messages are left in the queue")
+                raise ServiceError(f"{what}: {first.detail}; its messages are left in the queue")
             waited += pause
             pause = min(LONGEST_WAIT_SECONDS, pause * random.uniform(1.5, 2))  # noqa: S311
-        log.info("S3 serves photos again after %d s", waited)
+        log.info("the outage has passed after %d s", waited)
+
+    def _is_writable(self) -> bool:
+        """By a file that a vacuum would take for an orphan."""
+        uri = f"{self._layout.store.features}/{datafiles.new_name()}"
+        try:
+            store.put(uri, b"")
+        except aws.ERRORS:
+            return False
+        with contextlib.suppress(*aws.ERRORS):
+            store.delete(uri)
+        return True
 
     def _serves_none(self, failed: Sequence[Outcome]) -> bool:
         """Whether S3 refuses whatever it is asked for; what is no longer there says nothing."""

@@ -19,6 +19,7 @@ class Kind(StrEnum):
 
 
 CRASH = "crash"  # the reason where a worker died over a photo
+UNWRITABLE = "unwritable"  # where the store could not be written
 
 
 @dataclass(frozen=True, slots=True)

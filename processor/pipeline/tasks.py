@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark import SparkFiles
 
+from common import aws
 from common.layout import BucketLayout
 from ingest.events import UNKNOWN_TIME
 from processor.errors import Missing, Refused, RejectedImage, TooLarge, Unavailable
@@ -27,7 +28,7 @@ from processor.network.spec import Features, Network, NetworkSpec
 from processor.photos import objects
 from processor.photos.decode import Pixels, decode
 from processor.photos.memory import MemoryBudget
-from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
+from processor.pipeline.outcomes import UNWRITABLE, Extracted, Kind, Outcome, Work
 from processor.store import datafiles
 from processor.store.schema import FEATURES
 
@@ -80,8 +81,9 @@ def _located(spec: NetworkSpec) -> NetworkSpec:
 def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
     """Read each photo, compute the features of those that are new, write them as one data file.
 
-    May be repeated: the file of a run that is not committed is orphaned. Raises botocore's errors
-    about S3 as a whole, and like :func:`load_network`; a fault of one photo is its outcome.
+    May be repeated: the file of a run that is not committed is orphaned. Raises botocore's errors about
+    the bucket and the credentials, and like :func:`load_network`; a fault of one photo is its outcome,
+    and so is a store that cannot be written now.
     Memory: ``downloads`` objects, twice a network batch of pixels, the features of all works, and for
     decoding what ``recipe.memory`` gives. Raises :class:`BudgetError` if it cannot be used.
     """
@@ -97,7 +99,16 @@ def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
     if not rows:
         return Extracted(None, tuple(outcomes))
     table = _table(rows, np.concatenate(features), recipe)
-    file = datafiles.write(recipe.layout.store.features, table)
+    try:
+        file = datafiles.write(recipe.layout.store.features, table)
+    except aws.ERRORS as error:
+        if objects.concerns_all(error):
+            raise
+        detail = aws.explain(error, hint="")
+        stored = (
+            _pending(row.work, row.outcome.object_version, UNWRITABLE, detail) for row in rows
+        )
+        return Extracted(None, (*outcomes, *(each.outcome for each in stored)))
     return Extracted(file, (*outcomes, *(row.outcome for row in rows)))
 
 

@@ -51,7 +51,7 @@ def write(folder: str, table: pa.Table, *, path: str | None = None) -> DataFile:
     ``path`` is its name there, by default a new one. Features are noise to a codec: no dictionary, no
     compression, statistics for the key only; this reads three times as fast and is hardly larger.
     """
-    name = path or f"part-{uuid.uuid4().hex}.parquet"
+    name = path or new_name()
     buffer = io.BytesIO()
     pq.write_table(
         table,
@@ -65,6 +65,11 @@ def write(folder: str, table: pa.Table, *, path: str | None = None) -> DataFile:
     objects.put(f"{folder}/{name}", body)
     bounds = pc.min_max(table[KEY])
     return DataFile(name, len(body), len(table), bounds["min"].as_py(), bounds["max"].as_py())
+
+
+def new_name() -> str:
+    """A name never used before."""
+    return f"part-{uuid.uuid4().hex}.parquet"
 
 
 def is_name(path: str) -> bool:

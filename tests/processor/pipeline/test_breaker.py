@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from botocore.exceptions import ClientError
 
 from processor.errors import ServiceError
 from processor.pipeline import breaker
@@ -57,7 +58,36 @@ def test_in_an_outage_a_batch_waits_and_nothing_is_noted(
     assert len(said) == 1
     assert reason in said[0]
     assert code in said[0] or str(status) in said[0]  # a response to HEAD has no code
-    assert "serves photos again" in caplog.text
+    assert "has passed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(403, "AccessDenied"), (400, "KMS.DisabledException"), (503, "SlowDown")],
+)
+def test_a_store_that_cannot_be_written_is_waited_for(
+    world: World, caplog: pytest.LogCaptureFixture, status: int, code: str
+) -> None:
+    healed = threading.Event()
+    events = [world.put(f"photos/{n}.jpg", photo(n)) for n in range(3)]
+    with s3_answers(status, code, ".parquet", healed):
+        said = "the store cannot be written"
+        heal = threading.Thread(target=lambda: until(lambda: said in caplog.text) and healed.set())
+        heal.start()
+        world.handle(*events)
+        heal.join()
+    assert code in caplog.text or "PutObject was denied" in caplog.text
+    world.assert_exactly_the_live_photos()
+    assert world.pending() == {}
+
+
+def test_without_credentials_to_write_the_batch_fails(world: World) -> None:
+    event = world.put("photos/a.jpg", photo(1))
+    with (
+        s3_answers(403, "ExpiredToken", ".parquet"),
+        pytest.raises(ClientError, match="ExpiredToken"),
+    ):
+        world.handle(event)
 
 
 def test_forbidden_photos_wait_where_others_can_be_read(world: World) -> None:
