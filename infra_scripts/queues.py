@@ -1,4 +1,8 @@
-"""The queues: one for the bucket's events, one for messages that were received too often."""
+"""The queues: one for the bucket's events, one for messages that were received too often.
+
+An adopted queue gets our attributes, but keeps the KMS key that it is encrypted with and the other
+statements of its policy.
+"""
 
 import json
 from typing import TYPE_CHECKING, TypeAlias
@@ -57,6 +61,11 @@ def _part(
     fixed: Attributes,
     statements: list[policies.Document],
 ) -> Part[Attributes]:
+    def ours(known: Attributes) -> Attributes:
+        """SQS has one encryption a queue: to set its own would drop the key."""
+        has_key = bool(known.get("KmsMasterKeyId"))
+        return {n: v for n, v in fixed.items() if not (has_key and n == "SqsManagedSseEnabled")}
+
     def read() -> Attributes | None:
         url = aws.queue_url(sqs, queue)
         if url is None:
@@ -67,18 +76,29 @@ def _part(
     def want(before: Attributes | None) -> Attributes:
         known = before or {}
         policy = policies.merge(_document(known, "Policy") or None, statements)
-        return {**known, **fixed, **({"Policy": policy} if policy else {})}
+        return {**known, **ours(known), **({"Policy": policy} if policy else {})}
 
     def write(before: Attributes | None, after: Attributes) -> None:
         # All of ours, not only what differs: a policy left out of a call may be dropped.
-        ours = {name: _text(after[name]) for name in after if name in fixed or name == "Policy"}
+        names = {*ours(after), "Policy"} & after.keys()
+        attributes = {name: _text(after[name]) for name in after if name in names}
         if before is None:
-            sqs.create_queue(QueueName=queue, Attributes=ours)
+            sqs.create_queue(QueueName=queue, Attributes=attributes)
         else:
             url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-            sqs.set_queue_attributes(QueueUrl=url, Attributes=ours)
+            sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
 
-    return Part(f"{kind} {queue}", read, want, write)
+    def kept(after: Attributes | None) -> str:
+        key = (after or {}).get("KmsMasterKeyId")
+        if not key:
+            return ""
+        return (
+            f"encrypted with KMS key {key}: its key policy must allow s3.amazonaws.com (of bucket "
+            "events) and the service's role kms:GenerateDataKey and kms:Decrypt, which the policy of "
+            "alias/aws/sqs cannot; for SQS' own encryption set SqsManagedSseEnabled=true on the queue"
+        )
+
+    return Part(f"{kind} {queue}", read, want, write, kept)
 
 
 def delete(sqs: "SQSClient", name: str) -> int | None:
