@@ -107,7 +107,7 @@ def _delete_objects(s3: "S3Client", name: str, objects: "list[ObjectIdentifierTy
     plain = [each for each in objects if each["Key"].isprintable()]
     for each in objects:
         if not each["Key"].isprintable():
-            s3.delete_object(Bucket=name, **each)
+            s3.delete_object(Bucket=name, Key=each["Key"], VersionId=each["VersionId"])
     if not plain:
         return
     answer = s3.delete_objects(Bucket=name, Delete={"Objects": plain, "Quiet": True})

@@ -20,6 +20,11 @@ Attributes: TypeAlias = dict["QueueAttributeNameType", str | policies.Document]
 
 # SQS takes and returns these as strings; they are compared as documents.
 DOCUMENTS: "tuple[QueueAttributeNameType, ...]" = ("Policy", "RedrivePolicy", "RedriveAllowPolicy")
+COUNTS: "tuple[QueueAttributeNameType, ...]" = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 
 
 def parts(sqs: "SQSClient", stack: Stack, place: Place) -> list[Part[Attributes]]:
@@ -101,21 +106,28 @@ def _part(
     return Part(f"{kind} {queue}", read, want, write, kept)
 
 
+def messages(sqs: "SQSClient", name: str) -> int | None:
+    """About how many messages the queue holds, received and delayed ones too; None without a queue.
+
+    Raises botocore's ``ClientError`` or ``BotoCoreError``.
+    """
+    url = aws.queue_url(sqs, name)
+    if url is None:
+        return None
+    counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=COUNTS)["Attributes"]
+    return sum(int(count) for count in counts.values())
+
+
 def delete(sqs: "SQSClient", name: str) -> int | None:
     """Delete the queue and return how many messages it held; None where it does not exist.
 
     The messages cannot be recovered. Raises botocore's ``ClientError`` or ``BotoCoreError``; the
     queue then still exists, or is deleted and the next call returns None.
     """
-    url = aws.queue_url(sqs, name)
-    if url is None:
-        return None
-    counts = sqs.get_queue_attributes(
-        QueueUrl=url,
-        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
-    )["Attributes"]
-    sqs.delete_queue(QueueUrl=url)
-    return sum(int(count) for count in counts.values())
+    count = messages(sqs, name)
+    if count is not None:
+        sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
+    return count
 
 
 def _text(value: str | policies.Document) -> str:
