@@ -16,6 +16,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from common.printable import printable
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 MAX_LINE = 100_000  # characters; CloudWatch cuts at 256 KiB
 PATIENCE_SECONDS = 1.0  # with a stdout that takes no whole line; then none, until it takes one
@@ -26,7 +28,7 @@ _stderr = 2  # a descriptor of what stderr was before it was adopted
 class JsonFormatter(logging.Formatter):
     """``{"at", "level", "logger", "message", …}``; values passed as ``extra`` become fields.
 
-    Never raises because a call's arguments do not fit its text.
+    Never raises because a call's arguments do not fit its text. All that is in a line is printable.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -39,7 +41,7 @@ class JsonFormatter(logging.Formatter):
         line.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)[-MAX_LINE:]
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return printable(json.dumps(line, ensure_ascii=False, default=str))
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from common import aws
 from common.config import Config, ConfigError, load
+from common.printable import printable
 from demo import embedded, photos, picture, results, sample, summary, weights
 from demo.errors import DemoError
 from demo.photos import Photo
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         return 0
     display.clear()
-    print(f"error: {' '.join(fault.split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(fault.split()))}", file=sys.stderr)
     return 1
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.colors import hsv_to_rgb, to_rgb
 from numpy.typing import NDArray
 
+from common.printable import printable
 from demo.page import FAINT, INK, Page
 
 MOST_LABELS = 20  # in the legend; the largest, if there are more
@@ -63,7 +64,8 @@ def _legend(
     page.text(left, top - 4, title, 13, weight="bold")
     row = top + 36
     for name, count in sorted(shown):
-        short = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+        whole = printable(name)
+        short = whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 1]}…"
         middle = row + SWATCH / 2
         page.box(left, row, SWATCH, SWATCH, colours[name])
         page.text(left + 24, middle, short, 11, va="center_baseline")

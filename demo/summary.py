@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from common.printable import printable
 from demo.progress import Tally, duration
 from demo.results import FEATURES_FILE, MATRIX_FILE, Results
 from demo.weights import Choice
@@ -68,7 +69,7 @@ def _rejects(results: Results) -> list[tuple[str, str]]:
     reasons = ", ".join(f"{count} {reason}" for reason, count in results.reasons.most_common())
     lines = [("rejects", f"{len(results.rejects):,}: {reasons}")]
     for reject in results.rejects[:REJECTS_SHOWN]:
-        lines.append(("", f"{_printable(reject['key'])}: {reject['detail']}"))
+        lines.append(("", f"{printable(reject['key'])}: {reject['detail']}"))
     if len(results.rejects) > REJECTS_SHOWN:
         lines.append(("", "… all of them in service.log, with their reasons"))
     return lines
@@ -89,7 +90,3 @@ def _rate(photos_per_second: float) -> str:
 
 def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in text)

@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "deploy":
                 deployment.deploy(clients, stack, _find_place(clients))
             case "destroy":
-                if options.delete_data and not options.yes:
-                    _confirm(stack.bucket)
+                if not options.yes:
+                    _confirm(clients, stack, delete_data=options.delete_data)
                 deployment.destroy(clients, stack, delete_data=options.delete_data)
             case "policy":
                 print(json.dumps(policies.service_role(stack, clients.place()), indent=2))
@@ -65,14 +65,22 @@ def _find_place(clients: Clients) -> Place:
     return place
 
 
-def _confirm(bucket: str) -> None:
-    """Raise :class:`StackError` unless the bucket's name is typed in."""
-    print(f"This permanently deletes bucket {bucket!r} with every photo and every result.")
+def _confirm(clients: Clients, stack: Stack, *, delete_data: bool) -> None:
+    """Raise :class:`StackError` unless nothing would be lost, or the bucket's name is typed in."""
+    lost = [
+        f"queue {name!r} with {count} messages: events of photos that are not processed yet"
+        for name, count in deployment.messages(clients, stack).items()
+    ]
+    if delete_data:
+        lost.append(f"bucket {stack.bucket!r} with every photo and every result")
+    if not lost:
+        return
+    print("This permanently deletes", *lost, sep="\n  ")
     try:
         typed = input("Type the bucket's name to continue: ")
     except EOFError:
         typed = ""
-    if typed.strip() != bucket:
+    if typed.strip() != stack.bucket:
         raise StackError(
             "not confirmed, so nothing was deleted: type the bucket's name, or pass --yes"
         )
@@ -93,13 +101,16 @@ def _parser() -> argparse.ArgumentParser:
         "policy": "print the IAM policy that the service's role needs",
     }.items():
         commands.add_parser(name, parents=[common], help=purpose, description=purpose)
-    purpose = "delete notifications, queues and log group; keep the bucket and its contents"
+    purpose = (
+        "delete notifications, queues and log group; keep the bucket and its contents; ask first if "
+        "that loses something, as messages in a queue"
+    )
     destroy = commands.add_parser("destroy", parents=[common], help=purpose, description=purpose)
     destroy.add_argument(
         "--delete-data", action="store_true", help="also delete the bucket and everything in it"
     )
     destroy.add_argument(
-        "--yes", action="store_true", help="with --delete-data: do not ask for confirmation"
+        "--yes", action="store_true", help="do not ask for confirmation, whatever is lost"
     )
     return parser
 

@@ -3,8 +3,9 @@
 An existing bucket is adopted with its contents; ``bucket_settings`` decides about its settings.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.literals import BucketLocationConstraintType
     from types_boto3_s3.type_defs import (
-        ListMultipartUploadsOutputTypeDef,
+        ListMultipartUploadsRequestTypeDef,
         ListObjectVersionsOutputTypeDef,
         ObjectIdentifierTypeDef,
     )
@@ -93,19 +94,39 @@ def delete(s3: "S3Client", name: str) -> int:
             {"Key": each["Key"], "VersionId": each["VersionId"]}
             for each in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
         ]
-        if not objects:
-            continue
-        answer = s3.delete_objects(Bucket=name, Delete={"Objects": objects, "Quiet": True})
-        if failed := answer.get("Errors"):
-            raise StackError(
-                f"{len(failed)} objects could not be deleted, the first is {failed[0]['Key']!r}: "
-                f"{failed[0].get('Code')}: {failed[0].get('Message')}"
-            )
+        _delete_objects(s3, name, objects)
         count += len(objects)
-    unfinished: Iterable[ListMultipartUploadsOutputTypeDef]
-    unfinished = s3.get_paginator("list_multipart_uploads").paginate(Bucket=name)
-    for uploads in unfinished:
-        for upload in uploads.get("Uploads", []):
-            s3.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
+    for key, upload in list(_unfinished_uploads(s3, name)):
+        s3.abort_multipart_upload(Bucket=name, Key=key, UploadId=upload)
     s3.delete_bucket(Bucket=name)
     return count
+
+
+def _delete_objects(s3: "S3Client", name: str, objects: "list[ObjectIdentifierTypeDef]") -> None:
+    # DeleteObjects takes XML, which has no way to write a control character; a URL has.
+    plain = [each for each in objects if each["Key"].isprintable()]
+    for each in objects:
+        if not each["Key"].isprintable():
+            s3.delete_object(Bucket=name, Key=each["Key"], VersionId=each["VersionId"])
+    if not plain:
+        return
+    answer = s3.delete_objects(Bucket=name, Delete={"Objects": plain, "Quiet": True})
+    if failed := answer.get("Errors"):
+        raise StackError(
+            f"{len(failed)} objects could not be deleted, the first is {failed[0]['Key']!r}: "
+            f"{failed[0].get('Code')}: {failed[0].get('Message')}"
+        )
+
+
+def _unfinished_uploads(s3: "S3Client", name: str) -> "Iterator[tuple[str, str]]":
+    """Key and id of each; keys are requested URL-encoded, which botocore does for objects only."""
+    request: ListMultipartUploadsRequestTypeDef = {"Bucket": name, "EncodingType": "url"}
+    while True:
+        page = s3.list_multipart_uploads(**request)
+        read = unquote_plus if page.get("EncodingType") == "url" else str
+        for upload in page.get("Uploads", []):
+            yield read(upload["Key"]), upload["UploadId"]
+        if not page.get("IsTruncated"):
+            return
+        request["KeyMarker"] = read(page["NextKeyMarker"])
+        request["UploadIdMarker"] = page["NextUploadIdMarker"]

@@ -1,7 +1,9 @@
 """The bucket's settings: public access, ownership, encryption, policy and lifecycle.
 
-What an adopted bucket has beyond ours stays: its versioning, an encryption of its own, other
-statements in its policy, other lifecycle rules.
+Ours concern the whole bucket, so they are set while it is empty. Others may rely on how a bucket works
+that has objects in it: there only its encryption is set, if it has none, and what differs from ours is
+reported. What somebody has set explicitly stays in any case: public access, ownership, encryption,
+versioning, other statements of the policy, other lifecycle rules.
 """
 
 import json
@@ -80,6 +82,19 @@ def present(read: Callable[[], Answer]) -> Answer | None:
         raise
 
 
+def _is_empty(s3: "S3Client", name: str) -> bool:
+    """Whether nobody can rely on how the bucket works: it has no objects, or does not exist."""
+    answer = present(lambda: s3.list_objects_v2(Bucket=name, MaxKeys=1))
+    return answer is None or not answer.get("Contents")
+
+
+def _unless_in_use(
+    s3: "S3Client", name: str, ours: Answer
+) -> Callable[[Answer | None], Answer | None]:
+    """What is wanted: ours where nothing is set and the bucket is empty; else what is there."""
+    return lambda before: before if before or not _is_empty(s3, name) else ours
+
+
 def public_access(s3: "S3Client", name: str) -> "Part[PublicAccessBlockConfigurationTypeDef]":
     """No public access, whatever ACLs and policies allow."""
 
@@ -90,7 +105,17 @@ def public_access(s3: "S3Client", name: str) -> "Part[PublicAccessBlockConfigura
     def write(before: object, after: "PublicAccessBlockConfigurationTypeDef") -> None:
         s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=after)
 
-    return Part(f"bucket {name}: public access", read, lambda before: NO_PUBLIC_ACCESS, write)
+    def kept(after: "PublicAccessBlockConfigurationTypeDef | None") -> str:
+        if after == NO_PUBLIC_ACCESS:
+            return ""
+        settings = ",".join(f"{setting}=true" for setting in NO_PUBLIC_ACCESS)
+        return (
+            "a policy or an ACL may make objects public; unless somebody needs that: aws s3api "
+            f"put-public-access-block --bucket {name} --public-access-block-configuration {settings}"
+        )
+
+    want = _unless_in_use(s3, name, NO_PUBLIC_ACCESS)
+    return Part(f"bucket {name}: public access", read, want, write, kept)
 
 
 def ownership(s3: "S3Client", name: str) -> "Part[OwnershipControlsOutputTypeDef]":
@@ -103,7 +128,17 @@ def ownership(s3: "S3Client", name: str) -> "Part[OwnershipControlsOutputTypeDef
     def write(before: object, after: "OwnershipControlsOutputTypeDef") -> None:
         s3.put_bucket_ownership_controls(Bucket=name, OwnershipControls=after)
 
-    return Part(f"bucket {name}: ownership", read, lambda before: OWNER_ONLY, write)
+    def kept(after: "OwnershipControlsOutputTypeDef | None") -> str:
+        if after == OWNER_ONLY:
+            return ""
+        return (
+            "ACLs are in effect, so photos that other accounts upload may be unreadable for the "
+            "service; unless somebody needs ACLs: aws s3api put-bucket-ownership-controls --bucket "
+            f"{name} --ownership-controls 'Rules=[{{ObjectOwnership=BucketOwnerEnforced}}]'"
+        )
+
+    want = _unless_in_use(s3, name, OWNER_ONLY)
+    return Part(f"bucket {name}: ownership", read, want, write, kept)
 
 
 def encryption(s3: "S3Client", name: str) -> "Part[ServerSideEncryptionConfigurationOutputTypeDef]":
@@ -123,17 +158,32 @@ def policy(
     s3: "S3Client", name: str, statements: list[policies.Document]
 ) -> Part[policies.Document]:
     """Our statements, among whatever other statements there are."""
+    sids = {statement["Sid"] for statement in statements}
+
+    def has_ours(document: policies.Document | None) -> bool:
+        return sids <= policies.sids(document)
 
     def read() -> policies.Document | None:
         answer = present(lambda: s3.get_bucket_policy(Bucket=name))
         return answer and json.loads(answer["Policy"])
 
+    def want(before: policies.Document | None) -> policies.Document | None:
+        if has_ours(before) or _is_empty(s3, name):
+            return policies.merge(before, statements)
+        return before
+
     def write(before: object, after: policies.Document) -> None:
         s3.put_bucket_policy(Bucket=name, Policy=json.dumps(after))
 
-    return Part(
-        f"bucket {name}: policy", read, lambda before: policies.merge(before, statements), write
-    )
+    def kept(after: policies.Document | None) -> str:
+        if has_ours(after):
+            return ""
+        return (
+            "the bucket answers over plain HTTP too; unless somebody needs that, e.g. a website, add "
+            f"to its policy: {json.dumps(statements)}"
+        )
+
+    return Part(f"bucket {name}: policy", read, want, write, kept)
 
 
 def lifecycle(s3: "S3Client", name: str) -> Part[Lifecycle]:
@@ -148,10 +198,15 @@ def lifecycle(s3: "S3Client", name: str) -> Part[Lifecycle]:
             found["TransitionDefaultMinimumObjectSize"] = size
         return found
 
-    def want(before: Lifecycle | None) -> Lifecycle:
+    def has_ours(found: Lifecycle | None) -> bool:
+        return any(rule.get("ID") == ABORT_RULE_ID for rule in (found or {"Rules": []})["Rules"])
+
+    def want(before: Lifecycle | None) -> Lifecycle | None:
         known = before or Lifecycle(Rules=[])
         if any(_aborts_uploads(rule) for rule in known["Rules"]):
             return known
+        if not (has_ours(before) or _is_empty(s3, name)):
+            return before
         others = [rule for rule in known["Rules"] if rule.get("ID") != ABORT_RULE_ID]
         ours: LifecycleRuleOutputTypeDef = {
             "ID": ABORT_RULE_ID,
@@ -174,7 +229,16 @@ def lifecycle(s3: "S3Client", name: str) -> Part[Lifecycle]:
             request["TransitionDefaultMinimumObjectSize"] = size
         s3.put_bucket_lifecycle_configuration(**request)
 
-    return Part(f"bucket {name}: lifecycle", read, want, write)
+    def kept(after: Lifecycle | None) -> str:
+        if has_ours(after):
+            return ""
+        return (
+            "uploads that nobody finishes may stay, invisible, and cost as much as objects; unless "
+            f"somebody uploads for longer than that, add a lifecycle rule {ABORT_RULE_ID!r} that "
+            f"aborts them after {ABORT_UPLOADS_DAYS} day"
+        )
+
+    return Part(f"bucket {name}: lifecycle", read, want, write, kept)
 
 
 def _aborts_uploads(rule: "LifecycleRuleOutputTypeDef") -> bool:

@@ -51,22 +51,33 @@ def deploy(clients: Clients, stack: Stack, place: Place, say: Say = print) -> li
 
 
 @as_stack_errors()
+def messages(clients: Clients, stack: Stack) -> dict[str, int]:
+    """The queues that hold messages, which :func:`destroy` would delete; about how many each.
+
+    Raises :class:`StackError`.
+    """
+    counts = {name: queues.messages(clients.sqs, name) for name in _queues(stack)}
+    return {name: count for name, count in counts.items() if count}
+
+
+@as_stack_errors()
 def destroy(clients: Clients, stack: Stack, say: Say = print, *, delete_data: bool = False) -> None:
     """Delete our notifications, the queues and the log group; with ``delete_data`` the bucket too.
 
-    Otherwise the bucket keeps its objects and its settings. What does not exist is skipped.
+    The queues go with their :func:`messages`, events of photos that nothing else remembers. Without
+    ``delete_data`` the bucket keeps its objects and its settings. What does not exist is skipped.
     Raises :class:`StackError` at the first failure: what was deleted stays deleted, and the next
     call deletes the rest.
     """
     exists = bucket.exists(clients.s3, stack.bucket, clients.s3.meta.region_name) is not None
     if exists:
         _delete_notifications(clients, stack, say)
-    for name in (stack.queue, stack.dead_letter_queue):
-        messages = queues.delete(clients.sqs, name)
-        if messages is None:
+    for name in _queues(stack):
+        count = queues.delete(clients.sqs, name)
+        if count is None:
             say(f"absent    queue {name}")
         else:
-            say(f"deleted   queue {name}, with {messages} messages in it")
+            say(f"deleted   queue {name}, with {count} messages in it")
     deleted = log_group.delete(clients.logs, stack.log_group)
     say(f"{'deleted' if deleted else 'absent':<9} log group {stack.log_group}")
     if not exists:
@@ -76,6 +87,10 @@ def destroy(clients: Clients, stack: Stack, say: Say = print, *, delete_data: bo
         say(f"deleted   bucket {stack.bucket}, with {objects} object versions in it")
     else:
         say(f"kept      bucket {stack.bucket} with all that is in it")
+
+
+def _queues(stack: Stack) -> tuple[str, str]:
+    return stack.queue, stack.dead_letter_queue
 
 
 def _delete_notifications(clients: Clients, stack: Stack, say: Say) -> None:

@@ -28,6 +28,11 @@ def merge(document: Document | None, ours: list[Document]) -> Document | None:
     return {"Version": VERSION, **(document or {}), "Statement": merged}
 
 
+def sids(document: Document | None) -> set[object]:
+    """The names of its statements."""
+    return {each.get("Sid") for each in _statements_in(document or {})}
+
+
 def _statements_in(document: Document) -> list[Document]:
     known = document.get("Statement", [])
     if isinstance(known, dict):

@@ -1,4 +1,8 @@
-"""The queues: one for the bucket's events, one for messages that were received too often."""
+"""The queues: one for the bucket's events, one for messages that were received too often.
+
+An adopted queue gets our attributes, but keeps the KMS key that it is encrypted with and the other
+statements of its policy.
+"""
 
 import json
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,6 +20,11 @@ Attributes: TypeAlias = dict["QueueAttributeNameType", str | policies.Document]
 
 # SQS takes and returns these as strings; they are compared as documents.
 DOCUMENTS: "tuple[QueueAttributeNameType, ...]" = ("Policy", "RedrivePolicy", "RedriveAllowPolicy")
+COUNTS: "tuple[QueueAttributeNameType, ...]" = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 
 
 def parts(sqs: "SQSClient", stack: Stack, place: Place) -> list[Part[Attributes]]:
@@ -57,6 +66,11 @@ def _part(
     fixed: Attributes,
     statements: list[policies.Document],
 ) -> Part[Attributes]:
+    def ours(known: Attributes) -> Attributes:
+        """SQS has one encryption a queue: to set its own would drop the key."""
+        has_key = bool(known.get("KmsMasterKeyId"))
+        return {n: v for n, v in fixed.items() if not (has_key and n == "SqsManagedSseEnabled")}
+
     def read() -> Attributes | None:
         url = aws.queue_url(sqs, queue)
         if url is None:
@@ -67,18 +81,41 @@ def _part(
     def want(before: Attributes | None) -> Attributes:
         known = before or {}
         policy = policies.merge(_document(known, "Policy") or None, statements)
-        return {**known, **fixed, **({"Policy": policy} if policy else {})}
+        return {**known, **ours(known), **({"Policy": policy} if policy else {})}
 
     def write(before: Attributes | None, after: Attributes) -> None:
         # All of ours, not only what differs: a policy left out of a call may be dropped.
-        ours = {name: _text(after[name]) for name in after if name in fixed or name == "Policy"}
+        names = {*ours(after), "Policy"} & after.keys()
+        attributes = {name: _text(after[name]) for name in after if name in names}
         if before is None:
-            sqs.create_queue(QueueName=queue, Attributes=ours)
+            sqs.create_queue(QueueName=queue, Attributes=attributes)
         else:
             url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-            sqs.set_queue_attributes(QueueUrl=url, Attributes=ours)
+            sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
 
-    return Part(f"{kind} {queue}", read, want, write)
+    def kept(after: Attributes | None) -> str:
+        key = (after or {}).get("KmsMasterKeyId")
+        if not key:
+            return ""
+        return (
+            f"encrypted with KMS key {key}: its key policy must allow s3.amazonaws.com (of bucket "
+            "events) and the service's role kms:GenerateDataKey and kms:Decrypt, which the policy of "
+            "alias/aws/sqs cannot; for SQS' own encryption set SqsManagedSseEnabled=true on the queue"
+        )
+
+    return Part(f"{kind} {queue}", read, want, write, kept)
+
+
+def messages(sqs: "SQSClient", name: str) -> int | None:
+    """About how many messages the queue holds, received and delayed ones too; None without a queue.
+
+    Raises botocore's ``ClientError`` or ``BotoCoreError``.
+    """
+    url = aws.queue_url(sqs, name)
+    if url is None:
+        return None
+    counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=COUNTS)["Attributes"]
+    return sum(int(count) for count in counts.values())
 
 
 def delete(sqs: "SQSClient", name: str) -> int | None:
@@ -87,15 +124,10 @@ def delete(sqs: "SQSClient", name: str) -> int | None:
     The messages cannot be recovered. Raises botocore's ``ClientError`` or ``BotoCoreError``; the
     queue then still exists, or is deleted and the next call returns None.
     """
-    url = aws.queue_url(sqs, name)
-    if url is None:
-        return None
-    counts = sqs.get_queue_attributes(
-        QueueUrl=url,
-        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
-    )["Attributes"]
-    sqs.delete_queue(QueueUrl=url)
-    return sum(int(count) for count in counts.values())
+    count = messages(sqs, name)
+    if count is not None:
+        sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
+    return count
 
 
 def _text(value: str | policies.Document) -> str:

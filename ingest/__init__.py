@@ -13,6 +13,7 @@ Errors, and who has to do something about them::
     ├── MalformedMessage     poison: no retry mends it. It never reaches the consumer of an inbox; the
     │                        message is made visible again until the redrive policy moves it to the
     │                        dead-letter queue
+    │   └── ForeignMessage   likewise: all its objects are outside the bucket and prefix given
     └── (of the source)      an option is wrong; the message names it, its value and what would do
     RuntimeError
     ├── QueueError           the queue is missing, access denied, or the credentials refused:

@@ -44,6 +44,10 @@ class MalformedMessage(ValueError):
     """
 
 
+class ForeignMessage(MalformedMessage):
+    """The body is a message as it should be, but about objects that are not this consumer's."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectEvent:
     """One creation or removal of an object, as S3 reported it."""

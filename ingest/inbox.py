@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from common import aws
-from ingest.events import MalformedMessage, parse
+from ingest.events import ForeignMessage, MalformedMessage, ObjectEvent, parse
 from ingest.queue import (
     BATCH,
     LONG_POLL_SECONDS,
@@ -53,7 +53,9 @@ class Inbox:
 
     A message without object events in it (S3's test event) is deleted on receipt. A malformed one is
     logged and made visible again, never deleted: the queue's redrive policy moves it to the
-    dead-letter queue.
+    dead-letter queue. So is one whose events are all foreign, that is, not ``is_ours``: it is for
+    somebody else, or whoever says what is ours is mistaken. Where only some are, which S3 never sends,
+    the consumer gets all of them.
 
     Errors: where the queue cannot be used as configured, whichever thread notices,
     :meth:`take` and :meth:`drained` raise :class:`~ingest.queue.QueueError` from then on. Everything
@@ -68,6 +70,7 @@ class Inbox:
         capacity: int,
         visibility_timeout_seconds: int,
         receivers: int,
+        is_ours: Callable[[ObjectEvent], bool] = lambda event: True,
         client: "SQSClient | None" = None,
     ) -> None:
         """Start receiving. The inbox closes ``client`` (by default one of its own) when it stops.
@@ -78,6 +81,7 @@ class Inbox:
             client = connect(receivers + SPARE_CONNECTIONS)
         self._queue = Queue(client, queue_url)
         self.capacity = capacity
+        self._is_ours = is_ours
         self._visibility = visibility_timeout_seconds
         self._changed = threading.Condition()
         self._renewing = threading.Lock()  # taken for each round of renewals
@@ -233,7 +237,7 @@ class Inbox:
         deliveries: list[Delivery] = []
         for message in messages:
             try:
-                events = parse(message["Body"])
+                events = self._parse(message["Body"])
             except MalformedMessage as error:
                 self._return_malformed(Delivery.of(message, ()), error)
                 continue
@@ -254,10 +258,18 @@ class Inbox:
         if late and deliveries:
             self.release(deliveries)
 
+    def _parse(self, body: str) -> tuple[ObjectEvent, ...]:
+        events = parse(body)
+        if events and not any(map(self._is_ours, events)):
+            place = f"s3://{events[0].bucket}/{events[0].key}"
+            raise ForeignMessage(f"{place!r} is not one of the objects that are processed here")
+        return events
+
     def _return_malformed(self, delivery: Delivery, error: MalformedMessage) -> None:
         delay, count = 0, delivery.receive_count
         log.error(
-            "malformed message %s (receive %d) is left for the dead-letter queue: %s",
+            "%s message %s (receive %d) is left for the dead-letter queue: %s",
+            "foreign" if isinstance(error, ForeignMessage) else "malformed",
             *(delivery.message_id, count, error),
         )
         if count > PROMPT_RETRIES:

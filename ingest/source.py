@@ -14,6 +14,8 @@ Its columns are :data:`ingest.records.SCHEMA`. Its options (Spark ignores the ca
 ``maxSecondsPerTrigger``    unlimited how long a micro-batch should take, judged by the one before it
 ``visibilityTimeoutSeconds``60        how soon a killed job's messages come back, at most 43,200
 ``receivers``               4         receiving threads under load, at most 64
+``bucket``, ``prefix``      any       the objects that are wanted; a message about others is left for
+                                      the dead-letter queue
 =========================== ========= ==============================================================
 
 The unit of limits is the message: one that carries several events is never split.
@@ -25,8 +27,8 @@ out. A range that this process does not know (Spark replays its last batch after
 those messages were not acknowledged, so SQS redelivers them.
 
 Errors: ValueError for a wrong option, when the stream is started; :class:`ingest.queue.QueueError`
-where the queue cannot be used as configured. Both end the query. Malformed messages are left for the
-dead-letter queue, and outages are waited out: neither ends it.
+where the queue cannot be used as configured. Both end the query. Malformed and foreign messages are left
+for the dead-letter queue, and outages are waited out: neither ends it.
 """
 
 import _thread
@@ -52,6 +54,7 @@ from pyspark.sql.types import StructType
 
 from common import logs
 from ingest import records
+from ingest.events import ObjectEvent
 from ingest.inbox import Inbox
 from ingest.queue import Delivery
 
@@ -103,6 +106,7 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             self._paced_events = min(self._max_events, FIRST_EVENTS)
         self._visibility = _whole(options, "visibilityTimeoutSeconds", 60, most=12 * 3600)
         self._receivers = _whole(options, "receivers", 4, most=64)
+        self._bucket, self._prefix = options.get("bucket"), options.get("prefix", "")
         self._inbox: Inbox | None = None
         self._handed_out: dict[int, Delivery] = {}  # by the offset that it ends
         self._handed_out_at = 0.0
@@ -211,8 +215,12 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 capacity=2 * self._max_events,
                 visibility_timeout_seconds=self._visibility,
                 receivers=self._receivers,
+                is_ours=self._is_ours,
             )
         return self._inbox
+
+    def _is_ours(self, event: ObjectEvent) -> bool:
+        return self._bucket in (None, event.bucket) and event.key.startswith(self._prefix)
 
     def _terminated(self, _signal: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Spark sends it twice

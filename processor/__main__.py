@@ -17,6 +17,7 @@ from pathlib import Path
 
 from common import aws, logs
 from common.config import Config, ConfigError, load
+from common.printable import printable
 from processor import assembly
 from processor.errors import ProcessorError, ServiceError, cause_in
 from processor.service import cloudwatch
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return done
     if logging.getLogger().handlers:
         log.error("ended: %s", fault)
-    print(f"error: {' '.join(fault.split())}", file=screen)
+    print(f"error: {printable(' '.join(fault.split()))}", file=screen)
     return 1
 
 
@@ -111,10 +112,11 @@ def _lines(value: Mapping[str, object], indent: str = "") -> str:
         if isinstance(each, dict):
             lines += [f"{indent}{name}:", _lines(each, f"{indent}  ")]
         elif isinstance(each, list):
-            shown = ", ".join(f"{number:.4g}" for number in each[:4])
-            lines.append(f"{indent}{name}: {shown}{', …' if len(each) > 4 else ''} ({len(each)})")
+            shown = ", ".join(f"{n:.4g}" if isinstance(n, float) else str(n) for n in each[:4])
+            more = ", …" if len(each) > 4 else ""
+            lines.append(f"{indent}{name}: {printable(shown)}{more} ({len(each)})")
         else:
-            lines.append(f"{indent}{name}: {'-' if each is None else each}")
+            lines.append(f"{indent}{name}: {'-' if each is None else printable(str(each))}")
     return "\n".join(lines)
 
 

@@ -180,6 +180,8 @@ def service(config: Config, queue_url: str) -> Service:
         spark,
         Stream(
             queue_url=queue_url,
+            bucket=layout.bucket,
+            prefix=layout.photos_prefix,
             max_events=config.batch.max_photos,
             max_bytes=config.batch.max_bytes,
             max_seconds=config.batch.max_seconds,

@@ -9,7 +9,7 @@
     │   ├── WeightsError       the network's weights are missing, damaged or not the ones named
     │   ├── NetworkError       the network cannot run here, or computes useless features
     │   ├── BudgetError        the memory of large photos cannot be limited
-    │   └── StoreError         the store cannot be used as configured
+    │   └── StoreError         the store cannot be used as configured, or as somebody has altered it
     ├── ServiceError           the service had to stop; restarted, it continues where it stopped
     ├── CommitConflict         retryable: another writer committed first, nothing was changed
     ├── ChildError             a child process failed
@@ -55,7 +55,7 @@ class BudgetError(SetupError):
 
 
 class StoreError(SetupError):
-    """The store cannot be used as configured."""
+    """The store cannot be used as configured, or as somebody has altered it."""
 
 
 class ServiceError(ProcessorError):

@@ -114,6 +114,7 @@ def test_columns(site: Site) -> None:
 def test_what_rows_and_tables_say_about_themselves(site: Site) -> None:
     features, reduced = delta(site, "features"), delta(site, "reduced")
     assert features.metadata().description == MODEL_ID
+    assert features.metadata().configuration["fruits.model"] == MODEL_ID
     table = features.to_pyarrow_table()
     assert set(table["model"].to_pylist()) == {MODEL_ID}
     assert set(table["label"].to_pylist()) == {"label 0", "label 1"}

@@ -78,6 +78,7 @@ class Matrix:
             return None
         fitted = time.monotonic()
         rows = self._mirror.update(features, reduced, model, since_fit)
+        self._refits.applied(model)
         if rows is None:
             return None
         ended = time.monotonic()

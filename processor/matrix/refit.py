@@ -30,15 +30,22 @@ class Refits:
         self._background = background
         self._checked_at = ("", 0)  # the model, and the photos when it was last checked
         self._unchanged = ("", 0)  # the model, and the version up to which no photos changed
+        self._applied = False  # whether the matrix has had the settings of our configuration
 
     def due(
         self, current: NamedModel | None, features: FeaturesSnapshot, out_of_sample: OutOfSample
     ) -> str | None:
-        """The reason for a refit; None if none is due. May read what has changed since the last fit."""
+        """The reason for a refit; None if none is due. May read what has changed since the last fit.
+
+        Settings that differ are a reason until :meth:`applied`. Later another service was started with
+        others, or a refit demanded; they are adopted, or the two would refit against each other.
+        """
         if not features.photos:
             return None
         if current is None:
             return "no model"
+        if self._applied:
+            self._adopt(current.pca.about["asked"])
         reason = self._policy.due(
             current.pca,
             features.photos,
@@ -87,6 +94,20 @@ class Refits:
             },
         )
         return model
+
+    def applied(self, model: NamedModel) -> None:
+        """Tell that the matrix is now of ``model``."""
+        self._applied = self._applied or model.pca.about["asked"] == self._policy.settings
+
+    def _adopt(self, asked: str) -> None:
+        if asked == self._policy.settings:
+            return
+        log.warning(
+            "the matrix was refitted with other [pca] settings, components %s, which this service "
+            "adopts in place of components %s: configure all services of a store alike",
+            *(asked, self._policy.settings),
+        )
+        self._policy = self._policy.with_settings(asked)
 
     def _fitted(
         self, total: Statistics, features: FeaturesSnapshot, previous: PCA | None, reason: str

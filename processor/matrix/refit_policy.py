@@ -1,7 +1,7 @@
 """The refit policy: whether a refit is due by time, growth or drift, with the reason in words."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,6 +52,15 @@ class RefitPolicy:
     def settings(self) -> str:
         """The settings that a PCA must have been fitted with; it records them as ``asked``."""
         return f"{self.components}, whiten {self.whiten}"
+
+    def with_settings(self, settings: str) -> "RefitPolicy":
+        """This policy with the :attr:`settings` of another one."""
+        components, _, whiten = settings.partition(", whiten ")
+        return replace(
+            self,
+            components=int(components) if components.isdecimal() else float(components),
+            whiten=whiten == str(True),
+        )
 
     def due(
         self,

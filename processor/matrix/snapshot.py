@@ -31,9 +31,7 @@ class FeaturesSnapshot:
         if table is None:
             return None
         version = table.table_version
-        return cls(
-            layout.features, version, table.sizes(), table.rows, table.description, _table=table
-        )
+        return cls(layout.features, version, table.sizes(), table.rows, table.network, _table=table)
 
     def photos_changed_since(self, table_version: int) -> bool:
         """Whether photos were added or removed; see :meth:`.delta.Table.rows_changed_since`."""

@@ -61,11 +61,11 @@ class FeatureStore:
     def __init__(self, layout: StoreLayout, model_id: str, work_dir: Path) -> None:
         """Open or create the tables. Raises :class:`StoreError` if they are another network's."""
         self.features = KeyedTable(
-            layout.features, FEATURES, work_dir / "features.sqlite", description=model_id
+            layout.features, FEATURES, work_dir / "features.sqlite", network=model_id
         )
-        if self.features.description != model_id:
+        if self.features.network != model_id:
             raise StoreError(
-                f"{layout.features} has features of {self.features.description!r}, but the "
+                f"{layout.features} has features of {self.features.network!r}, but the "
                 f"configuration asks for {model_id!r}: restore [model], or give the new network its "
                 "own store with storage.store_prefix"
             )

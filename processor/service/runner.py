@@ -32,6 +32,8 @@ class Stream:
     """What the streaming query reads and within which limits; see ``s3-sqs`` in :mod:`ingest.source`."""
 
     queue_url: str
+    bucket: str  # its events are ours,
+    prefix: str  # if their keys begin with this
     max_events: int
     max_bytes: int
     max_seconds: int
@@ -105,6 +107,8 @@ class Service:
         events = (
             self._session.readStream.format("s3-sqs")
             .option("queueUrl", stream.queue_url)
+            .option("bucket", stream.bucket)
+            .option("prefix", stream.prefix)
             .option("maxFilesPerTrigger", str(stream.max_events))
             .option("maxBytesPerTrigger", str(stream.max_bytes))
             .option("maxSecondsPerTrigger", str(stream.max_seconds))

@@ -89,7 +89,7 @@ def status(layout: StoreLayout, queue_name: str, dead_letter_name: str) -> Statu
             "uri": layout.features,
             "version": features.table_version if features else None,
             "files": len(features.paths()) if features else 0,
-            "model": (features.description or None) if features else None,
+            "model": (features.network or None) if features else None,
         },
         "reduced": _reduced(layout),
         "last_batch": _last_batch(features) if features else None,

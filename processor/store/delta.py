@@ -5,6 +5,7 @@ Every commit is made on the table version that it was planned on, and fails with
 deduplicate).
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,17 +15,22 @@ import pyarrow as pa
 import pyarrow.dataset as pa_dataset
 import pyarrow.fs as pa_fs
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
 from common import aws
 from processor.errors import CommitConflict, StoreError
-from processor.store import datafiles, objects
+from processor.store import altered, datafiles, objects
 from processor.store.datafiles import KEY, DataFile
 
 LOG = "_delta_log/"
 CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones 1-2 ms
+
+# The property that names the network of all rows. A description is anybody's to set.
+NETWORK = "fruits.model"
+# How CommitFailedError begins if there is a newer version; any other is about the table, whatever comes.
+CONFLICTS = ("Failed to commit transaction", "Tried committing existing table version")
 
 _NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it would list the whole log
 
@@ -32,12 +38,16 @@ _NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it would 
 class Table:
     """A Delta table at one of its versions. Not thread-safe.
 
+    Opening or refreshing it raises :class:`StoreError` if somebody has altered it in a way that the
+    service cannot keep to, see :mod:`.altered`.
+
     Its properties, paths and sizes come from the log, which is in memory; no data file is read.
     """
 
     def __init__(self, folder: str, table: DeltaTable) -> None:
         self.folder = folder
         self._table = table
+        self._check()
 
     @property
     def id(self) -> str:
@@ -49,8 +59,9 @@ class Table:
         return self._table.version()
 
     @property
-    def description(self) -> str:
-        return self._table.metadata().description or ""
+    def network(self) -> str:
+        """The model id of the network of all rows; empty if the table records none."""
+        return self._table.metadata().configuration.get(NETWORK) or ""
 
     @property
     def columns(self) -> pa.Schema:
@@ -106,7 +117,9 @@ class Table:
 
     def refresh(self) -> None:
         """Advance to the newest version: lists the log and reads its new entries."""
-        self._table.update_incremental()
+        with _explained(self.folder):
+            self._table.update_incremental()
+        self._check()
 
     def commit(
         self,
@@ -124,8 +137,9 @@ class Table:
         ``overwrite`` removes every file but those ``added``, and may change the schema. A commit that
         neither adds nor removes files still writes a version. Without ``data_change`` the same rows
         are only moved to other files, and readers that stream the table skip the version.
-        ``transactions`` records a version for each application. Raises :class:`CommitConflict`, and
-        nothing was changed; any other exception leaves the outcome unknown.
+        ``transactions`` records a version for each application. Raises :class:`CommitConflict` or, for
+        what somebody has set on the table, :class:`StoreError`, and nothing was changed; any other
+        exception leaves the outcome unknown.
         """
         now = int(time.time() * 1000)
         actions: list[AddAction | RemoveAction] = [
@@ -147,7 +161,9 @@ class Table:
                 post_commithook_properties=_NO_CLEAN_UP,
             )
         except CommitFailedError as error:
-            raise CommitConflict(str(error)) from error
+            if str(error).startswith(CONFLICTS):
+                raise CommitConflict(str(error)) from error
+            raise altered.unsupported(self.folder, str(error)) from error
         self._table.update_incremental()
 
     def vacuum(self, retention_hours: int) -> int:
@@ -168,6 +184,21 @@ class Table:
         self._table.cleanup_metadata()
         return len(ours)
 
+    def name_network(self, network: str) -> None:
+        """Record that all rows are of ``network``, in a table made before that was recorded as today.
+
+        If there are rows, it is the network that they name. Several processes may do so at once.
+        """
+        rows = self.dataset().head(1, columns=["model"]).to_pylist()
+        known = rows[0]["model"] if rows else network
+        with contextlib.suppress(CommitFailedError):  # another one has
+            self._table.alter.set_table_properties({NETWORK: known}, raise_if_not_exists=False)
+        self.refresh()
+
+    def _check(self) -> None:
+        properties = self._table.metadata().configuration
+        altered.check(self.folder, properties, self._table.protocol().reader_features or ())
+
     def _actions(self) -> pa.Table:
         return pa.table(self._table.get_add_actions())
 
@@ -175,34 +206,56 @@ class Table:
 def open_table(folder: str, table_version: int | None = None) -> Table | None:
     """The Delta table at ``folder``, at ``table_version`` or its newest; None if there is no table."""
     try:
-        table = DeltaTable(folder, version=table_version, storage_options=storage_options(folder))
+        with _explained(folder):
+            table = DeltaTable(
+                folder, version=table_version, storage_options=storage_options(folder)
+            )
     except TableNotFoundError:
         return None
     return Table(folder, table)
 
 
-def create_table(folder: str, schema: pa.Schema, description: str) -> Table:
+def create_table(folder: str, schema: pa.Schema, network: str = "") -> Table:
     """The Delta table at ``folder``, created if it is missing; several processes may do so at once.
 
-    An existing table keeps its schema and its description. Raises :class:`StoreError` instead of making
-    a table among files that are not ours.
+    An existing table keeps its schema and its ``network``, if it has one. Raises :class:`StoreError` if
+    its columns are not those of ``schema``, and instead of making a table among files that are not ours.
     """
     if folder.startswith("s3://"):
         _check_no_strangers(folder)
-    table = DeltaTable.create(
-        folder,
-        schema=schema,
-        mode="ignore",
-        description=description,
-        storage_options=storage_options(folder),
-        configuration={
-            "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
-            "delta.logRetentionDuration": "interval 30 days",
-            # Otherwise delta-rs takes columns without statistics for empty: a filter finds no row.
-            "delta.dataSkippingStatsColumns": KEY,
-        },
-    )
-    return Table(folder, table)
+    named = {NETWORK: network} if network else {}
+    with _explained(folder):
+        created = DeltaTable.create(
+            folder,
+            schema=schema,
+            mode="ignore",
+            description=network,  # for people
+            storage_options=storage_options(folder),
+            configuration={
+                "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+                "delta.logRetentionDuration": "interval 30 days",
+                # Otherwise delta-rs takes columns without statistics for empty: a filter finds no row.
+                "delta.dataSkippingStatsColumns": KEY,
+                **named,
+            },
+            raise_if_key_not_exists=False,  # delta-rs does not know NETWORK
+        )
+    table = Table(folder, created)
+    altered.check_columns(folder, table.columns, schema)
+    if network and not table.network:
+        table.name_network(network)
+    return table
+
+
+@contextlib.contextmanager
+def _explained(folder: str) -> Iterator[None]:
+    """Raise :class:`StoreError` for a table that delta-rs cannot read as somebody has altered it."""
+    try:
+        yield
+    except DeltaError as error:
+        if any(word in str(error) for word in ("Unsupported", "not supported", "Schema error")):
+            raise altered.unsupported(folder, " ".join(str(error).split())) from error
+        raise
 
 
 def _check_no_strangers(folder: str) -> None:

@@ -28,17 +28,15 @@ class KeyedTable:
     Adding rows for new keys costs the same whatever the table's size. Replacing or dropping rows
     rewrites the data files that they are in.
 
-    The table is created if it is missing; an existing one keeps its description. The index is rebuilt
+    The table is created if it is missing; an existing one keeps its ``network``. The index is rebuilt
     from the table if it is missing, damaged or of another table.
     """
 
-    def __init__(
-        self, folder: str, schema: pa.Schema, index_file: Path, description: str = ""
-    ) -> None:
+    def __init__(self, folder: str, schema: pa.Schema, index_file: Path, network: str = "") -> None:
         self.folder = folder
         self._schema = schema
-        self._table = delta.create_table(folder, schema, description)
-        self.description = self._table.description
+        self._table = delta.create_table(folder, schema, network)
+        self.network = self._table.network
         self._index = Index(index_file)
         self._listed_at = -math.inf
         self.refresh()

@@ -30,7 +30,7 @@ def results(labels, components=5):
 @pytest.mark.parametrize(
     "labels",
     [
-        ["Apple", None, "$1_$2^", "梨", "_x", "Apple"],
+        ["Apple", None, "$1_$2^", "梨", "_x", "a\x1b\x00\n\ud800", "Apple"],
         ["one"],
         [f"label {n}" for n in range(30)],
     ],

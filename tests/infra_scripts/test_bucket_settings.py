@@ -2,10 +2,14 @@
 
 import dataclasses
 import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
 
 from infra_scripts import bucket_settings
 from infra_scripts.clients import Clients
-from infra_scripts.deployment import deploy
+from infra_scripts.deployment import deploy, plan
 from infra_scripts.stack import Place, Stack
 from tests.support.aws import DeployedStack
 from tests.support.watched import create_bucket, quiet
@@ -20,6 +24,77 @@ def test_public_access_ownership_and_encryption(stack: DeployedStack) -> None:
     assert ownership == {"ObjectOwnership": "BucketOwnerEnforced"}
     [rule] = s3.get_bucket_encryption(**where)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+
+
+NOT_BLOCKED = dict.fromkeys(bucket_settings.NO_PUBLIC_ACCESS, False)
+WITH_ACLS = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+
+
+def settings_of(clients: Clients, bucket: str) -> dict[str, Any]:
+    """What a bucket has of the settings that concern all of it; None for those that are not set."""
+    found: dict[str, Any] = {}
+    for name in ("public_access_block", "bucket_ownership_controls", "bucket_policy"):
+        try:
+            answer = getattr(clients.s3, f"get_{name}")(Bucket=bucket)
+            del answer["ResponseMetadata"]
+            [found[name]] = answer.values()
+        except ClientError:
+            found[name] = None
+    return found
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_settings_of_a_bucket_in_use_are_kept_and_reported(
+    clients: Clients, wanted: Stack, here: Place, explicit: bool
+) -> None:
+    """Others may rely on ACLs, public objects, plain HTTP or uploads of more than a day."""
+    secure = dataclasses.replace(here, encrypted=True)
+    create_bucket(clients, wanted.bucket, here.region)
+    clients.s3.put_object(Bucket=wanted.bucket, Key="website/index.html", Body=b"theirs")
+    if explicit:
+        clients.s3.put_public_access_block(
+            Bucket=wanted.bucket, PublicAccessBlockConfiguration=NOT_BLOCKED
+        )
+        clients.s3.put_bucket_ownership_controls(Bucket=wanted.bucket, OwnershipControls=WITH_ACLS)
+    before = settings_of(clients, wanted.bucket)
+    lines: list[str] = []
+    planned = [change.describe() for change in plan(clients, wanted, secure)]
+    deploy(clients, wanted, secure, say=lines.append)
+    assert settings_of(clients, wanted.bucket) == before
+    with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
+        clients.s3.get_bucket_lifecycle_configuration(Bucket=wanted.bucket)
+    for said in (planned, lines):
+        kept = {line.split("\n")[0]: line.split("kept: ")[1] for line in said if "kept: " in line}
+        of = f"unchanged bucket {wanted.bucket}"
+        assert kept.keys() == {
+            *(f"{of}: public access", f"{of}: ownership", f"{of}: policy", f"{of}: lifecycle")
+        }
+        assert "aws s3api put-public-access-block" in kept[f"{of}: public access"]
+        assert "BucketOwnerEnforced" in kept[f"{of}: ownership"]
+        assert "FruitsTlsOnly" in kept[f"{of}: policy"]
+
+
+def test_a_bucket_of_ours_that_is_in_use_has_nothing_to_report(
+    clients: Clients, stack: DeployedStack, here: Place
+) -> None:
+    stack.put("photos/a.jpg")
+    changes = plan(clients, stack.stack, here)
+    assert {change.action for change in changes} == {"unchanged"}
+    assert not any(change.kept for change in changes)
+    ours = [{"Sid": "Ours", "Effect": "Deny"}]
+    changed = {"Statement": [{"Sid": "Ours", "Effect": "Allow"}]}  # by somebody: it is ours to mend
+    assert bucket_settings.policy(clients.s3, stack.bucket, ours).want(changed) != changed
+
+
+def test_what_is_set_explicitly_stays_even_if_the_bucket_is_empty(
+    clients: Clients, wanted: Stack, here: Place
+) -> None:
+    create_bucket(clients, wanted.bucket, here.region)
+    clients.s3.put_bucket_ownership_controls(Bucket=wanted.bucket, OwnershipControls=WITH_ACLS)
+    deploy(clients, wanted, here, say=quiet)
+    found = settings_of(clients, wanted.bucket)
+    assert found["bucket_ownership_controls"] == WITH_ACLS
+    assert found["public_access_block"] == bucket_settings.NO_PUBLIC_ACCESS
 
 
 def test_keeps_an_encryption_that_is_set_already(stack: DeployedStack) -> None:

@@ -71,6 +71,28 @@ def test_deleting_data_is_confirmed(
     assert command("destroy", "--delete-data", "--yes") == 0
 
 
+@pytest.mark.parametrize("dead", [False, True])
+def test_deleting_messages_is_confirmed(
+    configured: DeployedStack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    dead: bool,
+) -> None:
+    url = configured.dead_letter_queue_url if dead else configured.queue_url
+    configured.sqs.send_message(QueueUrl=url, MessageBody="an event", DelaySeconds=900)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert command("destroy") == 1
+    said = capsys.readouterr()
+    queue = configured.stack.dead_letter_queue if dead else configured.stack.queue
+    assert f"queue {queue!r} with 1 messages" in said.out
+    assert "nothing was deleted" in said.err
+    assert command("plan") == 0
+    assert capsys.readouterr().out.endswith("0 to create, 0 to update, 10 unchanged\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{configured.bucket}\n"))
+    assert command("destroy") == 0
+    assert f"deleted   queue {queue}, with 1 messages in it" in capsys.readouterr().out
+
+
 def test_policy_is_json(configured: DeployedStack, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("policy") == 0
     document = json.loads(capsys.readouterr().out)

@@ -4,7 +4,7 @@ import json
 
 from infra_scripts import queues
 from infra_scripts.clients import Clients
-from infra_scripts.deployment import deploy
+from infra_scripts.deployment import deploy, plan
 from infra_scripts.stack import Place, Stack
 from tests.support.aws import DeployedStack
 from tests.support.watched import quiet
@@ -53,6 +53,33 @@ def test_keeps_other_statements_of_an_adopted_queue(
     after = clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert statement in json.loads(after["Policy"])["Statement"]
     assert after["DelaySeconds"] == "1"
+
+
+def test_keeps_the_kms_key_of_an_adopted_queue(
+    clients: Clients, wanted: Stack, here: Place
+) -> None:
+    url = clients.sqs.create_queue(
+        QueueName=wanted.queue, Attributes={"KmsMasterKeyId": "alias/theirs", "DelaySeconds": "1"}
+    )["QueueUrl"]
+    written: list[dict[str, str]] = []
+
+    def note(params: dict[str, dict[str, str]], **_: object) -> None:
+        written.append(params["Attributes"])
+
+    clients.sqs.meta.events.register("provide-client-params.sqs.SetQueueAttributes", note)
+    lines: list[str] = []
+    try:
+        deploy(clients, wanted, here, say=lines.append)
+    finally:
+        clients.sqs.meta.events.unregister("provide-client-params.sqs.SetQueueAttributes", note)
+    after = clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert after["KmsMasterKeyId"] == "alias/theirs"
+    assert after["VisibilityTimeout"] == "60"
+    # AWS drops the key when this is set; the embedded AWS keeps both.
+    assert not any("SqsManagedSseEnabled" in each for each in written)
+    [line] = [line for line in lines if "kept: encrypted with KMS key alias/theirs" in line]
+    assert "kms:GenerateDataKey and kms:Decrypt" in line
+    assert {change.action for change in plan(clients, wanted, here)} == {"unchanged"}
 
 
 class SpeltAsStrings:

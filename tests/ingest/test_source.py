@@ -24,6 +24,7 @@ from ingest.events import message
 from ingest.queue import QueueError
 from ingest.source import S3SqsStreamReader
 from tests.support.aws import DeployedStack
+from tests.support.object_events import event
 from tests.support.traffic import EVENTS, counts, receive, send, send_bodies, stop_soon, until
 
 START = {"messages": 0}
@@ -270,3 +271,25 @@ def test_stop_gives_everything_back(stack: DeployedStack, open_reader: OpenReade
     reader.stop()
     assert counts(stack) == (2, 0)
     reader.stop()
+
+
+def test_foreign_messages_are_left_for_the_dead_letter_queue(
+    stack: DeployedStack, open_reader: OpenReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A typo in the prefix must not lose what is queued."""
+    reader = open_reader(bucket="b", prefix="photos/")
+    others = [event("fotos/a.jpg"), event("photos/b.jpg", bucket="b2")]
+    send_bodies(stack, *(message([each]) for each in others))
+    send_bodies(stack, message([event("photos/c.jpg"), others[0]]))  # no message is split
+    send(stack, "photos/d.jpg")
+    rows = plan_all(reader, 2)
+    assert keys(rows) == ["fotos/a.jpg", "photos/c.jpg", "photos/d.jpg"]
+    until(lambda: counts(stack, stack.dead_letter_queue_url)[0] == 2)
+    _, more = plan(reader, {"messages": 2})
+    assert more == []
+    until(lambda: counts(stack) == (0, 0))
+    assert "'s3://b/fotos/a.jpg' is not one of the objects that are processed here" in caplog.text
+    found = stack.sqs.receive_message(QueueUrl=stack.dead_letter_queue_url, MaxNumberOfMessages=10)[
+        "Messages"
+    ]
+    assert {each["Body"] for each in found} == {message([each]) for each in others}

@@ -68,4 +68,6 @@ def test_no_command_and_help(site: Site) -> None:
     for command in ("run", "refit", "status", "why"):
         assert command in done.stdout
     assert_one_line(site.command("refit"), "no features", "run the service")
-    assert "unknown" in site.command("why", "photos/none.jpg").stdout
+    why = site.command("why", "photos/\x1b[2Jnone\u202e.jpg").stdout
+    assert "unknown" in why
+    assert r"key: photos/\u001b[2Jnone\u202e.jpg" in why.splitlines()

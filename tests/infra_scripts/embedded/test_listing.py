@@ -31,3 +31,18 @@ def test_listings_are_pages_of_what_is_requested(stack: DeployedStack) -> None:
     assert listed(Prefix="log/", Delimiter="/") == [*names, "log/sub/"]
     assert listed(Prefix="log/", Delimiter="/", StartAfter="log/05") == [names[6], "log/sub/"]
     assert listed(Prefix="none/") == []
+
+
+def test_versions_and_uploads_are_listed_url_encoded_on_request(stack: DeployedStack) -> None:
+    """As S3 does; botocore requests and decodes it for versions by itself."""
+    keys = [f"photos/\x01 +%20{number}.jpg" for number in range(3)]
+    for key in keys:
+        stack.put(key)
+    pages = stack.s3.get_paginator("list_object_versions").paginate(
+        Bucket=stack.bucket, PaginationConfig={"PageSize": 2}
+    )
+    assert [each["Key"] for page in pages for each in page.get("Versions", [])] == keys
+    stack.s3.create_multipart_upload(Bucket=stack.bucket, Key="a +%20")
+    for request, key in (({}, "a +%20"), ({"EncodingType": "url"}, "a%20%2B%2520")):
+        (upload,) = stack.s3.list_multipart_uploads(Bucket=stack.bucket, **request)["Uploads"]
+        assert upload["Key"] == key

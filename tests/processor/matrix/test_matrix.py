@@ -1,5 +1,6 @@
 """The reduced matrix: promise 4, against the embedded AWS and in Spark tasks."""
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from pyspark.sql import SparkSession
 from sklearn.decomposition import PCA as SklearnPCA
 
 from processor.matrix import refit
+from processor.matrix.refit_policy import RefitPolicy
 from tests.support.drawn_photos import photo
 from tests.support.matrices import assert_csv_whole, assert_whole, matrix, put
 from tests.support.world import World
@@ -97,3 +99,41 @@ def test_two_services_keep_one_matrix(world: World, spark: SparkSession) -> None
     one.update()
     two.update()
     assert set(assert_whole(world)) == set(world.features())
+
+
+def test_two_services_with_different_settings_do_not_refit_against_each_other(
+    world: World, spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one that was started last decides; each applies its own settings once, at its start."""
+    put(world, *range(6))
+    one = matrix(world, spark, RefitPolicy(components=3, growth_photos=3))
+    two = matrix(world, spark, RefitPolicy(components=2, whiten=True, growth_photos=3))
+    caplog.set_level(logging.WARNING)
+    reasons = [update.refit if (update := each.update()) else None for each in (one, two) * 4]
+    assert reasons == [
+        "no model",
+        "configuration changed from 3, whiten False to 2, whiten True",
+        *(None,) * 6,
+    ]
+    [warning] = [line for line in caplog.messages if "adopts" in line]
+    assert "2, whiten True" in warning
+    assert "3, whiten False" in warning
+    put(world, 6, 7, 8)
+    grown = one.update()  # a refit for another reason keeps the settings too
+    assert grown
+    assert grown.refit == "the number of photos has changed by 3 since the fit"
+    assert two.update() is None
+    assert len(next(iter(assert_whole(world).values()))) == len(("key", "label", "pc1", "pc2"))
+
+
+def test_a_service_that_is_restarted_with_other_settings_refits(
+    world: World, spark: SparkSession
+) -> None:
+    put(world, *range(6))
+    for components in (3, 2, 3):
+        restarted = matrix(world, spark, RefitPolicy(components=components))
+        update = restarted.update()
+        assert update
+        assert update.refit
+        assert restarted.update() is None
+        assert len(next(iter(assert_whole(world).values()))) == 2 + components

@@ -63,6 +63,17 @@ def test_a_changed_configuration_is_the_first_reason(other: RefitPolicy) -> None
     assert other.due(fitted(before), 10 * FITTED, NONE, never) == expected
 
 
+@pytest.mark.parametrize("components", [5, 0.9, 1e-9, 1.0])
+@pytest.mark.parametrize("whiten", [True, False])
+def test_settings_of_another_policy_are_adopted_with_our_limits(
+    components: float, whiten: bool
+) -> None:
+    other = RefitPolicy(components=components, whiten=whiten, growth_photos=9)
+    adopted = RefitPolicy(components=4, growth_photos=1).with_settings(other.settings)
+    assert adopted == RefitPolicy(components=components, whiten=whiten, growth_photos=1)
+    assert adopted.settings == other.settings
+
+
 def test_changed_limits_are_not_a_reason() -> None:
     before = RefitPolicy(components=4)
     after = RefitPolicy(components=4, growth_photos=9, growth_share=0.9, most_residual=9.0)

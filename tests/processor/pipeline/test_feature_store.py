@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from common.layout import StoreLayout
 from ingest.events import ObjectEvent
@@ -18,6 +19,7 @@ from processor.pipeline.feature_store import MAX_CONFLICTS, FeatureStore, Settle
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
 from processor.pipeline.tasks import extract
 from processor.store import datafiles, delta
+from processor.store.schema import FEATURES
 from tests.support.drawn_photos import photo
 from tests.support.feature_files import features_table
 from tests.support.world import World
@@ -378,6 +380,43 @@ def test_a_store_never_mixes_two_networks(world: World) -> None:
     other = dataclasses.replace(world.recipe.network, layer="max_pool")
     with pytest.raises(StoreError, match=r"restore \[model\]"):
         FeatureStore(world.recipe.layout.store, other.model_id, world.folder / "x")
+
+
+def test_a_description_of_the_table_is_anybodys_to_set(services: Services, tmp_path: Path) -> None:
+    services.settle(stored("a"))
+    DeltaTable(services.layout.features).alter.set_table_description("photos of our shops")
+    again = FeatureStore(services.layout, "network", tmp_path / "again")
+    again.close()
+    with pytest.raises(StoreError, match="'network'"):
+        FeatureStore(services.layout, "another", tmp_path / "another")
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_a_store_made_before_its_network_was_a_property_is_its_rows(
+    tmp_path: Path, described: bool
+) -> None:
+    layout = StoreLayout(f"{tmp_path}/")
+    table = DeltaTable.create(layout.features, FEATURES, description="vgg16-test")
+    file = datafiles.write(layout.features, features_table(np.ones((2, 4), np.float32)))
+    opened = delta.open_table(layout.features)
+    assert opened
+    opened.commit(FEATURES, [file], [])
+    if not described:
+        table.update_incremental()
+        table.alter.set_table_description("photos of our shops")
+    (model,) = set(opened.dataset().to_table()["model"].to_pylist())
+    with pytest.raises(StoreError, match=model):
+        FeatureStore(layout, "another", tmp_path / "a")
+    for name in "bc":
+        FeatureStore(layout, model, tmp_path / name).close()
+    assert DeltaTable(layout.features).metadata().configuration["fruits.model"] == model
+
+
+def test_an_append_only_table_is_not_a_conflict(services: Services) -> None:
+    services.settle(stored("a"))
+    DeltaTable(services.layout.features).alter.set_table_properties({"delta.appendOnly": "true"})
+    with pytest.raises(StoreError, match=r"append-only.*delta\.appendOnly to false"):
+        services.settle(stored("a", "2"))
 
 
 # Rejects

@@ -84,6 +84,8 @@ class Running:
     def service(self, spark: Streaming) -> Service:
         stream = Stream(
             queue_url="http://queue",
+            bucket="b",
+            prefix="photos/",
             max_events=7,
             max_bytes=8,
             max_seconds=9,
@@ -127,6 +129,8 @@ def test_the_query_reads_the_queue_within_the_limits(running: Running, tmp_path:
     assert spark.sources == [S3SqsDataSource]
     assert spark.options == {
         "queueUrl": "http://queue",
+        "bucket": "b",
+        "prefix": "photos/",
         "maxFilesPerTrigger": "7",
         "maxBytesPerTrigger": "8",
         "maxSecondsPerTrigger": "9",

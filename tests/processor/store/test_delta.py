@@ -27,12 +27,12 @@ def test_a_missing_table_is_none(folder: str) -> None:
 
 
 def test_the_properties_of_a_table(folder: str) -> None:
-    table = delta.create_table(folder, SCHEMA, "a description")
+    table = delta.create_table(folder, SCHEMA, "a network")
     one, two = write(folder, "a", "b"), write(folder, "c")
     table.commit(SCHEMA, [one, two], [], transactions={"app": 7}, metadata={"batch": 3})
     opened = delta.open_table(folder)
     assert opened
-    assert (opened.table_version, opened.rows, opened.description) == (1, 3, "a description")
+    assert (opened.table_version, opened.rows, opened.network) == (1, 3, "a network")
     assert opened.id == table.id
     assert opened.paths() == {one.path, two.path}
     assert opened.sizes() == {one.path: one.size, two.path: two.size}
@@ -67,7 +67,7 @@ def test_an_old_version_can_be_read(folder: str) -> None:
 def test_creating_an_existing_table_opens_it(folder: str) -> None:
     first = delta.create_table(folder, SCHEMA, "first")
     second = delta.create_table(folder, SCHEMA, "second")
-    assert (second.id, second.description) == (first.id, "first")
+    assert (second.id, second.network) == (first.id, "first")
 
 
 def test_an_overwrite_removes_what_it_does_not_add(folder: str) -> None:
