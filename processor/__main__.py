@@ -62,11 +62,11 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     queue_url = find_queue(config.queue.name)
     if config.logs.cloudwatch:
         cloudwatch.attach(config.logs.group)
-    with claimed(Path(config.service.work_dir)):
+    with claimed(Path(config.service.work_dir)) as work_dir:
         service = assembly.service(config, queue_url)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: service.stop())
-        service.run(once=options.once)
+        service.run(once=options.once, check=work_dir.check)
     return 0
 
 

@@ -59,6 +59,10 @@ class MicroBatches:
             f"other services contradicted {len(photos)} outcomes {MAX_ROUNDS} times"
         )
 
+    def close(self) -> None:
+        """Close the store; no micro-batch may be running."""
+        self._store.close()
+
     def _settle(self, photos: Sequence[ObjectEvent], batch_id: int) -> Settled:
         began = time.monotonic()
         self._store.features.refresh()

@@ -93,9 +93,12 @@ def test_the_main_job(first_run: FirstRun) -> None:
     assert site.features() == good(site)
 
 
-def test_a_lost_checkpoint_changes_nothing(first_run: FirstRun) -> None:
+def test_damage_to_every_file_of_the_working_directory_changes_nothing(first_run: FirstRun) -> None:
     site = first_run.site
-    shutil.rmtree(site.folder / "work" / "checkpoint")
+    files = [each for each in (site.folder / "work").rglob("*") if each.is_file()]
+    assert {"features.sqlite", "metadata", "0"} <= {each.name for each in files}
+    for file in files:
+        file.write_bytes(b"")
     site.put("5.jpg", photo(5))
     site.run_once()
     assert site.features() == good(site)
