@@ -97,7 +97,7 @@ def write_csv(
 def _csv(rows: pa.Table | pa.RecordBatch, *, header: bool) -> bytes:
     buffer = pa.BufferOutputStream()
     pa_csv.write_csv(rows, buffer, pa_csv.WriteOptions(include_header=header))
-    return buffer.getvalue().to_pybytes()
+    return bytes(buffer.getvalue())
 
 
 def _harmless(texts: pa.ChunkedArray) -> pa.ChunkedArray:
