@@ -1,19 +1,33 @@
 """``python -m processor``: run the service, refit the PCA, show the state, explain one photo."""
 
 import os
+import site
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
 
 # Set before NumPy is loaded. The driver computes little, and OpenBLAS threads, which spin while they
 # wait, would take cores from ingestion (one is faster even on an idle machine: a refit in 0.13 s, not
 # 0.18).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+
+def _ignore_other_sparks() -> None:
+    """Import nothing of another Spark, which a login shell's PYTHONPATH may name before ours."""
+    given = {Path(each).resolve() for each in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
+    for entry in set(sys.path) - set(site.getsitepackages()):
+        found = any(PathFinder.find_spec(name, [entry]) for name in ("pyspark", "py4j"))
+        if found and Path(entry).resolve() in given:
+            sys.path.remove(entry)
+
+
+_ignore_other_sparks()
+
 import argparse
 import json
 import logging
 import signal
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from common import aws, logs
 from common.config import Config, ConfigError, load
@@ -63,11 +77,11 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     queue_url = find_queue(config.queue.name)
     if config.logs.cloudwatch:
         cloudwatch.attach(config.logs.group)
-    with claimed(Path(config.service.work_dir)):
+    with claimed(Path(config.service.work_dir)) as work_dir:
         service = assembly.service(config, queue_url)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: service.stop())
-        service.run(once=options.once)
+        service.run(once=options.once, check=work_dir.check)
     return 0
 
 

@@ -72,6 +72,10 @@ class MicroBatches:
             if outage:
                 self._breaker.wait(outage)
 
+    def close(self) -> None:
+        """Close the store; no micro-batch may be running."""
+        self._store.close()
+
     def _settle(
         self, photos: Sequence[ObjectEvent], batch_id: int
     ) -> tuple[Settled, Sequence[Outcome]]:

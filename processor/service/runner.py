@@ -67,11 +67,11 @@ class Service:
         self._batch = threading.Lock()
         self._fault: BaseException | None = None
 
-    def run(self, *, once: bool = False) -> None:
+    def run(self, *, once: bool = False, check: Callable[[], None] = lambda: None) -> None:
         """Run until :meth:`stop`; with ``once`` until the queue is drained, then refit and return.
 
         Raises :class:`ServiceError`, or the error that made a micro-batch fail; its events are
-        redelivered to the next service.
+        redelivered to the next service. ``check`` is called every second, and what it raises ends it.
         """
         if once:
             self._batches.limit_patience(ONCE_PATIENCE_SECONDS)
@@ -81,7 +81,11 @@ class Service:
             self._maintenance.start()
         threading.Thread(target=self._keep_warm, name="warm", daemon=True).start()
         log.info("service started", extra={"queue": self._stream.queue_url, "once": once})
-        self._await(query)
+        try:
+            self._await(query, check)
+        finally:
+            if self._batch.acquire(blocking=False):  # else a micro-batch is still at work
+                self._batches.close()
         drained = not self._stopping.is_set()
         self.stop()
         if once:
@@ -123,9 +127,10 @@ class Service:
         )
         return (writer.trigger(availableNow=True) if once else writer).start()
 
-    def _await(self, query: StreamingQuery) -> None:
+    def _await(self, query: StreamingQuery, check: Callable[[], None]) -> None:
         try:
             while not self._stopping.is_set():
+                check()
                 if query.awaitTermination(1):
                     return
         except StreamingQueryException as error:
@@ -134,7 +139,8 @@ class Service:
             log.info("the query ended: %s", cause_in(str(error)))  # a micro-batch came after stop()
         log.info("stopping")
         grace = self._stream.stop_grace_seconds
-        if self._batch.acquire(timeout=grace):
+        idle = self._batch.acquire(timeout=grace)
+        if idle:
             time.sleep(0.5)  # Spark asks the source for the next batch, which acknowledges the last
         else:
             log.warning(
@@ -144,6 +150,8 @@ class Service:
             query.stop()
         except Exception as error:  # the batch cannot be interrupted; it ends with the process
             log.warning("the query did not stop: %s", cause_in(str(error)))
+        if idle:
+            self._batch.release()
 
     def _handle(self, rows: DataFrame, batch_id: int) -> None:
         """Make one micro-batch durable. Spark may repeat it, with the same or other events."""

@@ -1,6 +1,7 @@
 """The Spark session, on this machine or a cluster, and the Java that it needs."""
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -8,14 +9,18 @@ import sys
 from pathlib import Path
 
 import pyspark
+from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
-from processor.errors import JavaError
+from processor.errors import JavaError, SetupError
 from processor.spark.resources import cores
 
 ROOT = Path(__file__).resolve().parents[2]
 JAVA = (17, 21)
 LONGEST_SOCKET_FOLDER = 60  # characters; Linux allows 107 in a socket's path, Spark adds 43
+UNUSABLE = set('",\\\n')  # in a folder's name: Spark splits lists and options at them
+OTHERS = ("SPARK_", "PYSPARK_", "HADOOP_")  # how variables begin that are meant for another Spark
+JAVA_VARIABLES = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 
 # The JVM only coordinates; Python computes. Without the optimising compiler and a multi-threaded
 # garbage collector it takes half the CPU time until the first photos are done, and 100 MB less.
@@ -28,7 +33,17 @@ MALLOC = ":".join(
 
 
 def check_java() -> str:
-    """The version of Java, like 17.0.15. Raises :class:`JavaError` unless it is 17 or 21."""
+    """The version of Java, like 17.0.15.
+
+    Raises :class:`JavaError` unless it is 17 or 21, or if Hadoop's part of Spark could not log in.
+    """
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError as error:
+        raise JavaError(
+            f"Spark needs a name for the user id {os.geteuid()}: give it an entry in /etc/passwd, or "
+            "run this as a user that has one"
+        ) from error
     fix = "install it (apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
     home = os.environ.get("JAVA_HOME")
     java = shutil.which(str(Path(home, "bin", "java")) if home else "java")
@@ -65,12 +80,16 @@ def start(
 
     One slot is for ingestion, the other for background tasks (:mod:`processor.spark.background`).
     ``java_options`` are set instead of the class archive. Spark's UI is off, because nothing should
-    listen that need not. Also sets variables in ``os.environ`` that Python workers need. Raises
-    :class:`JavaError`.
+    listen that need not. Also sets variables in ``os.environ`` that Python workers need, and on this
+    machine drops those of another Spark. Raises :class:`JavaError`, and :class:`SetupError` if Spark
+    cannot use the folder.
     """
     archive = class_archive(check_java())
     if java_options is None:
-        java_options = f"-XX:SharedArchiveFile={archive}" if archive.exists() else ""
+        java_options = f'"-XX:SharedArchiveFile={archive}"' if archive.exists() else ""
+    local = not master or master.startswith("local")
+    _check(work_dir.resolve())
+    _shed_others(local=local)
     os.environ["PYTHONPATH"] = os.pathsep.join(
         part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part
     )
@@ -92,13 +111,35 @@ def start(
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
     )
-    if not master or master.startswith("local"):
+    if local:
         builder = _local(builder, (work_dir / "spark").resolve())
-    session = builder.getOrCreate()
+    try:
+        session = builder.getOrCreate()
+    except PySparkRuntimeError as error:
+        given = "".join(f"; {n}={os.environ[n]}" for n in JAVA_VARIABLES if n in os.environ)
+        raise JavaError(f"Spark's Java did not start, the log says why{given} ({error})") from error
     # A different environment gives the Python workers of our tasks a separate pool, so those that hold
     # a network are not shared with the source's readers.
     session.sparkContext.environment |= {"FRUITS_TASKS": "1", **worker_environment()}
     return session
+
+
+def _check(folder: Path) -> None:
+    found = UNUSABLE & set(str(folder))
+    if found:
+        raise SetupError(
+            f"Spark cannot use {folder}: choose a service.work_dir without {min(found)!r}"
+        )
+
+
+def _shed_others(*, local: bool) -> None:
+    """Keep what a login shell says of another Spark away from ours; a cluster's configuration stays."""
+    for name in list(os.environ):
+        if local and name.startswith(OTHERS):
+            del os.environ[name]
+    os.environ["SPARK_HOME"] = str(Path(pyspark.__file__).parent)
+    # Files may have any names; and the kernel's errors are English in every log.
+    os.environ["LC_ALL"] = "C.UTF-8"
 
 
 def _local(builder: SparkSession.Builder, folder: Path) -> SparkSession.Builder:
@@ -129,4 +170,4 @@ def _log4j(work_dir: Path) -> str:
         "appender.stderr.layout.type = PatternLayout\n"
         "appender.stderr.layout.pattern = %p %c: %m%n%ex\n"
     )
-    return f"-Dlog4j2.configurationFile={file.resolve()}"
+    return f"-Dlog4j2.configurationFile={file.resolve().as_uri()}"  # in which no blank is left

@@ -3,14 +3,28 @@
 It answers in microseconds and bounded memory what a Delta table cannot answer without being read: "is
 this photo stored?". It is only a cache of the table: if it is lost, damaged or outdated, it is rebuilt
 from the keys and versions in the table's files.
+
+A damaged page may still parse, and a row that is not found would be added a second time. So a file is
+believed only if it was closed and not a bit has changed since: its digest lies beside it while it is
+closed. What a killed service leaves is not believed, so nothing has to be synced either.
 """
 
 import contextlib
+import glob
+import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from processor.errors import ServiceError
+
+_SETTINGS = """
+pragma locking_mode = exclusive;
+pragma journal_mode = truncate;
+pragma synchronous = off;
+"""
 _TABLES = """
 create table if not exists origin (id text not null, version integer not null);
 create table if not exists files (file integer primary key, path text not null unique);
@@ -31,58 +45,74 @@ class Location:
 class Index:
     """The keys of one table at one of its versions. Not thread-safe: its owner serialises access.
 
-    A damaged file at ``path`` is replaced by an empty index. All methods raise
-    ``sqlite3.OperationalError`` if the disk is full or cannot be written.
+    A file at ``path`` that is not as :meth:`close` left it is replaced by an empty index. All methods
+    raise :class:`ServiceError` if the file is damaged in use, or the disk is full or cannot be written;
+    the next index is empty then.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._digest = Path(f"{path}.sha256")
+        self._intact = True
         try:
-            self._connection = self._connect(path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            for part in path.parent.glob(f"{path.name}*"):  # damaged: it is only a cache
-                part.unlink()
-            self._connection = self._connect(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            believed = self._is_believed()
+            for part in path.parent.glob(f"{glob.escape(path.name)}*"):
+                if part != path or not believed:
+                    part.unlink()
+            self._connection = self._connect()
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
 
-    @staticmethod
-    def _connect(path: Path) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    def _is_believed(self) -> bool:
+        try:
+            return self._digest.read_text() == _sha256(self._path)
+        except (FileNotFoundError, ValueError):
+            return False
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         with contextlib.closing(connection.cursor()) as cursor:
-            cursor.execute("pragma journal_mode = wal")
-            cursor.execute("pragma synchronous = normal")
-            cursor.executescript(_TABLES)
+            cursor.executescript(_SETTINGS + _TABLES)
         return connection
 
     def close(self) -> None:
+        """Close the file, to be believed by the next index unless this one was found damaged."""
         self._connection.close()
+        if self._intact:
+            with contextlib.suppress(OSError):  # deleted, or the disk is full: made again
+                self._digest.write_text(_sha256(self._path))
+
+    def _unusable(self, cause: Exception) -> ServiceError:
+        self._intact = False
+        return ServiceError(
+            f"the index {self._path} cannot be used ({cause}); the next start makes it again"
+        )
+
+    def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
 
     # ------------------------------------------------------------------ lookups
 
     def origin(self) -> tuple[str, int] | None:
         """The id and the version of the table that this index mirrors; None if it is new."""
-        found: tuple[str, int] | None = self._connection.execute(
-            "select id, version from origin"
-        ).fetchone()
-        return found
+        for id_, version in self._rows("select id, version from origin"):
+            return id_, version
+        return None
 
     def paths(self) -> set[str]:
-        return {path for (path,) in self._connection.execute("select path from files")}
+        return {path for (path,) in self._rows("select path from files")}
 
     def has_file(self, path: str) -> bool:
-        query = "select 1 from files where path = ?"
-        return self._connection.execute(query, (path,)).fetchone() is not None
+        return bool(self._rows("select 1 from files where path = ?", path))
 
     def find(self, keys: Iterable[str]) -> dict[str, Location]:
         """The locations of those ``keys`` that are stored."""
         query = "select version, path from rows join files using (file) where key = ?"
-        found = {}
-        for key in keys:
-            row = self._connection.execute(query, (key,)).fetchone()
-            if row:
-                found[key] = Location(*row)
-        return found
+        return {key: Location(*row) for key in keys for row in self._rows(query, key)}
 
     def some_keys(self, count: int) -> list[str]:
         """Up to ``count`` keys of one file, chosen at random."""
@@ -93,7 +123,7 @@ class Index:
         return [key for (key,) in self._connection.execute(query, (count,))]
 
     def __len__(self) -> int:
-        (count,) = self._connection.execute("select count(*) from rows").fetchone()
+        ((count,),) = self._rows("select count(*) from rows")
         return int(count)
 
     # ------------------------------------------------------------------ edits
@@ -101,14 +131,17 @@ class Index:
     @contextlib.contextmanager
     def edit(self, table_id: str, table_version: int) -> Iterator["Edits"]:
         """Take the index to ``table_version`` of table ``table_id``: all edits are kept, or none."""
-        self._connection.execute("begin immediate")
         try:
+            self._connection.execute("begin")
             yield Edits(self._connection)
             self._connection.execute("delete from origin")
             self._connection.execute("insert into origin values (?, ?)", (table_id, table_version))
             self._connection.execute("commit")
-        except BaseException:
-            self._connection.execute("rollback")
+        except BaseException as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.rollback()
+            if isinstance(error, sqlite3.Error):
+                raise self._unusable(error) from error
             raise
 
 
@@ -143,3 +176,9 @@ class Edits:
         """Drop a file, and its rows except those that :meth:`put` has recorded for another."""
         self._run("delete from rows where file = (select file from files where path = ?)", (path,))
         self._run("delete from files where path = ?", (path,))
+
+
+def _sha256(path: Path) -> str:
+    """The digest of a file and of what this version of the code expects in it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.sha256(_TABLES.encode())).hexdigest()

@@ -1,6 +1,7 @@
 """The commands' errors: one line each that names cause and fix."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from infra_scripts.embedded import EmbeddedAws
 from processor.store import delta
 from processor.store.schema import FEATURES
 from tests.support.endpoints import Denies, serving
-from tests.support.sites import Site, deployed
+from tests.support.sites import ROOT, Site, deployed
 
 OTHER = "vgg16-avg_pool-224-of-another"
 
@@ -46,12 +47,37 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
         ("FRUITS_STORAGE__STORE_PREFIX", "other/", (OTHER, "storage.store_prefix")),
         ("JAVA_HOME", "none/such", ("Java 17 or 21", "JAVA_HOME", "apt-get install")),
         ("PATH", "none/such", ("Java 17 or 21", "on the PATH", "apt-get install")),
+        ("JAVA_TOOL_OPTIONS", "-Xbogus", ("JAVA_TOOL_OPTIONS", "-Xbogus")),
+        ("JAVA_TOOL_OPTIONS", "-XX:+UseG1GC", ("Java did not start", "JAVA_TOOL_OPTIONS", "G1GC")),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", ("127.0.0.1:9", "AWS_ENDPOINT_URL")),
     ],
 )
 def test_errors_are_one_line(site: Site, setting: str, value: str, words: tuple) -> None:
     settings = {setting: value} | ({"JAVA_HOME": ""} if setting == "PATH" else {})
     assert_one_line(site.command("run", "--once", **settings), *words)
+
+
+def test_a_folder_that_spark_cannot_use_is_one_line(site: Site, tmp_path: Path) -> None:
+    folder = str(tmp_path / "a,b")
+    done = site.command("run", "--once", FRUITS_SERVICE__WORK_DIR=folder)
+    assert_one_line(done, folder, "service.work_dir without ','")
+
+
+def test_a_user_without_a_name_is_one_line(site: Site) -> None:
+    capabilities = "+dac_override,+dac_read_search"  # to read the Python of whoever runs the tests
+    become = ["setpriv", "--reuid", "54321", "--inh-caps", capabilities]
+    become += ["--ambient-caps", capabilities]
+    if subprocess.run([*become, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs root, to become another user")
+    done = subprocess.run(
+        [*become, sys.executable, "-m", "processor", "run", "--once"],
+        cwd=ROOT,
+        env=site.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert_one_line(done, "a name for the user id 54321", "/etc/passwd")
 
 
 @pytest.mark.parametrize("command", [("run", "--once"), ("refit",), ("status",), ("why", "k")])

@@ -5,6 +5,7 @@ them, and kills it for real.
 """
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -93,12 +94,54 @@ def test_the_main_job(first_run: FirstRun) -> None:
     assert site.features() == good(site)
 
 
-def test_a_lost_checkpoint_changes_nothing(first_run: FirstRun) -> None:
+def test_damage_to_every_file_of_the_working_directory_changes_nothing(first_run: FirstRun) -> None:
     site = first_run.site
-    shutil.rmtree(site.folder / "work" / "checkpoint")
+    files = [each for each in (site.folder / "work").rglob("*") if each.is_file()]
+    assert {"features.sqlite", "metadata", "0"} <= {each.name for each in files}
+    for file in files:
+        file.write_bytes(b"")
     site.put("5.jpg", photo(5))
     site.run_once()
     assert site.features() == good(site)
+
+
+def test_the_surroundings_do_not_matter(
+    first_run: FirstRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Odd names, and the variables of a login shell that is meant for another Spark."""
+    other = tmp_path / "other"
+    for file, text in {
+        "bin/spark-submit": "#!/bin/sh\nexit 3\n",
+        "conf/spark-defaults.conf": "spark.plugins com.other.Plugin\n",
+        "python/pyspark/__init__.py": "raise ImportError('another Spark')\n",
+    }.items():
+        (other / file).parent.mkdir(parents=True)
+        (other / file).write_text(text)
+        (other / file).chmod(0o755)
+    monkeypatch.delenv("HOME")
+    site, work = first_run.site, tmp_path / "it's a böx 🍎 %20#"
+    site.put("6.jpg", photo(6))
+    umask = os.umask(0o077)
+    try:
+        done = site.command(
+            *("run", "--once"),
+            FRUITS_SERVICE__WORK_DIR=str(work),
+            LC_ALL="C",
+            TMPDIR="/none/such",
+            SPARK_HOME=str(other),
+            SPARK_CONF_DIR=str(other / "conf"),
+            SPARK_LOCAL_DIRS="/none/such",
+            SPARK_REMOTE="sc://none.such",
+            PYSPARK_PYTHON="/bin/false",
+            PYSPARK_SUBMIT_ARGS="--master yarn pyspark-shell",
+            PYTHONPATH=str(other / "python"),
+            JAVA_TOOL_OPTIONS="-Dother=1",
+        )
+    finally:
+        os.umask(umask)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert site.features() == good(site)
+    assert (work / "features.sqlite.sha256").exists()
 
 
 def test_a_malformed_message_reaches_the_dead_letter_queue(first_run: FirstRun) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from processor.matrix.refit_policy import RefitPolicy
 from processor.matrix.tasks import write_csv
 from processor.store import datafiles, delta, objects
 from processor.store.schema import reduced
+from tests.support.disks import small_disk
 from tests.support.drawn_photos import photo
 from tests.support.feature_files import commit_features, features_table
 from tests.support.in_process import InThisProcess
@@ -62,6 +64,23 @@ def test_no_label_is_a_formula_and_all_can_be_read_back(
     assert [line["label"].removeprefix("'") for line in lines] == LABELS
     assert [line["label"] for line in lines[-2:]] == LABELS[-2:]
     assert {line["pc1"] for line in lines} == {"-1"}
+
+
+def test_the_csv_needs_no_disk(
+    layout: StoreLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(tmp_path / "reduced")
+    table = pa.Table.from_pylist(
+        [{"key": f"photos/{n}", "label": "x" * 900, "pc1": 1.0, "pc2": 2.0} for n in range(12_000)],
+        schema=reduced(2),
+    )
+    paths = [datafiles.write(folder, table).path]
+    with small_disk(tmp_path / "tmp", 1 << 16) as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        assert write_csv(paths, folder, table.schema, layout.reduced_csv, {}) == len(table)
+    text = (objects.get(layout.reduced_csv) or b"").decode()
+    lines = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [line["key"] for line in lines] == table["key"].to_pylist()
 
 
 def test_a_csv_that_fell_behind_is_brought_up(world: World, spark: SparkSession) -> None:

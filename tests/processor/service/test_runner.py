@@ -31,6 +31,10 @@ class Batches:
         self.during: Callable[[], object] = lambda: None
         self.stopped = threading.Event()
         self.patience = math.inf
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def handle(self, events: list[ObjectEvent], batch_id: int) -> None:
         self.begun.append(batch_id)
@@ -148,6 +152,7 @@ def test_a_fault_of_a_micro_batch_is_what_run_raises(running: Running, once: boo
         running.service(Streaming(FIRST, SECOND)).run(once=once)
     assert raised.value is fault
     assert running.batches.begun == [0]
+    assert running.batches.closed
     assert "wake" not in running.maintenance.calls
     assert "refit" not in running.maintenance.calls
 
@@ -175,6 +180,7 @@ def test_it_stops_once_the_running_micro_batch_is_durable(running: Running) -> N
     durable.set()
     run.result(30)
     assert running.batches.done == [(FIRST, 0)]  # and none was begun after
+    assert running.batches.closed
     assert spark.query.stopped.is_set()
     assert running.maintenance.calls == ["retry", "start", "stop", "wake", ("join", 60)]
     assert running.batches.stopped.is_set()
@@ -207,8 +213,18 @@ def test_it_waits_no_longer_than_the_grace_period(
     assert spark.query
     assert spark.query.stopped.is_set()
     assert running.batches.done == []
+    assert not running.batches.closed  # it is at work
     assert "not durable after 0 s" in caplog.text
     durable.set()
+
+
+def test_what_is_checked_every_second_ends_it(running: Running) -> None:
+    spark = Streaming()
+    fault = ServiceError("its folder is gone")
+    with pytest.raises(ServiceError) as raised:
+        running.service(spark).run(check=lambda: (_ for _ in ()).throw(fault))
+    assert raised.value is fault
+    assert running.batches.closed
 
 
 def test_stopping_before_the_queue_is_drained_is_an_error(running: Running) -> None:

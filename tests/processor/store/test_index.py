@@ -125,29 +125,6 @@ def test_a_new_index_is_of_no_table(tmp_path: Path) -> None:
     assert_equal(index, InMemory())
 
 
-@pytest.mark.parametrize("harm", [b"", b"not a database" * 300])
-def test_a_damaged_file_is_an_empty_index(tmp_path: Path, harm: bytes) -> None:
-    path = tmp_path / "index"
-    index = Index(path)
-    with index.edit("table", 1) as edits:
-        edits.put("P", {"a": "1"})
-    index.close()
-    path.write_bytes(harm)
-    again = Index(path)
-    assert again.origin() is None
-    assert_equal(again, InMemory())
-    with again.edit("table", 2) as edits:
-        edits.put("Q", {"b": "2"})
-    assert again.find("b") == {"b": Location("2", "Q")}
-
-
-def test_a_path_that_cannot_be_opened_is_an_error_and_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "index").mkdir()
-    with pytest.raises(sqlite3.OperationalError):
-        Index(tmp_path / "index")
-    assert (tmp_path / "index").is_dir()
-
-
 # The index of a table
 
 

@@ -1,12 +1,12 @@
 """Objects: read, written and replaced whole, in S3 and on the local disk."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from common.layout import split
 from processor.store import objects
 from tests.support.s3_answers import s3_answers
 
@@ -26,18 +26,37 @@ def test_an_object_is_replaced_whole(place: str) -> None:
     assert objects.exists(uri)
 
 
-def test_a_local_file_is_uploaded(place: str, tmp_path: Path) -> None:
+LONG = 9 << 20  # S3 gets it in two pieces
+
+
+@pytest.mark.parametrize("parts", [[], [b"key\n", b"", b"a\n"], [b"x" * 1000] * (LONG // 1000)])
+def test_parts_are_uploaded_as_one_object(place: str, parts: list[bytes]) -> None:
     uri = f"{place}/deep/table.csv"
-    for body in (b"key\na\n", b"key\nb\n"):
-        local = tmp_path / "made.csv"
-        local.write_bytes(body)
-        objects.upload(uri, local, "text/csv", {"model": "m"})
-        assert objects.get(uri) == body
+    objects.put(uri, b"the old one")
+    objects.upload(uri, iter(parts), "text/csv", {"model": "m"})
+    assert objects.get(uri) == b"".join(parts)
 
 
-def test_an_upload_has_type_and_metadata(bucket: str, tmp_path: Path) -> None:
-    (tmp_path / "made.csv").write_bytes(b"x")
-    objects.upload(f"s3://{bucket}/a.csv", tmp_path / "made.csv", "text/csv", {"model": "m"})
+@pytest.mark.parametrize("size", [10, LONG])
+def test_an_upload_that_fails_leaves_the_old_object_and_nothing_else(place: str, size: int) -> None:
+    uri = f"{place}/table.csv"
+    objects.put(uri, b"the old one")
+
+    def parts() -> Iterator[bytes]:
+        yield bytes(size)
+        raise FileNotFoundError("a data file")
+
+    with pytest.raises(FileNotFoundError, match="a data file"):
+        objects.upload(uri, parts(), "text/csv", {})
+    assert objects.get(uri) == b"the old one"
+    if place.startswith("s3://"):
+        bucket, _ = split(place)
+        assert "Uploads" not in boto3.client("s3").list_multipart_uploads(Bucket=bucket)
+
+
+@pytest.mark.parametrize("size", [1, LONG])
+def test_an_upload_has_type_and_metadata(bucket: str, size: int) -> None:
+    objects.upload(f"s3://{bucket}/a.csv", [bytes(size)], "text/csv", {"model": "m"})
     assert boto3.client("s3").head_object(Bucket=bucket, Key="a.csv")["ContentType"] == "text/csv"
     assert objects.metadata(f"s3://{bucket}/a.csv") == {"model": "m"}
     objects.put(f"s3://{bucket}/a.csv", b"by somebody else")
