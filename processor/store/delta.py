@@ -3,25 +3,29 @@
 Every commit is made on the table version that it was planned on, and fails with
 :class:`CommitConflict` if there is a newer one (delta-rs would otherwise merge the two, and it does not
 deduplicate).
+
+delta-rs reaches S3 where, and as whom, boto3 does, and its errors come as :mod:`.delta_aws` says. What
+it would read with Python's lock held, so that no other thread runs until S3 has answered, is read with
+boto3 instead: parts of a data file, and the log's history.
 """
 
+import io
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pa_dataset
-import pyarrow.fs as pa_fs
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
-from deltalake.fs import DeltaStorageHandler
+from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from common import aws
 from processor.errors import CommitConflict, StoreError
 from processor.store import datafiles, objects
 from processor.store.datafiles import KEY, DataFile
+from processor.store.delta_aws import storage_options, translated
 
 LOG = "_delta_log/"
 CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones 1-2 ms
@@ -35,9 +39,10 @@ class Table:
     Its properties, paths and sizes come from the log, which is in memory; no data file is read.
     """
 
-    def __init__(self, folder: str, table: DeltaTable) -> None:
+    def __init__(self, folder: str, table_version: int | None = None) -> None:
+        """``table_version``: by default its newest. Raises delta-rs' own ``TableNotFoundError``."""
         self.folder = folder
-        self._table = table
+        self._open(table_version)
 
     @property
     def id(self) -> str:
@@ -72,11 +77,18 @@ class Table:
 
     def transaction_version(self, application: str) -> int | None:
         """The version last committed for an application (see :meth:`commit`); None if none was."""
-        return self._table.transaction_version(application)
+        with translated(self.folder):
+            return self._renewed().transaction_version(application)
 
     def history(self, limit: int) -> Iterator[dict[str, Any]]:
-        """The commit metadata of the last ``limit`` versions, newest first."""
-        return iter(self._table.history(limit))
+        """The commit metadata of the last ``limit`` versions, newest first; fewer if entries expired."""
+        for version in range(self.table_version, max(self.table_version - limit, -1), -1):
+            entry = objects.get(self.log_entry(version))
+            if entry is None:
+                return
+            yield next(
+                (each["commitInfo"] for each in _actions_in(entry) if "commitInfo" in each), {}
+            )
 
     def rows_changed_since(self, table_version: int) -> bool:
         """Whether rows were added or removed after ``table_version``, up to this version.
@@ -96,17 +108,40 @@ class Table:
         return f"{self.folder}/{LOG}{table_version:020}.json"
 
     def dataset(self) -> pa_dataset.Dataset:
-        """All rows, to be read by columns, filters and batches."""
-        return self._table.to_pyarrow_dataset()
+        """All rows, to be read by columns, filters and batches; delta-rs' own errors arise then."""
+        with translated(self.folder):
+            return self._renewed().to_pyarrow_dataset()
 
-    def open_file(self, path: str) -> pa.NativeFile:
-        """A data file, opened to read parts of it. delta-rs holds the GIL while it reads."""
-        handler = DeltaStorageHandler(self.folder, storage_options(self.folder))
-        return pa_fs.PyFileSystem(handler).open_input_file(path)
+    def rows_where(self, condition: pc.Expression, columns: Sequence[str]) -> pa.Table:
+        """Columns of the rows that meet a condition. Reads the data files that may have any."""
+        with translated(self.folder):
+            return self.dataset().to_table(columns=list(columns), filter=condition)
+
+    def open_file(self, path: str) -> io.RawIOBase | io.BufferedReader:
+        """A data file, to read parts of it. Raises FileNotFoundError."""
+        return objects.opened(f"{self.folder}/{path}")
 
     def refresh(self) -> None:
         """Advance to the newest version: lists the log and reads its new entries."""
-        self._table.update_incremental()
+        with translated(self.folder):
+            if self._options == storage_options(self.folder):
+                self._table.update_incremental()
+            else:
+                self._open(None)
+
+    def _open(self, table_version: int | None) -> None:
+        options = storage_options(self.folder)
+        self._table = DeltaTable(self.folder, version=table_version, storage_options=options)
+        self._options = options
+
+    def _renewed(self) -> DeltaTable:
+        """The table, opened again at its version if it has credentials that were renewed since.
+
+        delta-rs keeps those that it opened a table with; temporary ones expire within hours.
+        """
+        if self._options != storage_options(self.folder):
+            self._open(self.table_version)
+        return self._table
 
     def commit(
         self,
@@ -127,6 +162,7 @@ class Table:
         ``transactions`` records a version for each application. Raises :class:`CommitConflict`, and
         nothing was changed; any other exception leaves the outcome unknown.
         """
+        planned_on = self.id
         now = int(time.time() * 1000)
         actions: list[AddAction | RemoveAction] = [
             *(_add_action(each, now, data_change=data_change) for each in added),
@@ -138,17 +174,18 @@ class Table:
             app_transactions=[Transaction(app, n) for app, n in (transactions or {}).items()],
         )
         mode = "overwrite" if overwrite else "append"
-        try:
-            self._table.create_write_transaction(
+        with translated(self.folder):
+            table = self._renewed()
+            if self.id != planned_on:
+                raise CommitConflict(f"{self.folder} was replaced by another table")
+            table.create_write_transaction(
                 actions,
                 mode,
                 schema,
                 commit_properties=properties,
                 post_commithook_properties=_NO_CLEAN_UP,
             )
-        except CommitFailedError as error:
-            raise CommitConflict(str(error)) from error
-        self._table.update_incremental()
+            table.update_incremental()
 
     def vacuum(self, retention_hours: int) -> int:
         """Delete files older than ``retention_hours`` that this version does not need; their number.
@@ -159,13 +196,19 @@ class Table:
         nobody has committed yet look the same, so the retention must be longer than any task takes.
         Log entries older than the log's own retention are deleted too.
         """
-        removed, unknown = (
-            set(self._table.vacuum(retention_hours, enforce_retention_duration=False, full=full))
-            for full in (False, True)
-        )
+        with translated(self.folder):
+            removed, unknown = (
+                set(
+                    self._renewed().vacuum(
+                        retention_hours, enforce_retention_duration=False, full=full
+                    )
+                )
+                for full in (False, True)
+            )
         ours = removed | {path for path in unknown if datafiles.is_name(path)}
         objects.delete_all(self.folder, sorted(ours))
-        self._table.cleanup_metadata()
+        with translated(self.folder):
+            self._renewed().cleanup_metadata()
         return len(ours)
 
     def _actions(self) -> pa.Table:
@@ -174,11 +217,11 @@ class Table:
 
 def open_table(folder: str, table_version: int | None = None) -> Table | None:
     """The Delta table at ``folder``, at ``table_version`` or its newest; None if there is no table."""
-    try:
-        table = DeltaTable(folder, version=table_version, storage_options=storage_options(folder))
-    except TableNotFoundError:
-        return None
-    return Table(folder, table)
+    with translated(folder):
+        try:
+            return Table(folder, table_version)
+        except TableNotFoundError:
+            return None
 
 
 def create_table(folder: str, schema: pa.Schema, description: str) -> Table:
@@ -189,18 +232,19 @@ def create_table(folder: str, schema: pa.Schema, description: str) -> Table:
     """
     if folder.startswith("s3://"):
         _check_no_strangers(folder)
-    table = DeltaTable.create(
-        folder,
-        schema=schema,
-        mode="ignore",
-        description=description,
-        storage_options=storage_options(folder),
-        configuration={
-            "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
-            "delta.logRetentionDuration": "interval 30 days",
-        },
-    )
-    return Table(folder, table)
+    with translated(folder):
+        DeltaTable.create(
+            folder,
+            schema=schema,
+            mode="ignore",
+            description=description,
+            storage_options=storage_options(folder),
+            configuration={
+                "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+                "delta.logRetentionDuration": "interval 30 days",
+            },
+        )
+        return Table(folder)
 
 
 def _check_no_strangers(folder: str) -> None:
@@ -216,30 +260,20 @@ def _check_no_strangers(folder: str) -> None:
             )
 
 
-def storage_options(folder: str) -> dict[str, str] | None:
-    """What delta-rs cannot find by itself: the endpoint and the region that boto3 uses.
-
-    None for a local folder.
-    """
-    if not folder.startswith("s3://"):
-        return None
-    meta = aws.s3().meta
-    options = {"AWS_REGION": meta.region_name or "us-east-1"}
-    if not meta.endpoint_url.endswith((".amazonaws.com", ".amazonaws.com.cn")):
-        options["AWS_ENDPOINT_URL"] = meta.endpoint_url
-        options["AWS_ALLOW_HTTP"] = str(meta.endpoint_url.startswith("http://")).lower()
-    return options
-
-
 def _changes_rows(entry: bytes) -> bool:
     """Whether a log entry adds or removes rows.
 
     See https://github.com/delta-io/delta/blob/master/PROTOCOL.md.
     """
-    actions = map(json.loads, entry.splitlines())
     return any(
-        action.get(kind, {}).get("dataChange") for action in actions for kind in ("add", "remove")
+        action.get(kind, {}).get("dataChange")
+        for action in _actions_in(entry)
+        for kind in ("add", "remove")
     )
+
+
+def _actions_in(entry: bytes) -> Iterator[dict[str, Any]]:
+    return map(json.loads, entry.splitlines())
 
 
 def _add_action(file: DataFile, now_ms: int, *, data_change: bool) -> AddAction:
