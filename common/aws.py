@@ -88,10 +88,11 @@ _NO_CREDENTIALS = (
 )
 _STILL_EXPIRED = "refreshed credentials are still expired"  # botocore's bare RuntimeError
 
+_FOR_CREDENTIALS = {"AssumeRole", "AssumeRoleWithWebIdentity"}
+
 # The IAM action that allows an operation, where it isn't simply `service:Operation`.
 _ACTIONS = {
-    "AssumeRole": "sts:AssumeRole",
-    "AssumeRoleWithWebIdentity": "sts:AssumeRoleWithWebIdentity",
+    **{each: f"sts:{each}" for each in sorted(_FOR_CREDENTIALS)},
     "DeleteObjects": "s3:DeleteObject and s3:DeleteObjectVersion",
     "GetBucketEncryption": "s3:GetEncryptionConfiguration",
     "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
@@ -329,6 +330,11 @@ def is_transient(error: Exception) -> bool:
         or is_unreachable(error)
         or isinstance(error, (boto.IncompleteReadError, *_NO_ISSUER))
     )
+
+
+def is_of_issuer(error: Exception) -> bool:
+    """Whether it answers a request for credentials, which botocore makes before that of the caller."""
+    return isinstance(error, boto.ClientError) and error.operation_name in _FOR_CREDENTIALS
 
 
 def is_denied(error: Exception) -> bool:
