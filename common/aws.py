@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
+import botocore.session
 from boto3.exceptions import Boto3Error
 from botocore import exceptions as boto
 from botocore.config import Config
@@ -41,13 +42,25 @@ S3_CONNECTIONS = 32
 # Error codes with one meaning for every caller, whichever service returns them.
 DENIED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled"}
 BAD_CREDENTIALS = {
+    "AccountProblem",
+    "AuthFailure",
     "ExpiredToken",
     "ExpiredTokenException",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
+    "InvalidSecurity",
+    "InvalidSignatureException",
     "InvalidToken",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "MissingSecurityHeader",
+    "NotSignedUp",
+    "OptInRequired",
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
+    "UnauthorizedAccess",
     "UnrecognizedClientException",
 }
 _WRONG_CLOCK = {"RequestExpired", "RequestTimeTooSkewed"}
@@ -56,19 +69,30 @@ _MISSING_QUEUE = {"NonExistentQueue", "QueueDoesNotExist"}
 _CHANGING = {"OperationAborted", "OperationAbortedException", "QueueDeletedRecently"}
 _OVERLOADED = {"RequestTimeout", "SlowDown"}
 
-_CA_BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # botocore's order
+_OTHER_REGION = {"301", "AuthorizationHeaderMalformed", "PermanentRedirect"}
 
+# There are credentials, but who issues them (the instance's role, a process) does not answer now.
+_NO_ISSUER = (boto.CredentialRetrievalError, boto.MetadataRetrievalError)
 _NO_CREDENTIALS = (
+    *_NO_ISSUER,
+    boto.ConfigParseError,
+    boto.InvalidConfigError,
+    boto.LoginError,
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
-    boto.CredentialRetrievalError,
-    boto.TokenRetrievalError,
-    boto.SSOError,
     boto.ProfileNotFound,
+    boto.RefreshWithMFAUnsupportedError,
+    boto.SSOError,
+    boto.TokenRetrievalError,
+    boto.UnknownCredentialError,
 )
+_STILL_EXPIRED = "refreshed credentials are still expired"  # botocore's bare RuntimeError
+
+_FOR_CREDENTIALS = {"AssumeRole", "AssumeRoleWithWebIdentity"}
 
 # The IAM action that allows an operation, where it isn't simply `service:Operation`.
 _ACTIONS = {
+    **{each: f"sts:{each}" for each in sorted(_FOR_CREDENTIALS)},
     "DeleteObjects": "s3:DeleteObject and s3:DeleteObjectVersion",
     "GetBucketEncryption": "s3:GetEncryptionConfiguration",
     "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
@@ -104,9 +128,14 @@ _creating = threading.Lock()  # a session is not thread-safe
 
 
 @functools.cache
+def _core() -> botocore.session.Session:
+    return botocore.session.get_session()
+
+
+@functools.cache
 def _session() -> boto3.Session:
     """One for the process: each resolves credentials by itself, which may ask for a one-time code."""
-    return boto3.Session()
+    return boto3.Session(botocore_session=_core())
 
 
 @functools.cache
@@ -170,7 +199,8 @@ def client(
     """A new client, for as many threads as it has ``connections``; makes no request to AWS.
 
     ``read_seconds`` is the read timeout of one attempt; ``attempts`` counts the first one too.
-    Raises :class:`EndpointError`, and botocore's ``NoRegionError`` if no region can be found.
+    Raises :class:`EndpointError`, and botocore's ``NoRegionError`` or ``NoCredentialsError`` if there
+    are none now: a client that was made without would never find any.
     """
     config = Config(
         max_pool_connections=connections,
@@ -180,6 +210,8 @@ def client(
     )
     with _creating:
         try:
+            if _session().get_credentials() is None:
+                raise boto.NoCredentialsError
             return _session().client(service, region_name=region(), config=config)
         except boto.BotoCoreError:  # some are ValueErrors too
             raise
@@ -203,6 +235,7 @@ def s3() -> "S3Client":
         return _shared_s3()
 
 
+@functools.cache
 def bucket_url(bucket: str) -> str:
     """Where requests for the bucket go: its name is in the host or in the path, as botocore decides.
 
@@ -234,14 +267,16 @@ def credentials() -> "ReadOnlyCredentials":
 
 
 def ca_bundle() -> str | None:
-    """The file of certificates that botocore trusts, if a variable names one."""
-    return next(filter(None, map(os.environ.get, _CA_BUNDLES)), None)
+    """The file of certificates that botocore trusts, if a variable or the profile names one."""
+    with _creating:
+        configured: str | None = _core().get_config_variable("ca_bundle")
+    return configured or os.environ.get("REQUESTS_CA_BUNDLE")
 
 
 def forget() -> None:
-    """Drop the session and the shared client, after a change of the environment."""
-    _session.cache_clear()
-    _shared_s3.cache_clear()
+    """Drop the session and what was made of it, after a change of the environment."""
+    for each in (_core, _session, _shared_s3, bucket_url):
+        each.cache_clear()
 
 
 def queue_url(sqs: "SQSClient", name: str) -> str | None:
@@ -283,7 +318,23 @@ def is_refusal(error: Exception) -> bool:
     """Whether AWS does not recognise the caller (or there are no credentials), or denies access."""
     if isinstance(error, boto.ClientError):
         return code_of(error) in BAD_CREDENTIALS or is_denied(error)
-    return isinstance(error, _NO_CREDENTIALS)
+    return isinstance(error, _NO_CREDENTIALS) or (
+        type(error) is RuntimeError and _STILL_EXPIRED in str(error)
+    )
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same request may succeed by itself, later and in this process."""
+    return (
+        is_overloaded(error)
+        or is_unreachable(error)
+        or isinstance(error, (boto.IncompleteReadError, *_NO_ISSUER))
+    )
+
+
+def is_of_issuer(error: Exception) -> bool:
+    """Whether it answers a request for credentials, which botocore makes before that of the caller."""
+    return isinstance(error, boto.ClientError) and error.operation_name in _FOR_CREDENTIALS
 
 
 def is_denied(error: Exception) -> bool:
@@ -341,6 +392,8 @@ def explain(error: Exception, what: str = "", *, hint: str = SERVICE_POLICY) -> 
     if isinstance(error, boto.ClientError):
         return subject + _explain_response(error, hint)
     message = " ".join(str(error).split())
+    if isinstance(error, _NO_ISSUER):
+        return f"{subject}AWS credentials cannot be renewed: {message}"
     if isinstance(error, _NO_CREDENTIALS):
         return (
             f"{subject}no usable AWS credentials ({message}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
@@ -361,6 +414,13 @@ def _explain_response(error: boto.ClientError, hint: str) -> str:
         return f"AWS refuses the time of this machine ({code}: {message}): set its clock"
     if code in BAD_CREDENTIALS:
         return f"AWS does not accept the credentials ({code}: {message}): renew or correct them"
+    if code == "NoSuchBucket":
+        return (
+            f"{operation}: there is no such bucket ({message}): deploy it (python -m infra_scripts "
+            "deploy) or correct storage.bucket"
+        )
+    if code in _OTHER_REGION:
+        return f"{operation}: the bucket is in another region ({message}): correct AWS_REGION"
     if is_denied(error):
         return (
             f"no permission: {operation} was denied ({message}); "

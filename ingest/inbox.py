@@ -294,7 +294,10 @@ class Inbox:
         oldest = now + self._visibility - MAX_HOLD_SECONDS  # SQS refuses to renew beyond its limit
         with self._changed:
             held = list(self._held.values())
-        if expired := [each for each, _ in held if each.received_at < oldest]:
+        visible = now - self._visibility  # again, what was not renewed since
+        if expired := [
+            each for each, renewed in held if each.received_at < oldest and renewed < visible
+        ]:
             log.warning(
                 "SQS keeps no message invisible for more than 12 h: %d will be redelivered",
                 len(expired),
@@ -328,7 +331,9 @@ class Inbox:
                 failures = call(ten)
             except Exception as error:  # any: without renewals all that is held would come back
                 self._failed(error)
-                log.warning("cannot delete or change the visibility of messages: %s", error)
+                log.warning(
+                    "cannot delete or change the visibility of messages: %s", aws.explain(error)
+                )
                 return list(ten)
             self._forget(each.delivery for each in failures if each.lost)
             return [each.delivery for each in failures]
@@ -348,7 +353,8 @@ class Inbox:
         if not self._failed(error):
             name = type(error).__name__
             log.warning(
-                "cannot receive from %s, trying again: %s: %s", self._queue.url, name, error
+                "cannot receive from %s, trying again: %s: %s",
+                *(self._queue.url, name, aws.explain(error)),
             )
             self._stopping.wait(OUTAGE_PAUSE_SECONDS)
 

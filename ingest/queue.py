@@ -31,6 +31,9 @@ _DENIED = (
 )
 
 
+_KMS = ("KMS.", "Kms")
+
+
 class QueueError(RuntimeError):
     """The queue cannot be used as configured; the message names the cause and the fix."""
 
@@ -177,17 +180,31 @@ def connect(connections: int) -> "SQSClient":
 
 
 def unusable(error: Exception, queue_url: str) -> QueueError | None:
-    """What to raise for an error that no retry mends; None for one that may pass.
+    """What to raise for an error that no retry in this process mends; None for one that may pass.
 
-    A refusal without a code (a proxy on the way) and a wrong clock may pass.
+    ================================================ =========================================
+    no such queue, or it was deleted                 ends
+    access denied, to the queue or to its KMS key    ends
+    credentials that AWS does not accept             ends: a new process reads them anew
+    a login (SSO) or a role that cannot be renewed   ends
+    the issuer of credentials (the instance's role,  waits: it is asked again for each request
+    a process) does not answer
+    a wrong clock                                    waits: the machine sets it
+    a refusal without a code (a proxy on the way),   waits
+    throttling, a fault of SQS, no answer
+    ================================================ =========================================
     """
     code = aws.code_of(error)
     if aws.is_missing_queue(error):
         fix = "the queue does not exist: deploy it or correct its name"
-    elif code in aws.DENIED:
-        fix = _DENIED
+    elif code.startswith(_KMS) and "Throttl" not in code:
+        fix = "its KMS key cannot be used: enable it, and allow kms:Decrypt and kms:GenerateDataKey"
     elif code in aws.BAD_CREDENTIALS:
         fix = "AWS does not accept the credentials: renew or correct them"
+    elif code in aws.DENIED and not aws.is_of_issuer(error):
+        fix = _DENIED
+    elif code in aws.DENIED or (not code and aws.is_refusal(error) and not aws.is_transient(error)):
+        return QueueError(f"queue {queue_url}: {aws.explain(error, hint='')}")
     else:
         return None
     return QueueError(f"queue {queue_url}: {fix} ({code})")

@@ -61,7 +61,7 @@ RESERVED: dict[str, set[str]] = {
         "processor/photos/sandbox.py",
     },
     "pillow_heif": {"processor/photos/heic_child.py"},
-    "deltalake": {"processor/store/delta.py"},
+    "deltalake": {"processor/store/delta.py", "processor/store/delta_aws.py"},
     "obstore": {"processor/photos/native_s3.py"},
     "watchtower": {"processor/service/cloudwatch.py"},
     "sqlite3": {"processor/store/index.py"},

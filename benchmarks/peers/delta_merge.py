@@ -11,7 +11,7 @@ import time
 from deltalake import DeltaTable
 
 from benchmarks.workloads import drawn_features
-from processor.store.delta import storage_options
+from processor.store.delta_aws import storage_options
 
 
 def main(folder: str, seed: str, times: str, photos: str) -> None:

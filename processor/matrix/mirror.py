@@ -108,5 +108,5 @@ def out_of_sample(reduced: Table | None) -> OutOfSample:
     """
     if reduced is None:
         return OutOfSample()
-    entries = (entry for look_back in (1, HISTORY) for entry in reduced.history(look_back))
+    entries = reduced.history(HISTORY)
     return OutOfSample.from_metadata(next((each for each in entries if "model" in each), {}))

@@ -20,10 +20,10 @@ def find_queue(name: str, setting: str = "queue.name") -> str:
 
 def check_bucket(name: str) -> None:
     """Raise :class:`PreflightError` unless the bucket exists and we may use it."""
-    try:
-        aws.s3().head_bucket(Bucket=name)
+    try:  # unlike HeadBucket it needs no other permission, and the answer says what is wrong
+        aws.s3().list_objects_v2(Bucket=name, MaxKeys=1)
     except aws.ERRORS as error:
-        if aws.is_missing(error):
+        if aws.code_of(error) == "NoSuchBucket":
             raise PreflightError(
                 f"there is no bucket {name!r}: deploy it (python -m infra_scripts deploy) or correct "
                 "storage.bucket"

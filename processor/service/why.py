@@ -80,9 +80,8 @@ def _row(folder: str, key: str, without: tuple[str, ...] = ()) -> Row | None:
     table = delta.open_table(folder)
     if table is None:
         return None
-    dataset = table.dataset()
-    columns = [name for name in dataset.schema.names if name not in without]
-    found: list[Row] = dataset.to_table(columns=columns, filter=pc.field("key") == key).to_pylist()
+    columns = [name for name in table.columns.names if name not in without]
+    found: list[Row] = table.rows_where(pc.field("key") == key, columns).to_pylist()
     return found[0] if found else None
 
 

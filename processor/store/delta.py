@@ -3,34 +3,36 @@
 Every commit is made on the table version that it was planned on, and fails with
 :class:`CommitConflict` if there is a newer one (delta-rs would otherwise merge the two, and it does not
 deduplicate).
+
+delta-rs reaches S3 where, and as whom, boto3 does, and its errors come as :mod:`.delta_aws` says. What
+it would read with Python's lock held, so that no other thread runs until S3 has answered, is read with
+boto3 instead: parts of a data file, and the log's history.
 """
 
 import contextlib
+import io
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pa_dataset
-import pyarrow.fs as pa_fs
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.fs import DeltaStorageHandler
+from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from common import aws
 from processor.errors import CommitConflict, StoreError
 from processor.store import altered, datafiles, objects
 from processor.store.datafiles import KEY, DataFile
+from processor.store.delta_aws import storage_options, translated
 
 LOG = "_delta_log/"
 CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones 1-2 ms
 
 # The property that names the network of all rows. A description is anybody's to set.
 NETWORK = "fruits.model"
-# How CommitFailedError begins if there is a newer version; any other is about the table, whatever comes.
-CONFLICTS = ("Failed to commit transaction", "Tried committing existing table version")
 
 _NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it would list the whole log
 
@@ -44,10 +46,10 @@ class Table:
     Its properties, paths and sizes come from the log, which is in memory; no data file is read.
     """
 
-    def __init__(self, folder: str, table: DeltaTable) -> None:
+    def __init__(self, folder: str, table_version: int | None = None) -> None:
+        """``table_version``: by default its newest. Raises delta-rs' own ``TableNotFoundError``."""
         self.folder = folder
-        self._table = table
-        self._check()
+        self._open(table_version)
 
     @property
     def id(self) -> str:
@@ -83,11 +85,18 @@ class Table:
 
     def transaction_version(self, application: str) -> int | None:
         """The version last committed for an application (see :meth:`commit`); None if none was."""
-        return self._table.transaction_version(application)
+        with translated(self.folder):
+            return self._renewed().transaction_version(application)
 
     def history(self, limit: int) -> Iterator[dict[str, Any]]:
-        """The commit metadata of the last ``limit`` versions, newest first."""
-        return iter(self._table.history(limit))
+        """The commit metadata of the last ``limit`` versions, newest first; fewer if entries expired."""
+        for version in range(self.table_version, max(self.table_version - limit, -1), -1):
+            entry = objects.get(self.log_entry(version))
+            if entry is None:
+                return
+            yield next(
+                (each["commitInfo"] for each in _actions_in(entry) if "commitInfo" in each), {}
+            )
 
     def rows_changed_since(self, table_version: int) -> bool:
         """Whether rows were added or removed after ``table_version``, up to this version.
@@ -107,19 +116,42 @@ class Table:
         return f"{self.folder}/{LOG}{table_version:020}.json"
 
     def dataset(self) -> pa_dataset.Dataset:
-        """All rows, to be read by columns, filters and batches."""
-        return self._table.to_pyarrow_dataset()
+        """All rows, to be read by columns, filters and batches; delta-rs' own errors arise then."""
+        with translated(self.folder):
+            return self._renewed().to_pyarrow_dataset()
 
-    def open_file(self, path: str) -> pa.NativeFile:
-        """A data file, opened to read parts of it. delta-rs holds the GIL while it reads."""
-        handler = DeltaStorageHandler(self.folder, storage_options(self.folder))
-        return pa_fs.PyFileSystem(handler).open_input_file(path)
+    def rows_where(self, condition: pc.Expression, columns: Sequence[str]) -> pa.Table:
+        """Columns of the rows that meet a condition. Reads the data files that may have any."""
+        with translated(self.folder):
+            return self.dataset().to_table(columns=list(columns), filter=condition)
+
+    def open_file(self, path: str) -> io.RawIOBase | io.BufferedReader:
+        """A data file, to read parts of it. Raises FileNotFoundError."""
+        return objects.opened(f"{self.folder}/{path}")
 
     def refresh(self) -> None:
         """Advance to the newest version: lists the log and reads its new entries."""
-        with _explained(self.folder):
-            self._table.update_incremental()
+        with translated(self.folder):
+            if self._options == storage_options(self.folder):
+                self._table.update_incremental()
+                self._check()
+            else:
+                self._open(None)
+
+    def _open(self, table_version: int | None) -> None:
+        options = storage_options(self.folder)
+        self._table = DeltaTable(self.folder, version=table_version, storage_options=options)
+        self._options = options
         self._check()
+
+    def _renewed(self) -> DeltaTable:
+        """The table, opened again at its version if it has credentials that were renewed since.
+
+        delta-rs keeps those that it opened a table with; temporary ones expire within hours.
+        """
+        if self._options != storage_options(self.folder):
+            self._open(self.table_version)
+        return self._table
 
     def commit(
         self,
@@ -141,6 +173,7 @@ class Table:
         what somebody has set on the table, :class:`StoreError`, and nothing was changed; any other
         exception leaves the outcome unknown.
         """
+        planned_on = self.id
         now = int(time.time() * 1000)
         actions: list[AddAction | RemoveAction] = [
             *(_add_action(each, now, data_change=data_change) for each in added),
@@ -152,19 +185,18 @@ class Table:
             app_transactions=[Transaction(app, n) for app, n in (transactions or {}).items()],
         )
         mode = "overwrite" if overwrite else "append"
-        try:
-            self._table.create_write_transaction(
+        with translated(self.folder):
+            table = self._renewed()
+            if self.id != planned_on:
+                raise CommitConflict(f"{self.folder} was replaced by another table")
+            table.create_write_transaction(
                 actions,
                 mode,
                 schema,
                 commit_properties=properties,
                 post_commithook_properties=_NO_CLEAN_UP,
             )
-        except CommitFailedError as error:
-            if str(error).startswith(CONFLICTS):
-                raise CommitConflict(str(error)) from error
-            raise altered.unsupported(self.folder, str(error)) from error
-        self._table.update_incremental()
+            table.update_incremental()
 
     def vacuum(self, retention_hours: int) -> int:
         """Delete files older than ``retention_hours`` that this version does not need; their number.
@@ -175,13 +207,19 @@ class Table:
         nobody has committed yet look the same, so the retention must be longer than any task takes.
         Log entries older than the log's own retention are deleted too.
         """
-        removed, unknown = (
-            set(self._table.vacuum(retention_hours, enforce_retention_duration=False, full=full))
-            for full in (False, True)
-        )
+        with translated(self.folder):
+            removed, unknown = (
+                set(
+                    self._renewed().vacuum(
+                        retention_hours, enforce_retention_duration=False, full=full
+                    )
+                )
+                for full in (False, True)
+            )
         ours = removed | {path for path in unknown if datafiles.is_name(path)}
         objects.delete_all(self.folder, sorted(ours))
-        self._table.cleanup_metadata()
+        with translated(self.folder):
+            self._renewed().cleanup_metadata()
         return len(ours)
 
     def name_network(self, network: str) -> None:
@@ -191,8 +229,8 @@ class Table:
         """
         rows = self.dataset().head(1, columns=["model"]).to_pylist()
         known = rows[0]["model"] if rows else network
-        with contextlib.suppress(CommitFailedError):  # another one has
-            self._table.alter.set_table_properties({NETWORK: known}, raise_if_not_exists=False)
+        with contextlib.suppress(CommitConflict), translated(self.folder):  # another one has
+            self._renewed().alter.set_table_properties({NETWORK: known}, raise_if_not_exists=False)
         self.refresh()
 
     def _check(self) -> None:
@@ -205,14 +243,11 @@ class Table:
 
 def open_table(folder: str, table_version: int | None = None) -> Table | None:
     """The Delta table at ``folder``, at ``table_version`` or its newest; None if there is no table."""
-    try:
-        with _explained(folder):
-            table = DeltaTable(
-                folder, version=table_version, storage_options=storage_options(folder)
-            )
-    except TableNotFoundError:
-        return None
-    return Table(folder, table)
+    with translated(folder):
+        try:
+            return Table(folder, table_version)
+        except TableNotFoundError:
+            return None
 
 
 def create_table(folder: str, schema: pa.Schema, network: str = "") -> Table:
@@ -224,8 +259,8 @@ def create_table(folder: str, schema: pa.Schema, network: str = "") -> Table:
     if folder.startswith("s3://"):
         _check_no_strangers(folder)
     named = {NETWORK: network} if network else {}
-    with _explained(folder):
-        created = DeltaTable.create(
+    with translated(folder):
+        DeltaTable.create(
             folder,
             schema=schema,
             mode="ignore",
@@ -240,22 +275,11 @@ def create_table(folder: str, schema: pa.Schema, network: str = "") -> Table:
             },
             raise_if_key_not_exists=False,  # delta-rs does not know NETWORK
         )
-    table = Table(folder, created)
+        table = Table(folder)
     altered.check_columns(folder, table.columns, schema)
     if network and not table.network:
         table.name_network(network)
     return table
-
-
-@contextlib.contextmanager
-def _explained(folder: str) -> Iterator[None]:
-    """Raise :class:`StoreError` for a table that delta-rs cannot read as somebody has altered it."""
-    try:
-        yield
-    except DeltaError as error:
-        if any(word in str(error) for word in ("Unsupported", "not supported", "Schema error")):
-            raise altered.unsupported(folder, " ".join(str(error).split())) from error
-        raise
 
 
 def _check_no_strangers(folder: str) -> None:
@@ -271,30 +295,20 @@ def _check_no_strangers(folder: str) -> None:
             )
 
 
-def storage_options(folder: str) -> dict[str, str] | None:
-    """What delta-rs cannot find by itself: the endpoint and the region that boto3 uses.
-
-    None for a local folder.
-    """
-    if not folder.startswith("s3://"):
-        return None
-    meta = aws.s3().meta
-    options = {"AWS_REGION": meta.region_name or "us-east-1"}
-    if not meta.endpoint_url.endswith((".amazonaws.com", ".amazonaws.com.cn")):
-        options["AWS_ENDPOINT_URL"] = meta.endpoint_url
-        options["AWS_ALLOW_HTTP"] = str(meta.endpoint_url.startswith("http://")).lower()
-    return options
-
-
 def _changes_rows(entry: bytes) -> bool:
     """Whether a log entry adds or removes rows.
 
     See https://github.com/delta-io/delta/blob/master/PROTOCOL.md.
     """
-    actions = map(json.loads, entry.splitlines())
     return any(
-        action.get(kind, {}).get("dataChange") for action in actions for kind in ("add", "remove")
+        action.get(kind, {}).get("dataChange")
+        for action in _actions_in(entry)
+        for kind in ("add", "remove")
     )
+
+
+def _actions_in(entry: bytes) -> Iterator[dict[str, Any]]:
+    return map(json.loads, entry.splitlines())
 
 
 def _add_action(file: DataFile, now_ms: int, *, data_change: bool) -> AddAction:

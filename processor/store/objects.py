@@ -46,6 +46,49 @@ def get(uri: str) -> bytes | None:
     return body
 
 
+def opened(uri: str) -> io.RawIOBase | io.BufferedReader:
+    """An object that stays as it is, to read parts of it, each with one request.
+
+    Other threads run while S3 answers. Raises FileNotFoundError.
+    """
+    if not uri.startswith("s3://"):
+        return Path(uri).open("rb")
+    answer = _head(uri)
+    if answer is None:
+        raise FileNotFoundError(uri)
+    return _Parts(uri, answer["ContentLength"])
+
+
+class _Parts(io.RawIOBase):
+    def __init__(self, uri: str, size: int) -> None:
+        self._bucket, self._key = split(uri)
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        end = self._size if size < 0 else min(self._at + size, self._size)
+        if end <= self._at:
+            return b""
+        part = f"bytes={self._at}-{end - 1}"
+        answer = aws.s3().get_object(Bucket=self._bucket, Key=self._key, Range=part)
+        self._at = end
+        body: bytes = answer["Body"].read()
+        return body
+
+
 def put(uri: str, body: bytes) -> None:
     """Write or replace one object."""
     if uri.startswith("s3://"):

@@ -9,6 +9,7 @@ from botocore import exceptions as boto
 from common import aws
 from infra_scripts.clients import Clients
 from tests.support.aws import DeployedStack
+from tests.support.signers import Profile, instance_role
 
 
 @pytest.fixture
@@ -20,6 +21,8 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(profiles))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setattr(aws, "_instance_region", lambda: None)
     yield monkeypatch
     aws.forget()
@@ -118,13 +121,70 @@ def test_without_credentials_there_is_nothing_to_sign_with(
         aws.credentials()
 
 
-def test_the_ca_bundle_is_the_first_that_a_variable_names(nowhere: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+def test_the_ca_bundle_is_the_first_that_is_set(
+    nowhere: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
         nowhere.delenv(name, raising=False)
     assert aws.ca_bundle() is None
-    for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
-        nowhere.setenv(name, name)
-        assert aws.ca_bundle() == name
+    nowhere.setenv("REQUESTS_CA_BUNDLE", "requests")
+    assert aws.ca_bundle() == "requests"
+    profile = Profile(nowhere, tmp_path)
+    profile.config("ca_bundle = profile")
+    aws.forget()
+    assert aws.ca_bundle() == "profile"
+    nowhere.setenv("AWS_CA_BUNDLE", "variable")
+    aws.forget()
+    assert aws.ca_bundle() == "variable"
+
+
+def test_credentials_that_were_missed_are_found_the_next_time(
+    nowhere: pytest.MonkeyPatch, stack: DeployedStack
+) -> None:
+    """As when an instance's metadata do not answer a worker's first request."""
+    with instance_role(nowhere, "key") as metadata:
+        aws.forget()
+        nowhere.setenv("AWS_REGION", "eu-west-1")
+        metadata.missing = 99
+        for _ in range(2):
+            with pytest.raises(boto.NoCredentialsError):
+                aws.s3()
+        metadata.missing = 0
+        aws.s3().head_bucket(Bucket=stack.bucket)
+        assert aws.credentials().access_key == "key"
+
+
+@pytest.mark.parametrize(
+    ("error", "refusal", "transient"),
+    [
+        (answer("ExpiredTokenException"), True, False),
+        (answer("OptInRequired", status=403), True, False),
+        (boto.SSOTokenLoadError(error_msg="no"), True, False),
+        (boto.UnauthorizedSSOTokenError(), True, False),
+        (boto.TokenRetrievalError(provider="sso", error_msg="no"), True, False),
+        (boto.LoginRefreshRequired(), True, False),
+        (boto.ConfigParseError(path="config"), True, False),
+        (
+            RuntimeError(
+                "Credentials were refreshed, but the refreshed credentials are still expired."
+            ),
+            True,
+            False,
+        ),
+        (RuntimeError("another"), False, False),
+        (boto.CredentialRetrievalError(provider="iam-role", error_msg="no"), True, True),
+        (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), False, True),
+        (answer("SlowDown", status=503), False, True),
+        (answer("RequestTimeTooSkewed", status=403), False, False),
+    ],
+    ids=lambda each: (
+        f"{type(each).__name__}-{str(each)[:30]}" if isinstance(each, Exception) else None
+    ),
+)
+def test_what_may_pass_by_itself(error: Exception, refusal: bool, transient: bool) -> None:
+    assert aws.is_refusal(error) == refusal
+    assert aws.is_transient(error) == transient
+    assert "\n" not in aws.explain(error)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +198,7 @@ def test_the_ca_bundle_is_the_first_that_a_variable_names(nowhere: pytest.Monkey
         ("PutRetentionPolicy", "logs:PutRetentionPolicy"),
         ("GetMetricStatistics", "cloudwatch:GetMetricStatistics"),
         ("GetCallerIdentity", "sts:GetCallerIdentity"),
+        ("AssumeRole", "sts:AssumeRole"),
     ],
 )
 def test_the_action_that_allows_an_operation(operation: str, action: str) -> None:
@@ -154,4 +215,8 @@ def test_an_explanation_is_one_line_with_the_fix() -> None:
     assert "renew or correct" in aws.explain(answer("ExpiredToken"))
     assert "retry in a minute" in aws.explain(answer("OperationAborted"))
     assert "set AWS_REGION" in aws.explain(boto.NoRegionError())
+    assert "correct storage.bucket" in aws.explain(answer("NoSuchBucket"))
+    assert "correct AWS_REGION" in aws.explain(answer("PermanentRedirect"))
+    issuer = boto.CredentialRetrievalError(provider="iam-role", error_msg="no answer")
+    assert aws.explain(issuer).startswith("AWS credentials cannot be renewed: ")
     assert aws.explain(answer("NoSuchKey")) == "GetObject failed: NoSuchKey: two lines"

@@ -80,6 +80,25 @@ def test_held_for_12_hours_at_most(
     inbox.acknowledge([delivery])  # late, but no error
 
 
+def test_a_visibility_timeout_as_long_as_sqs_allows(
+    stack: DeployedStack,
+    open_inbox: OpenInbox,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With 43,200 s none can be renewed; here it is 4 s, and the limit is as much below as there."""
+    monkeypatch.setattr("ingest.inbox.MAX_HOLD_SECONDS", 3)
+    send(stack, "a", "b")
+    inbox = open_inbox(visibility=4)
+    (kept, _) = take_all(inbox, 2)
+    time.sleep(1.2)  # two rounds of renewals
+    assert "12 h" not in caplog.text
+    assert len(inbox._held) == 2
+    inbox.acknowledge([kept])
+    inbox.stop()
+    assert counts(stack) == (1, 0)  # given back at once, and not when its timeout ends
+
+
 def test_what_another_receipt_replaced_is_forgotten(
     stack: DeployedStack, open_inbox: OpenInbox
 ) -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore import exceptions as boto
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from common import aws as common_aws
@@ -148,10 +149,41 @@ def test_what_no_retry_mends_names_queue_and_code(code: str) -> None:
     assert str(fault).endswith(f"({code})")
 
 
+@pytest.mark.parametrize("code", ["KMS.DisabledException", "KmsAccessDenied", "KmsInvalidState"])
+def test_a_key_that_cannot_be_used_is_named(code: str) -> None:
+    assert "KMS key cannot be used" in str(unusable(refusal(code), "https://queue"))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (boto.UnauthorizedSSOTokenError(), "run aws sso login"),
+        (boto.TokenRetrievalError(provider="sso", error_msg="expired"), "expired"),
+        (boto.NoCredentialsError(), "set AWS_PROFILE"),
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "AssumeRole"),
+            "grant sts:AssumeRole",
+        ),
+        (RuntimeError("the refreshed credentials are still expired."), "still expired"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_credentials_that_cannot_be_renewed_are_an_error_of_the_queue(
+    error: Exception, words: str
+) -> None:
+    fault = str(unusable(error, "https://queue"))
+    assert fault.startswith("queue https://queue: ")
+    assert words in fault
+    assert "\n" not in fault
+
+
 @pytest.mark.parametrize(
     "error",
     [
         refusal("ThrottlingException"),
+        refusal("KmsThrottled"),
+        refusal("RequestExpired"),
+        boto.CredentialRetrievalError(provider="iam-role", error_msg="no answer"),
         refusal("ServiceUnavailable"),
         refusal("OverLimit"),
         EndpointConnectionError(endpoint_url="http://down"),

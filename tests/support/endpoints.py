@@ -117,10 +117,11 @@ class Request:
 
     target: str
     headers: Message
+    method: str = "GET"
 
     @property
     def is_native(self) -> bool:
-        """Whether obstore sent it, not botocore."""
+        """Whether obstore or delta-rs sent it, not botocore."""
         return str(self.headers["User-Agent"]).startswith("object_store/")
 
     @property

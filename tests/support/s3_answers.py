@@ -1,13 +1,13 @@
 """Responses of S3 that the embedded AWS does not produce."""
 
 import contextlib
-import http.client
 import os
 import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from tests.support.endpoints import Silent, aws_at, serving
+from tests.support.forwarded import forward
 
 
 @contextlib.contextmanager
@@ -34,11 +34,7 @@ def s3_answers(
                 asked.append(self.command)
                 self.send(status, {"Content-Type": "application/xml"}, error)
                 return
-            connection = http.client.HTTPConnection(aws, timeout=60)
-            with contextlib.closing(connection):
-                connection.request(self.command, self.path, body, dict(self.headers))
-                answer = connection.getresponse()
-                self.send(answer.status, dict(answer.getheaders()), answer.read())
+            forward(self, aws, body)
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
 

@@ -8,6 +8,7 @@ from processor.errors import PreflightError
 from processor.service.preflight import check_bucket, find_queue
 from tests.support.aws import DeployedStack
 from tests.support.endpoints import NOBODY, Denies, aws_at, serving
+from tests.support.forwarded import s3_refuses
 
 
 def one_line(failure: pytest.ExceptionInfo[PreflightError]) -> str:
@@ -56,6 +57,19 @@ def test_a_missing_permission_is_named(aws: object, check, subject, action) -> N
     assert message.startswith(f"{subject}: no permission: ")
     assert f"grant {action} " in message
     assert "infra_scripts policy" in message
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("ExpiredToken", "renew or correct"), ("RequestTimeTooSkewed", "set its clock")],
+)
+def test_credentials_and_clock_are_told_from_permissions(
+    bucket: str, code: str, words: str
+) -> None:
+    with s3_refuses(lambda _: (403, code)), pytest.raises(PreflightError) as failure:
+        check_bucket(bucket)
+    assert words in one_line(failure)
+    assert "permission" not in one_line(failure)
 
 
 @pytest.mark.parametrize(("check", "subject", "action"), CHECKS)

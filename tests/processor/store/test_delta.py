@@ -6,9 +6,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from common.aws import forget, s3
-from infra_scripts.embedded import EmbeddedAws
-from ingest.queue import connect
 from processor.errors import CommitConflict, StoreError
 from processor.store import datafiles, delta, objects
 from processor.store.datafiles import DataFile
@@ -40,6 +37,7 @@ def test_the_properties_of_a_table(folder: str) -> None:
     assert opened.transaction_version("app") == 7
     assert opened.transaction_version("another") is None
     assert next(opened.history(1))["batch"] == 3
+    assert len(list(opened.history(9))) == 2
     assert sorted(opened.dataset().to_table()["key"].to_pylist()) == ["a", "b", "c"]
 
 
@@ -156,22 +154,3 @@ def test_no_table_is_made_among_strangers(bucket: str) -> None:
         assert delta.open_table(other) is None
     objects.put(f"{folder}/0.txt", b"added later")
     assert delta.create_table(folder, SCHEMA, "").table_version == 0
-
-
-def test_no_storage_options_for_a_local_folder(folder: str) -> None:
-    assert delta.storage_options(folder) is None
-
-
-def test_delta_and_boto3_use_one_region(
-    aws: EmbeddedAws, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_REGION", "eu-west-3")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
-    forget()
-    options = delta.storage_options(f"s3://{bucket}/features")
-    assert options == {
-        "AWS_REGION": "eu-west-3",
-        "AWS_ENDPOINT_URL": aws.endpoint_url,
-        "AWS_ALLOW_HTTP": "true",
-    }
-    assert {s3().meta.region_name, connect(1).meta.region_name} == {"eu-west-3"}

@@ -1,5 +1,6 @@
 """Objects: read, written and replaced whole, in S3 and on the local disk."""
 
+import io
 from collections.abc import Callable, Iterator
 
 import boto3
@@ -8,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from common.layout import split
 from processor.store import objects
+from tests.support.forwarded import s3_refuses
 from tests.support.s3_answers import s3_answers
 
 
@@ -101,3 +103,27 @@ def test_any_other_response_is_an_error(bucket: str, call: Callable[[str], objec
 def test_a_missing_bucket_is_not_a_missing_object(bucket: str) -> None:
     with pytest.raises(ClientError, match="NoSuchBucket"):
         objects.get(f"s3://{bucket}-of-nobody/a")
+
+
+def test_parts_of_an_object(place: str) -> None:
+    uri = f"{place}/ü b+%20.bin"
+    objects.put(uri, b"0123456789")
+    with objects.opened(uri) as source:
+        assert source.read(3) == b"012"
+        assert (source.seek(-4, io.SEEK_END), source.tell()) == (6, 6)
+        assert source.read(2) == b"67"
+        assert source.seek(1, io.SEEK_CUR) == 9
+        assert source.read(5) == b"9"
+        assert source.read(5) == b""
+        assert source.seek(2) == 2
+        assert source.read() == b"23456789"
+    with pytest.raises(FileNotFoundError):
+        objects.opened(f"{place}/none")
+
+
+def test_only_the_parts_that_are_read_are_requested(bucket: str) -> None:
+    objects.put(f"s3://{bucket}/a", bytes(1000))
+    with s3_refuses(lambda _: None) as requests, objects.opened(f"s3://{bucket}/a") as source:
+        source.seek(990)
+        source.read(3)
+    assert [each.headers["Range"] for each in requests] == [None, "bytes=990-992"]
