@@ -40,7 +40,7 @@ class StoreDriver:
 
     def __init__(self, uri: str, work_dir: Path, aws_pid: int) -> None:
         self._uri = uri
-        self._store = FeatureStore(StoreLayout(uri), drawn_features.MODEL, work_dir)
+        self._store = FeatureStore.open(StoreLayout(uri), drawn_features.MODEL, work_dir)
         self._aws = psutil.Process(aws_pid)
         self._photos = _photos()
 

@@ -6,26 +6,19 @@ written.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from common.layout import StoreLayout
 from processor.errors import CommitConflict, StoreError
+from processor.pipeline.notes import MAX_CONFLICTS, Notes
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, of_kind
-from processor.store import datafiles
-from processor.store.datafiles import KeyedFile
 from processor.store.keyed import KeyedTable
 from processor.store.schema import FEATURES, REJECTS
 
 log = logging.getLogger(__name__)
-
-MAX_CONFLICTS = 20  # in a row, before a commit fails and its messages are redelivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +46,23 @@ class FeatureStore:
     ``rejects/`` that says why.
     """
 
-    def __init__(self, layout: StoreLayout, model_id: str, work_dir: Path) -> None:
+    def __init__(self, features: KeyedTable, rejects: KeyedTable) -> None:
+        self.features = features
+        self.rejects = Notes(rejects, Kind.REJECTED, Kind.UNAVAILABLE)
+
+    @classmethod
+    def open(cls, layout: StoreLayout, model_id: str, work_dir: Path) -> "FeatureStore":
         """Open or create the tables. Raises :class:`StoreError` if they are another network's."""
-        self.features = KeyedTable(
+        features = KeyedTable(
             layout.features, FEATURES, work_dir / "features.sqlite", description=model_id
         )
-        if self.features.description != model_id:
+        if features.description != model_id:
             raise StoreError(
-                f"{layout.features} has features of {self.features.description!r}, but the "
+                f"{layout.features} has features of {features.description!r}, but the "
                 f"configuration asks for {model_id!r}: restore [model], or give the new network its "
                 "own store with storage.store_prefix"
             )
-        self.rejects = KeyedTable(layout.rejects, REJECTS, work_dir / "rejects.sqlite")
+        return cls(features, KeyedTable(layout.rejects, REJECTS, work_dir / "rejects.sqlite"))
 
     def settle(
         self,
@@ -106,7 +104,7 @@ class FeatureStore:
             break
         else:
             raise CommitConflict(f"lost {MAX_CONFLICTS} commits in a row to other writers")
-        touched = self._commit_rejects(results)
+        touched = self.rejects.settle(results)
         if touched:
             self.features.refresh()
             if self.features.table_version != committed_as:
@@ -124,27 +122,11 @@ class FeatureStore:
 
     def attempts(self, object_versions: Mapping[str, str]) -> dict[str, int]:
         """The attempts so far at those object versions, by key, that are rejected."""
-        rows = self._rejected(object_versions)
-        return {
-            key: row["attempts"]
-            for key, row in rows.items()
-            if row["version"] == object_versions[key]
-        }
+        return self.rejects.attempts(object_versions)
 
     def close(self) -> None:
         self.features.close()
         self.rejects.close()
-
-    def _rejected(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The rejects of those ``keys`` that have one; reads every file with one of them."""
-        places = self.rejects.find(keys)
-        columns = ["key", "version", "reason", "attempts"]
-        return {
-            row["key"]: row
-            for path in {location.path for location in places.values()}
-            for row in datafiles.read(self.rejects.folder, path, columns).to_pylist()
-            if row["key"] in places
-        }
 
     def _is_committed(self, results: Sequence[Extracted]) -> bool:
         return any(result.file and self.features.has_file(result.file.path) for result in results)
@@ -177,60 +159,8 @@ class FeatureStore:
         drop = frozenset(result.stored().keys() & set(keys))
         file = result.file
         if file and drop:
-            file = datafiles.without(self.features.folder, file.path, drop)
+            file = self.features.without(file, drop)
         return Extracted(file, tuple(each for each in result.outcomes if each.key not in keys))
-
-    def _commit_rejects(self, results: Sequence[Extracted]) -> set[str]:
-        """Write and drop rejects; the keys of those."""
-        bad = {each.key: each for each in of_kind(results, Kind.REJECTED, Kind.UNAVAILABLE)}
-        good = {each.key for each in of_kind(results, Kind.STORED, Kind.UNCHANGED, Kind.GONE)}
-        for _ in range(MAX_CONFLICTS):
-            self.rejects.refresh()
-            before = self.rejects.find({*bad, *good})
-            rows = self._rejected(bad)
-            new = {
-                key: each
-                for key, each in bad.items()
-                if each.kind is Kind.UNAVAILABLE
-                or key not in rows
-                or (rows[key]["version"], rows[key]["reason"]) != (each.object_version, each.reason)
-            }
-            dropped = {key for key in before if key in good or key in new}
-            if not new and not dropped:
-                return set()
-            added = [self._write_rejects(new, rows)] if new else []
-            try:
-                self.rejects.commit(added, dropped, {})
-            except CommitConflict:
-                continue
-            return dropped | new.keys()
-        raise CommitConflict(f"lost {MAX_CONFLICTS} commits to rejects/ in a row to other writers")
-
-    def _write_rejects(
-        self, new: Mapping[str, Outcome], before: Mapping[str, Mapping[str, Any]]
-    ) -> KeyedFile:
-        now = datetime.now(UTC)
-        tried = {
-            key: row["attempts"]
-            for key, row in before.items()
-            if key in new and row["version"] == new[key].object_version
-        }
-        table = pa.Table.from_pylist(
-            [
-                {
-                    "key": key,
-                    "version": each.object_version,
-                    "reason": each.reason,
-                    "detail": each.detail,
-                    "attempts": tried.get(key, 0) + 1,
-                    "at": now,
-                }
-                for key, each in new.items()
-            ],
-            schema=REJECTS,
-        )
-        file = datafiles.write(self.rejects.folder, table)
-        return KeyedFile(file, {key: each.object_version for key, each in new.items()})
 
 
 def _overtaken(results: Sequence[Extracted], is_current: Callable[[Outcome], bool]) -> set[str]:

@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from processor.errors import CommitConflict
 from processor.store import datafiles, delta, objects
-from processor.store.datafiles import KeyedFile
+from processor.store.datafiles import KEY, DataFile, KeyedFile
 from processor.store.index import Index, Location
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,25 @@ class KeyedTable:
     def find(self, keys: Iterable[str]) -> dict[str, Location]:
         """The locations of those ``keys`` that have a row."""
         return self._index.find(keys)
+
+    def rows(self, keys: Iterable[str], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Columns of the rows of those ``keys`` that have one; reads every file with one of them."""
+        places = self.find(keys)
+        return {
+            row[KEY]: row
+            for path in {location.path for location in places.values()}
+            for row in datafiles.read(self.folder, path, columns).to_pylist()
+            if row[KEY] in places
+        }
+
+    def write(self, rows: Sequence[Mapping[str, object]]) -> KeyedFile:
+        """Write a data file of these rows, to be committed."""
+        file = datafiles.write(self.folder, pa.Table.from_pylist(rows, schema=self._schema))
+        return KeyedFile(file, {str(row[KEY]): str(row["version"]) for row in rows})
+
+    def without(self, file: DataFile, keys: Collection[str]) -> DataFile | None:
+        """A file to be committed instead of ``file``, without the rows of ``keys``; None if empty."""
+        return datafiles.without(self.folder, file.path, frozenset(keys))
 
     def __len__(self) -> int:
         return len(self._index)

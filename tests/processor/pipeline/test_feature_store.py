@@ -28,7 +28,7 @@ class Services:
 
     def __init__(self, folder: Path) -> None:
         self.layout = StoreLayout(f"{folder}/")
-        self.stores = [FeatureStore(self.layout, "network", folder / name) for name in "ab"]
+        self.stores = [FeatureStore.open(self.layout, "network", folder / name) for name in "ab"]
 
     def result(self, *outcomes: Outcome) -> Extracted:
         """The result of a task with these outcomes."""
@@ -331,7 +331,7 @@ def test_a_store_never_mixes_two_networks(world: World) -> None:
     world.handle(world.put("photos/a.jpg", photo(1)))
     other = dataclasses.replace(world.recipe.network, layer="max_pool")
     with pytest.raises(StoreError, match=r"restore \[model\]"):
-        FeatureStore(world.recipe.layout.store, other.model_id, world.folder / "x")
+        FeatureStore.open(world.recipe.layout.store, other.model_id, world.folder / "x")
 
 
 # Rejects
@@ -340,9 +340,9 @@ def test_a_store_never_mixes_two_networks(world: World) -> None:
 def test_a_repeated_reject_is_one_row(world: World) -> None:
     event = world.put("photos/a.jpg", b"bad")
     world.handle(event)
-    version = world.services[0][0].rejects.table_version
+    version = world.services[0][0].rejects.table.table_version
     world.handle(event)
-    assert world.services[0][0].rejects.table_version == version
+    assert world.services[0][0].rejects.table.table_version == version
 
 
 def test_a_photo_turns_bad_and_good_again(world: World) -> None:
