@@ -8,17 +8,20 @@ written.
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.layout import StoreLayout
 from processor.errors import CommitConflict, StoreError
 from processor.pipeline.notes import MAX_CONFLICTS, Notes
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, of_kind
-from processor.store.keyed import KeyedTable
+from processor.store.datafiles import DataFile
+from processor.store.keyed import KeyedTable, Rewrites
 from processor.store.schema import FEATURES, REJECTS
 
 log = logging.getLogger(__name__)
+
+SETTLED = (Kind.STORED, Kind.UNCHANGED, Kind.GONE, Kind.REJECTED)  # by what S3 has
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class FeatureStore:
     def __init__(self, features: KeyedTable, rejects: KeyedTable) -> None:
         self.features = features
         self.rejects = Notes(rejects, Kind.REJECTED, Kind.UNAVAILABLE)
+        self._notes = (self.rejects,)
 
     @classmethod
     def open(cls, layout: StoreLayout, model_id: str, work_dir: Path) -> "FeatureStore":
@@ -74,29 +78,35 @@ class FeatureStore:
         """Make the outcomes of a micro-batch durable, one that was planned on version ``planned_on``.
 
         May be repeated with the same results. ``is_current`` checks whether S3 is still as the outcome
-        found it; it is called, from several threads, only if another writer has committed since
-        ``planned_on``. Raises :class:`CommitConflict` if others keep committing first. Features are
-        committed before rejects, so a failure may leave the former only; to repeat completes it.
+        found it; it is called, from several threads, for the photos that another writer's commits since
+        ``planned_on`` were about. Raises :class:`CommitConflict` if others keep committing first.
 
-        Every photo but an unavailable one commits to features/, even where nothing changes. This is a
-        fence: a service that read the photo earlier and has not committed yet runs into a conflict and
-        checks again. Rejects have no such fence, so what they were judged by is checked afterwards.
+        Each photo's outcome is a commit to features/ that names it, even if no row changes. So of two
+        services with one photo, the later to commit learns of the other, and checks again. Notes come
+        after: whoever changed a note, and finds that another service has meanwhile settled the same
+        photo, checks S3 again and has it processed again if that has changed. To stop in between leaves
+        old notes; to repeat completes it.
         """
         overtaken: set[str] = set()
         again: set[str] = set()
+        rewrites: Rewrites = {}
         replaced = removed = 0
         committed_as = planned_on
         for _ in range(MAX_CONFLICTS):
             self.features.refresh()
             if self._is_committed(results):  # the response to our own commit was lost
                 break
-            if self.features.table_version != planned_on:
-                overtaken |= _overtaken(results, is_current)
-                again |= self._contradicted(results)
-                results = [self._without(result, overtaken | again) for result in results]
-                planned_on = self.features.table_version
+            touched = self.features.touched({each.key for each in of_kind(results)}, planned_on)
+            rows = self.features.find(touched)
+            stored = {key: row.object_version for key, row in rows.items()}
+            results = [self._without_twins(each, stored) for each in results]
+            again |= _contradicted(results, touched, stored)
+            final = of_kind(results, Kind.STORED, Kind.GONE, Kind.REJECTED)
+            overtaken |= _outdated([each for each in final if each.key in touched], is_current)
+            results = [self._without(each, overtaken | again) for each in results]
+            planned_on = self.features.table_version
             try:
-                replaced, removed = self._commit_features(results, metadata)
+                replaced, removed = self._commit_features(results, metadata, rewrites)
                 committed_as = planned_on + 1
             except CommitConflict:
                 log.info("another writer committed to features/ first; checking again")
@@ -104,11 +114,12 @@ class FeatureStore:
             break
         else:
             raise CommitConflict(f"lost {MAX_CONFLICTS} commits in a row to other writers")
-        touched = self.rejects.settle(results)
-        if touched:
+        noted = set().union(*(notes.settle(results) for notes in self._notes))
+        if noted:
             self.features.refresh()
-            if self.features.table_version != committed_as:
-                again |= _overtaken(results, is_current) & touched
+            touched = self.features.touched(noted, committed_as)
+            settled = of_kind(results, *SETTLED)
+            again |= _outdated([each for each in settled if each.key in touched], is_current)
         count = {kind: sum(1 for _ in of_kind(results, kind)) for kind in Kind}
         return Settled(
             count[Kind.STORED],
@@ -125,14 +136,14 @@ class FeatureStore:
         return self.rejects.attempts(object_versions)
 
     def close(self) -> None:
-        self.features.close()
-        self.rejects.close()
+        for each in (self.features, *self._notes):
+            each.close()
 
     def _is_committed(self, results: Sequence[Extracted]) -> bool:
         return any(result.file and self.features.has_file(result.file.path) for result in results)
 
     def _commit_features(
-        self, results: Sequence[Extracted], metadata: Mapping[str, object]
+        self, results: Sequence[Extracted], metadata: Mapping[str, object], rewrites: Rewrites
     ) -> tuple[int, int]:
         """Commit files and drop rows; the number of rows replaced and of rows removed."""
         added = [each for result in results for each in result.keyed_files()]
@@ -140,31 +151,46 @@ class FeatureStore:
         ended = {outcome.key for outcome in of_kind(results, Kind.GONE, Kind.REJECTED)}
         replaced = self.features.find(stored)
         removed = self.features.find(ended)
-        if added or ended or any(of_kind(results, Kind.UNCHANGED)):
+        keys = {outcome.key for outcome in of_kind(results)}
+        if keys:
             photos = sum(each.file.rows for each in added)
-            self.features.commit(added, {*replaced, *removed}, {**metadata, "photos": photos})
+            about = {**metadata, "photos": photos}
+            dropped = {*replaced, *removed}
+            self.features.commit(added, dropped, about, about=keys, rewrites=rewrites)
         return len(replaced), len(removed)
 
-    def _contradicted(self, results: Sequence[Extracted]) -> set[str]:
-        """Unchanged photos whose row another service has replaced or removed."""
-        rows = {each.key: each for each in of_kind(results, Kind.UNCHANGED)}
-        found = self.features.find(rows)
-        return {
-            key
-            for key, each in rows.items()
-            if key not in found or found[key].object_version != each.object_version
-        }
+    def _without_twins(self, result: Extracted, stored: Mapping[str, str]) -> Extracted:
+        """Without the rows that another service has stored in the meantime."""
+        twins = {key for key, version in result.stored().items() if stored.get(key) == version}
+        outcomes = tuple(
+            replace(each, kind=Kind.UNCHANGED) if each.key in twins else each
+            for each in result.outcomes
+        )
+        return Extracted(self._file_without(result, twins), outcomes)
 
     def _without(self, result: Extracted, keys: Collection[str]) -> Extracted:
-        drop = frozenset(result.stored().keys() & set(keys))
-        file = result.file
-        if file and drop:
-            file = self.features.without(file, drop)
-        return Extracted(file, tuple(each for each in result.outcomes if each.key not in keys))
+        outcomes = tuple(each for each in result.outcomes if each.key not in keys)
+        return Extracted(self._file_without(result, keys), outcomes)
+
+    def _file_without(self, result: Extracted, keys: Collection[str]) -> DataFile | None:
+        drop = result.stored().keys() & set(keys)
+        return self.features.without(result.file, drop) if result.file and drop else result.file
 
 
-def _overtaken(results: Sequence[Extracted], is_current: Callable[[Outcome], bool]) -> set[str]:
-    checked = list(of_kind(results, Kind.STORED, Kind.GONE, Kind.REJECTED))
+def _contradicted(
+    results: Sequence[Extracted], touched: Collection[str], stored: Mapping[str, str]
+) -> set[str]:
+    """Unchanged photos whose row another service has replaced or removed."""
+    unchanged = of_kind(results, Kind.UNCHANGED)
+    return {
+        each.key
+        for each in unchanged
+        if each.key in touched and stored.get(each.key) != each.object_version
+    }
+
+
+def _outdated(outcomes: Sequence[Outcome], is_current: Callable[[Outcome], bool]) -> set[str]:
+    """The photos that S3 no longer has as their outcomes say."""
     with ThreadPoolExecutor(8) as pool:
-        current = list(pool.map(is_current, checked))
-    return {outcome.key for outcome, holds in zip(checked, current, strict=True) if not holds}
+        current = list(pool.map(is_current, outcomes))
+    return {outcome.key for outcome, holds in zip(outcomes, current, strict=True) if not holds}

@@ -14,7 +14,7 @@ from ingest.events import ObjectEvent, message, newest
 from processor.errors import CommitConflict, Refused
 from processor.photos import objects
 from processor.pipeline.feature_store import FeatureStore, Settled
-from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work, of_kind
+from processor.pipeline.outcomes import VANISHED, Extracted, Kind, Outcome, Work, of_kind
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class MicroBatches:
     """Handles the micro-batches of one store, one after the other. Used by one thread.
 
     ``extract`` does the work, in Spark tasks or in this process. ``send`` enqueues a message body
-    with a delay in seconds.
+    with a delay in seconds. ``current_version`` is :func:`.objects.current_version`, or acts like it.
     """
 
     def __init__(
@@ -37,11 +37,13 @@ class MicroBatches:
         layout: BucketLayout,
         extract: Callable[[Sequence[Work]], list[Extracted]],
         send: Callable[[str, int], object],
+        current_version: Callable[[str, str], str | None] = objects.current_version,
     ) -> None:
         self._store = store
         self._layout = layout
         self._extract = extract
         self._send = send
+        self._current_version = current_version
 
     def handle(self, events: Iterable[ObjectEvent], batch_id: int) -> Settled:
         """Make the outcome of every event durable; idempotent. ``batch_id`` is only recorded.
@@ -90,10 +92,11 @@ class MicroBatches:
     def _is_current(self, outcome: Outcome) -> bool:
         """Whether S3 is still as ``outcome`` found it. Raises :class:`Unavailable`."""
         try:
-            version = objects.current_version(self._layout.bucket, outcome.key)
+            version = self._current_version(self._layout.bucket, outcome.key)
         except Refused:
             return outcome.kind is Kind.REJECTED
-        return version == (None if outcome.kind is Kind.GONE else outcome.object_version or None)
+        absent = outcome.kind is Kind.GONE or outcome.reason == VANISHED
+        return version == (None if absent else outcome.object_version or None)
 
     def _retry_later(self, results: Sequence[Extracted], photos: Sequence[ObjectEvent]) -> None:
         """Re-enqueue the events of photos that S3 could not deliver, with exponential backoff."""

@@ -18,6 +18,9 @@ class Kind(StrEnum):
     UNAVAILABLE = "unavailable"  # S3 could not deliver it now; it is retried later
 
 
+VANISHED = "vanished"  # the reason where an event announced a photo that S3 does not have
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One photo to process. ``stored_version`` is the object version whose row the store has, if any.
@@ -66,6 +69,6 @@ class Extracted:
 
 
 def of_kind(results: Sequence[Extracted], *kinds: Kind) -> Iterator[Outcome]:
-    """All outcomes of some kinds, over all tasks."""
+    """All outcomes of some kinds, over all tasks; without ``kinds``, of all."""
     for result in results:
-        yield from (outcome for outcome in result.outcomes if outcome.kind in kinds)
+        yield from (outcome for outcome in result.outcomes if not kinds or outcome.kind in kinds)

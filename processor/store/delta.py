@@ -8,6 +8,7 @@ deduplicate).
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -90,6 +91,15 @@ class Table:
         return self.table_version < table_version or any(
             entry is None or _changes_rows(entry) for entry in entries
         )
+
+    def metadata_since(self, table_version: int) -> list[dict[str, Any] | None]:
+        """The commit metadata of each version after ``table_version``; None where it has expired."""
+        newer = map(self.log_entry, range(table_version + 1, self.table_version + 1))
+        with ThreadPoolExecutor(8) as pool:
+            return [
+                None if entry is None else _metadata(entry)
+                for entry in pool.map(objects.get, newer)
+            ]
 
     def log_entry(self, table_version: int) -> str:
         """The URI of a version's entry in the log."""
@@ -240,6 +250,11 @@ def _changes_rows(entry: bytes) -> bool:
     return any(
         action.get(kind, {}).get("dataChange") for action in actions for kind in ("add", "remove")
     )
+
+
+def _metadata(entry: bytes) -> dict[str, Any]:
+    actions = map(json.loads, entry.splitlines())
+    return next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
 
 
 def _add_action(file: DataFile, now_ms: int, *, data_change: bool) -> AddAction:
