@@ -5,8 +5,7 @@ other writers. tests/processor/store/test_keyed.py runs the same steps with both
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from processor.errors import CommitConflict
 from processor.store.datafiles import DataFile, KeyedFile
@@ -16,26 +15,22 @@ from processor.store.keyed import KeyedTable, Rewrites
 Row = tuple[tuple[str, Any], ...]  # sorted items
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(NamedTuple):
     """A table as all writers share it: by key, each row and the path of its data file.
 
-    ``named`` has the keys that each commit was about, from version ``first + 1`` on.
+    ``named`` has the keys that each commit was about, up to the newest.
     """
 
     version: int = 0
-    first: int = 0
     named: tuple[frozenset[str], ...] = ()
     rows: frozenset[tuple[str, Row, object]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Refresh:
+class Refresh(NamedTuple):
     table: str
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     table: str
     planned_on: int
     added: frozenset[tuple[str, Row, object]]
@@ -43,8 +38,7 @@ class Commit:
     named: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(NamedTuple):
     table: str
     since: int
     until: int
@@ -58,16 +52,15 @@ def access(shared: Shared, request: Access) -> tuple[object, Shared]:
     if isinstance(request, Refresh):
         return (shared.version, shared.rows), shared
     if isinstance(request, Touched):
-        named = shared.named[request.since - shared.first : request.until - shared.first]
+        first = shared.version - len(shared.named)
+        named = shared.named[request.since - first : request.until - first]
         return frozenset().union(*named), shared
     if request.planned_on != shared.version:
         return False, shared
     kept = {row for row in shared.rows if row[0] not in request.dropped}
     rows = frozenset(kept | request.added)
     assert len({key for key, _, _ in rows}) == len(rows), f"two rows of a key: {sorted(rows)}"
-    return True, replace(
-        shared, version=shared.version + 1, named=(*shared.named, request.named), rows=rows
-    )
+    return True, Shared(shared.version + 1, (*shared.named, request.named), rows)
 
 
 class FakeTable(KeyedTable):

@@ -1,89 +1,110 @@
 """Two writers and a bucket that changes, in every interleaving of their steps.
 
 A writer is the real :class:`MicroBatches` with the real :class:`FeatureStore`, on tables in memory. What
-it does next depends only on the events it got and on the answers to what it asked so far. So a step of
-it is: run it from the start, answer from memory what it asked before, note what it asks next, and leave
-it there. With that, the state of the whole is a value, and states that were reached before need not be
-followed again: all interleavings are explored, and counted, at the cost of the states that differ.
+it does next depends only on the events it got and on the answers to what it has asked. So one step of it
+is: run it from the start, answer from memory what it asked before, note what it asks next, and leave it
+there. That makes the state of the whole a value, and a state that was reached before is not followed
+again: the cost is that of the different states, however many interleavings lead to each.
 """
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from common.layout import BucketLayout
 from ingest.events import ObjectEvent
 from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.micro_batch import MicroBatches
-from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
-from tests.support.fake_tables import Access, FakeTable, Shared, Touched, access
+from processor.pipeline.outcomes import VANISHED, Extracted, Kind, Outcome, Work
+from tests.support.fake_tables import Access, Commit, FakeTable, Shared, Touched, access
 from tests.support.world import NOON
 
 BUCKET = "bucket"
 TABLES = ("features", "rejects")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Content:
-    """What lies under a key; ``version`` is empty if nothing does."""
+class Content(NamedTuple):
+    """What lies under a key; ``version`` is None if nothing does."""
 
-    version: str = ""
+    version: str | None
     good: bool = True
 
 
-NOTHING, A, B, BAD = Content(), Content("A"), Content("B"), Content("X", good=False)
+NOTHING, A, B, BAD = Content(None), Content("A"), Content("B"), Content("X", good=False)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Event:
+class Event(NamedTuple):
     number: int
     key: str
     content: Content
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """A request to S3 for what is under a key."""
 
     key: str
 
 
-Delivery = tuple[Event, int]  # the how manieth of that event
-Batch = tuple[Delivery, ...]
+Request = Access | Read
+Batch = tuple[tuple[Event, int], ...]  # with the number of times that each was delivered before
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """A writer within a micro-batch: what it was answered; versions count from its ``bases``."""
+class Writer(NamedTuple):
+    """A writer within a micro-batch: its place in the program, where its table versions count from."""
 
-    batch: Batch
-    answers: tuple[object, ...]
+    place: int
     bases: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     bucket: tuple[tuple[str, Content], ...]
     changes: int  # that are still to come
     duplicates: int
     crashes: int
-    events: tuple[tuple[Event, int, bool], ...] = ()  # deliveries so far, whether another is owed
+    events: tuple[tuple[Event, int, bool], ...] = ()  # delivered so often, whether that is owed
     tables: tuple[Shared, ...] = (Shared(), Shared())
-    writers: tuple[Busy | None, ...] = (None, None)
+    writers: tuple[Writer | None, ...] = (None, None)
+    latest: Event | None = None  # if the last step was a change in S3
 
 
 class _Asks(BaseException):
     """Leaves a writer at a request that is not yet answered."""
 
 
-@functools.cache
-def request_of(batch: Batch, answers: tuple[object, ...], bare: bool) -> Access | Read | None:
-    """What a writer asks next after those ``answers``; None if it has finished."""
+class Program:
+    """All places at which a writer can be: after a batch and some answers, with its next request."""
+
+    def __init__(self, bare: bool) -> None:
+        self.requests: list[Request | None] = []  # None: it has finished
+        self.batches: list[Batch] = []
+        self._answers: list[tuple[object, ...]] = []
+        self._following: dict[object, int] = {}
+        self._bare = bare
+
+    def start(self, batch: Batch) -> int:
+        return self._place(batch, batch, ())
+
+    def after(self, place: int, answer: object) -> int:
+        step = (place, answer)
+        known = self._following.get(step)
+        if known is not None:
+            return known
+        return self._place(step, self.batches[place], (*self._answers[place], answer))
+
+    def _place(self, step: object, batch: Batch, answers: tuple[object, ...]) -> int:
+        if step not in self._following:
+            self._following[step] = len(self.requests)
+            self.requests.append(_next_request(batch, answers, self._bare))
+            self.batches.append(batch)
+            self._answers.append(answers)
+        return self._following[step]
+
+
+def _next_request(batch: Batch, answers: tuple[object, ...], bare: bool) -> Request | None:
     left = iter(answers)
     paths = iter(range(1000))
 
-    def ask(request: Access | Read) -> Any:
+    def ask(request: Request) -> Any:
         for answer in left:
             return answer
         raise _Asks(request)
@@ -96,14 +117,16 @@ def request_of(batch: Batch, answers: tuple[object, ...], bare: bool) -> Access 
         rows = [{"key": each.key, "version": each.object_version} for each in stored]
         return [Extracted(features.write(rows).file if rows else None, outcomes)]
 
-    def current_version(_: str, key: str) -> str | None:
-        return ask(Read(key)).version or None
-
     def send(body: str, delay: int) -> None:
         raise AssertionError(f"a message is sent: {body}, {delay}")
 
-    store = FeatureStore(features, rejects)
-    service = MicroBatches(store, BucketLayout(BUCKET), extract, send, current_version)
+    service = MicroBatches(
+        FeatureStore(features, rejects),
+        BucketLayout(BUCKET),
+        extract,
+        send,
+        lambda _, key: ask(Read(key)).version,
+    )
     try:
         service.handle([_object_event(event, bare) for event, _ in batch], 1)
     except _Asks as asks:
@@ -112,17 +135,11 @@ def request_of(batch: Batch, answers: tuple[object, ...], bare: bool) -> Access 
 
 
 def _object_event(event: Event, bare: bool) -> ObjectEvent:
-    there = bool(event.content.version)
-    return ObjectEvent(
-        BUCKET,
-        event.key,
-        None,
-        event.content.version if there and not bare else None,
-        1 if there else None,
-        "ObjectCreated:Put" if there else "ObjectRemoved:Delete",
-        NOON,
-        None if bare else f"{event.number + 1:04X}",
-    )
+    version = event.content.version
+    name = "ObjectCreated:Put" if version else "ObjectRemoved:Delete"
+    order = None if bare else f"{event.number + 1:04X}"
+    etag = None if bare else version
+    return ObjectEvent(BUCKET, event.key, None, etag, 1 if version else None, name, NOON, order)
 
 
 def _outcome(work: Work, ask: Callable[[Read], Content]) -> Outcome:
@@ -130,10 +147,10 @@ def _outcome(work: Work, ask: Callable[[Read], Content]) -> Outcome:
     if work.stored_version is not None and ask(Read(work.key)).version == work.stored_version:
         return Outcome(work.key, Kind.UNCHANGED, work.stored_version)
     found = ask(Read(work.key))
-    if not found.version:
+    if found.version is None:
         if work.removal or work.stored_version:
             return Outcome(work.key, Kind.GONE)
-        return Outcome(work.key, Kind.REJECTED, work.event_version or "", "vanished")
+        return Outcome(work.key, Kind.REJECTED, work.event_version or "", VANISHED)
     if not found.good:
         return Outcome(work.key, Kind.REJECTED, found.version, "corrupt")
     return Outcome(work.key, Kind.STORED, found.version)
@@ -141,22 +158,28 @@ def _outcome(work: Work, ask: Callable[[Read], Content]) -> Outcome:
 
 @dataclass
 class Checker:
-    """Explores everything that can follow a state; raises AssertionError with the steps to a fault."""
+    """Explores all that can follow a state. Raises AssertionError with the steps that lead to a fault.
 
-    bare: bool = False  # events as some implementations of S3 send them: no ETag, no order
+    ``bare``: events as some implementations of S3 send them, with neither ETag nor order.
+    """
+
+    bare: bool = False
     contents: tuple[Content, ...] = (NOTHING, A, B, BAD)
-    steps: list[str] = field(default_factory=list)
-    interleavings: dict[State, int] = field(default_factory=dict)  # from a state to the end
+
+    def __post_init__(self) -> None:
+        self._program = Program(self.bare)
+        self._steps: list[tuple[object, ...]] = []
+        self.interleavings: dict[State, int] = {}  # by the state from which they go on
 
     def explore(self, state: State) -> int:
-        """The number of interleavings from here."""
+        """The number of interleavings from here, less those that differ in what nobody can tell."""
         if state not in self.interleavings:
             self._check(state)
             total = 0
-            for step, following in self._steps(state):
-                self.steps.append(step)
+            for step, following in self._following(state):
+                self._steps.append(step)
                 total += self.explore(following)
-                self.steps.pop()
+                self._steps.pop()
             self.interleavings[state] = total or 1
         return self.interleavings[state]
 
@@ -167,149 +190,144 @@ class Checker:
         features, rejects = (
             {key: dict(row)["version"] for key, row, _ in table.rows} for table in state.tables
         )
-        for key, content in state.bucket:
-            good, bad = (
-                content.version if content.version and content.good is kind else None
-                for kind in (True, False)
-            )
-            found = (features.get(key), rejects.get(key))
-            expected = (good, bad if content.version else found[1])
-            if found != expected:
-                steps = "\n".join(self.steps)
-                raise AssertionError(f"{key}: (row, reject) is {found}, not {expected}\n{steps}")
+        for key, (version, good) in state.bucket:
+            row, reject = features.get(key), rejects.get(key)
+            if (row, version and reject) != ((version, None) if good else (None, version)):
+                steps = "\n".join(" ".join(map(str, step)) for step in self._steps)
+                there = f"{'good' if good else 'bad'} {version}" if version else "nothing"
+                raise AssertionError(f"{there} in S3, row {row}, reject {reject}, after\n{steps}")
 
-    def _steps(self, state: State) -> Iterator[tuple[str, State]]:
+    def _following(self, state: State) -> Iterator[tuple[tuple[object, ...], State]]:
         if state.changes:
             for key, before in state.bucket:
                 for content in self.contents:
                     if content != before:
-                        yield (
-                            f"S3: {key} = {content.version or None}",
-                            _changed(state, key, content),
-                        )
-        batches = list(_batches(state))
-        idle = [n for n, writer in enumerate(state.writers) if writer is None]
-        for name in idle[:1]:  # idle writers are alike
-            for batch in batches:
-                yield f"{_name(batch)}: begins", self._advance(_delivered(state, name, batch), name)
+                        yield ("S3", key, content.version), self._changed(state, key, content)
+        if None in state.writers:  # the others that are idle would do the same
+            for batch in self._batches(state):
+                yield ("begins", *batch), self._delivered(state, batch)
         for name, writer in enumerate(state.writers):
             if writer:
-                request = request_of(writer.batch, writer.answers, self.bare)
-                yield f"{_name(writer.batch)}: {_short(request)}", self._advance(state, name)
-                if state.crashes:
-                    yield f"{_name(writer.batch)}: dies", _normal(_crashed(state, name))
+                batch, request = (
+                    all_of[writer.place]
+                    for all_of in (self._program.batches, self._program.requests)
+                )
+                # A change in S3 and a later access to a table might as well come the other way round.
+                if not state.latest or request == Read(state.latest.key):
+                    yield (*batch, request), self._advanced(state, name)
+                if state.crashes and not state.latest:
+                    yield (*batch, "dies"), self._crashed(state, name)
 
-    def _advance(self, state: State, name: int) -> State:
-        """One request of a writer, and all that follow which no other writer can influence."""
+    def _changed(self, state: State, key: str, content: Content) -> State:
+        known = [event for event, _, _ in state.events]
+        for writer in filter(None, state.writers):
+            known += [event for event, _ in self._program.batches[writer.place]]
+        event = Event(1 + max((each.number for each in known), default=-1), key, content)
+        return state._replace(
+            bucket=tuple((name, content if name == key else was) for name, was in state.bucket),
+            changes=state.changes - 1,
+            events=(*state.events, (event, 0, True)),
+            latest=event,
+        )
+
+    def _batches(self, state: State) -> Iterator[Batch]:
+        """Each event that is owed, two of them, and each that was delivered before."""
+        owed = [(event, times) for event, times, owed in state.events if owed]
+        batches: list[Batch] = [(each,) for each in owed]
+        batches += [
+            (one, two) for one in owed for two in owed if one < two or (self.bare and one > two)
+        ]
+        if state.duplicates:
+            batches += [((event, times),) for event, times, owed in state.events if not owed]
+        for batch in batches:
+            if state.latest in (None, *(event for event, _ in batch)):
+                yield batch
+
+    def _delivered(self, state: State, batch: Batch) -> State:
+        events = [
+            (event, times + 1, False) if (event, times) in batch else (event, times, owed)
+            for event, times, owed in state.events
+        ]
+        again = sum((event, times, False) in state.events for event, times in batch)
+        bases = tuple(table.version for table in state.tables)
+        writers = (*filter(None, state.writers), Writer(self._program.start(batch), bases))
+        state = state._replace(
+            events=tuple(events),
+            duplicates=state.duplicates - again,
+            writers=(*writers, None)[:2],
+        )
+        return self._advanced(state, len(writers) - 1)
+
+    def _crashed(self, state: State, name: int) -> State:
+        """What it has committed stays; its events are owed again."""
+        writer = state.writers[name]
+        assert writer
+        events = {event: (event, times, owed) for event, times, owed in state.events}
+        for event, times in self._program.batches[writer.place]:
+            events[event] = (event, times + 1, True)
+        listed = tuple(events[event] for event in sorted(events))
+        return self._ended(state._replace(events=listed, crashes=state.crashes - 1), name)
+
+    def _advanced(self, state: State, name: int) -> State:
+        """After a request of a writer, and after what it does next that no one else can influence."""
+        writer = state.writers[name]
+        assert writer
+        place, tables = writer.place, [*state.tables]
         while True:
-            writer = state.writers[name]
-            assert writer
-            request = request_of(writer.batch, writer.answers, self.bare)
-            if request is None:
-                return _normal(_with_writer(state, name, None))
-            answer, state = _answer(state, request, writer.bases)
-            state = _with_writer(state, name, replace(writer, answers=(*writer.answers, answer)))
-            following = request_of(writer.batch, (*writer.answers, answer), self.bare)
-            if following is not None and not isinstance(following, Touched):
-                return _normal(state)
-
-
-def _answer(state: State, request: Access | Read, bases: tuple[int, ...]) -> tuple[object, State]:
-    if isinstance(request, Read):
-        return dict(state.bucket)[request.key], state
-    at = TABLES.index(request.table)
-    absolute = request
-    for name in {"planned_on", "since", "until"} & set(type(request).__dataclass_fields__):
-        absolute = replace(absolute, **{name: getattr(request, name) + bases[at]})
-    answer, table = access(state.tables[at], absolute)
-    if isinstance(answer, tuple):
-        answer = (answer[0] - bases[at], answer[1])
-    tables = (*state.tables[:at], table, *state.tables[at + 1 :])
-    return answer, replace(state, tables=tables)
-
-
-def _changed(state: State, key: str, content: Content) -> State:
-    number = 1 + max((event.number for event, _, _ in state.events), default=-1)
-    for writer in filter(None, state.writers):
-        number = max(number, 1 + max(event.number for event, _ in writer.batch))
-    return replace(
-        state,
-        bucket=tuple((name, content if name == key else was) for name, was in state.bucket),
-        changes=state.changes - 1,
-        events=(*state.events, (Event(number, key, content), 0, True)),
-    )
-
-
-def _batches(state: State) -> Iterator[Batch]:
-    """One event, or two that are owed, in any order; or one that was delivered before."""
-    owed = [(event, times) for event, times, owed in state.events if owed]
-    yield from ((each,) for each in owed)
-    yield from ((one, other) for one in owed for other in owed if one != other)
-    if state.duplicates:
-        yield from (((event, times),) for event, times, owed in state.events if not owed)
-
-
-def _delivered(state: State, name: int, batch: Batch) -> State:
-    duplicates = state.duplicates
-    events = []
-    for event, times, owed in state.events:
-        if (event, times) in batch:
-            duplicates -= not owed
-            events.append((event, times + 1, False))
-        else:
-            events.append((event, times, owed))
-    bases = tuple(table.version for table in state.tables)
-    state = replace(state, events=tuple(events), duplicates=duplicates)
-    return _with_writer(state, name, Busy(batch, (), bases))
-
-
-def _crashed(state: State, name: int) -> State:
-    """What it wrote stays; its events are owed again."""
-    writer = state.writers[name]
-    assert writer
-    again = {event: times + 1 for event, times in writer.batch}
-    events = {event: (times, owed) for event, times, owed in state.events}
-    events |= {event: (times, True) for event, times in again.items()}
-    listed = tuple((event, *events[event]) for event in sorted(events))
-    state = replace(state, events=listed, crashes=state.crashes - 1)
-    return _with_writer(state, name, None)
-
-
-def _with_writer(state: State, name: int, writer: Busy | None) -> State:
-    writers = [*state.writers]
-    writers[name] = writer
-    return replace(state, writers=tuple(writers))
-
-
-def _normal(state: State) -> State:
-    """The same state without what nobody can tell any more: versions, paths, delivered events."""
-    busy = [writer for writer in state.writers if writer]
-    batches = {writer.batch for writer in busy}
-    tables, bases = [], []
-    for at, table in enumerate(state.tables):
-        base = min((writer.bases[at] for writer in busy), default=table.version)
-        rows = frozenset(
-            (key, row, path if path and path[0] in batches else None)
-            for key, row, path in table.rows
+            request = self._program.requests[place]
+            if isinstance(request, Read):
+                answer: object = dict(state.bucket)[request.key]
+            else:
+                assert request
+                at = TABLES.index(request.table)
+                answer, tables[at] = _shifted(tables[at], request, writer.bases[at])
+            place = self._program.after(place, answer)
+            if not isinstance(self._program.requests[place], Touched):  # the log's past is fixed
+                break
+        writers = tuple(
+            Writer(place, each.bases) if each and number == name else each
+            for number, each in enumerate(state.writers)
         )
-        named = table.named[base - table.first :]
-        tables.append(Shared(table.version - base, 0, named, rows))
-        bases.append(base)
-    writers = [
-        writer
-        and replace(
-            writer, bases=tuple(n - base for n, base in zip(writer.bases, bases, strict=True))
-        )
-        for writer in state.writers
-    ]
-    events = tuple(each for each in state.events if each[2] or state.duplicates)
-    writers.sort(key=lambda writer: (writer is None, hash(writer)))
-    return replace(state, events=events, tables=tuple(tables), writers=tuple(writers))
+        state = state._replace(tables=tuple(tables), writers=writers, latest=None)
+        if self._program.requests[place] is None:
+            return self._ended(state, name)
+        return state._replace(writers=_sorted(writers))
+
+    def _ended(self, state: State, name: int) -> State:
+        """Without a writer, and without what nobody can tell any more: versions, paths, events."""
+        busy = [each for number, each in enumerate(state.writers) if each and number != name]
+        batches = {self._program.batches[each.place] for each in busy}
+        tables = []
+        bases = []
+        for at, table in enumerate(state.tables):
+            base = min((each.bases[at] for each in busy), default=table.version)
+            first = table.version - len(table.named)
+            rows = frozenset(
+                (key, row, path if path and path[0] in batches else None)
+                for key, row, path in table.rows
+            )
+            tables.append(Shared(table.version - base, table.named[base - first :], rows))
+            bases.append(base)
+        writers: list[Writer | None] = [
+            Writer(each.place, tuple(n - base for n, base in zip(each.bases, bases, strict=True)))
+            for each in busy
+        ]
+        events = tuple(each for each in state.events if each[2] or state.duplicates)
+        writers += [None] * (len(state.writers) - len(writers))
+        return state._replace(events=events, tables=tuple(tables), writers=tuple(writers))
 
 
-def _name(batch: Batch) -> str:
-    return "+".join(f"{event.key}{event.number}.{times}" for event, times in batch)
+def _shifted(table: Shared, request: Access, base: int) -> tuple[object, Shared]:
+    """Answer a request whose versions count from ``base``."""
+    if isinstance(request, Commit):
+        return access(table, request._replace(planned_on=request.planned_on + base))
+    if isinstance(request, Touched):
+        moved = request._replace(since=request.since + base, until=request.until + base)
+        return access(table, moved)
+    (version, rows), table = access(table, request)
+    return (version - base, rows), table
 
 
-def _short(request: object) -> str:
-    return str(request).replace("frozenset()", "-")
+def _sorted(writers: tuple[Writer | None, ...]) -> tuple[Writer | None, ...]:
+    """Writers are alike, so it does not matter which of them is where."""
+    return tuple(sorted(writers, key=lambda each: each or Writer(1 << 60, ())))

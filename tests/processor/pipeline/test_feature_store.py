@@ -136,9 +136,10 @@ def test_attempts_at_rejects_are_counted(services: Services) -> None:
     assert tried() == [0, 0, 0]
 
 
-def test_s3_is_checked_again_only_after_another_commit(services: Services) -> None:
+def test_s3_is_checked_again_only_for_photos_of_another_commit(services: Services) -> None:
     one, planned_on = services.stores[0], services.stores[0].features.table_version
-    services.settle(stored("z"), by=1)
+    services.settle(stored("z"), gone("a"), gone("b"), gone("e"), unavailable("g"), by=1)
+    services.settle(gone("c"), rejected("y"), by=1)
     ends = [stored("a"), stored("b"), gone("c"), rejected("d"), rejected("e")]
     others = [Outcome("z", Kind.UNCHANGED, "1"), unavailable("g")]
     checked: list[str] = []
@@ -149,17 +150,29 @@ def test_s3_is_checked_again_only_after_another_commit(services: Services) -> No
 
     results = [services.result(*ends), services.result(*others)]
     settled = one.settle(results, planned_on, is_current, {})
-    assert sorted(checked) == ["a", "b", "c", "d", "e"]
+    assert sorted(checked) == ["a", "b", "c", "e"]
     assert settled == Settled(1, 0, removed=0, unchanged=1, rejected=2, overtaken=3)
     assert services.versions() == {"a": "1", "z": "1"}
-    assert services.rows("rejects").keys() == {"d", "g"}
+    assert services.rows("rejects").keys() == {"d", "g", "y"}
+
+
+def test_what_another_service_has_stored_is_not_stored_again(services: Services) -> None:
+    """Both handle the same events; S3 need not be asked about it."""
+    planned_on = services.stores[0].features.table_version
+    services.settle(*map(stored, "abc"), by=1)
+    files = services.stores[1].features.find("a")["a"].path
+    results = [services.result(*map(stored, "abd")), services.result(stored("c"))]
+    settled = services.stores[0].settle(results, planned_on, unchecked, {})
+    assert (settled.stored, settled.unchanged, settled.replaced) == (1, 3, 0)
+    assert services.versions() == dict.fromkeys("abcd", "1")
+    assert services.stores[0].features.find("a")["a"].path == files
 
 
 def unchanged(key: str) -> Outcome:
     return Outcome(key, Kind.UNCHANGED, "1")
 
 
-@pytest.mark.parametrize("end", [gone, rejected, unchanged])
+@pytest.mark.parametrize("end", [gone, rejected, unchanged, unavailable])
 def test_an_outcome_that_changes_no_row_is_a_fence(services: Services, end) -> None:
     """Its commit makes the other service check S3 again."""
     planned_on = services.stores[0].features.table_version
@@ -186,8 +199,8 @@ def test_a_reject_that_another_service_contradicts_is_not_settled(services: Serv
     one, other = services.stores
     commit, planned_on = one.features.commit, one.features.table_version
 
-    def overtaken_afterwards(*arguments: Any) -> None:
-        commit(*arguments)
+    def overtaken_afterwards(*arguments: Any, **named: Any) -> None:
+        commit(*arguments, **named)
         services.settle(stored("a", "2"), by=1)
 
     one.features.commit = overtaken_afterwards
@@ -202,13 +215,13 @@ def test_a_reject_that_another_service_contradicts_is_not_settled(services: Serv
 
 def test_after_too_many_conflicts_nothing_is_changed(services: Services) -> None:
     planned_on = services.stores[0].features.table_version
-    services.settle(stored("z0"), by=1)
+    services.settle(gone("a"), stored("z0"), by=1)
     commits = 0
 
     def is_current(_: Outcome) -> bool:
         nonlocal commits
         commits += 1
-        services.settle(stored(f"z{commits}"), by=1)
+        services.settle(gone("a"), stored(f"z{commits}"), by=1)
         return True
 
     results = [services.result(stored("a"))]
