@@ -1,52 +1,26 @@
 """Two writers and a bucket that changes, in every interleaving of their steps.
 
-A writer is the real :class:`MicroBatches` with the real :class:`FeatureStore`, on tables in memory. What
-it does next depends only on the events it got and on the answers to what it has asked. So one step of it
-is: run it from the start, answer from memory what it asked before, note what it asks next, and leave it
-there. That makes the state of the whole a value, and a state that was reached before is not followed
-again: the cost is that of the different states, however many interleavings lead to each.
+``python -m tests.support.two_writers --help`` explores more of them than the tests do.
+
+The state of the whole is a value (see :mod:`.writer_program`), and a state that was reached before is
+not followed again. So the cost is that of the states that differ, however many interleavings lead there.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import argparse
+import gc
+import logging
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from unittest.mock import patch
 
-from common.layout import BucketLayout
-from ingest.events import ObjectEvent
-from processor.pipeline.feature_store import FeatureStore
-from processor.pipeline.micro_batch import MicroBatches
-from processor.pipeline.outcomes import VANISHED, Extracted, Kind, Outcome, Work
-from tests.support.fake_tables import Access, Commit, FakeTable, Shared, Touched, access
-from tests.support.world import NOON
-
-BUCKET = "bucket"
-TABLES = ("features", "rejects")
-
-
-class Content(NamedTuple):
-    """What lies under a key; ``version`` is None if nothing does."""
-
-    version: str | None
-    good: bool = True
-
+from processor.pipeline import feature_store
+from tests.support.fake_tables import Access, Commit, Shared, Touched, access
+from tests.support.writer_program import TABLES, Batch, Content, Event, Program, Read
 
 NOTHING, A, B, BAD = Content(None), Content("A"), Content("B"), Content("X", good=False)
-
-
-class Event(NamedTuple):
-    number: int
-    key: str
-    content: Content
-
-
-class Read(NamedTuple):
-    """A request to S3 for what is under a key."""
-
-    key: str
-
-
-Request = Access | Read
-Batch = tuple[tuple[Event, int], ...]  # with the number of times that each was delivered before
 
 
 class Writer(NamedTuple):
@@ -57,103 +31,16 @@ class Writer(NamedTuple):
 
 
 class State(NamedTuple):
+    """All of it, except what nobody can tell: which writer is which, versions long past, …"""
+
     bucket: tuple[tuple[str, Content], ...]
-    changes: int  # that are still to come
-    duplicates: int
-    crashes: int
+    changes: int = 0  # that are still to come
+    duplicates: int = 0
+    crashes: int = 0
     events: tuple[tuple[Event, int, bool], ...] = ()  # delivered so often, whether that is owed
     tables: tuple[Shared, ...] = (Shared(), Shared())
     writers: tuple[Writer | None, ...] = (None, None)
     latest: Event | None = None  # if the last step was a change in S3
-
-
-class _Asks(BaseException):
-    """Leaves a writer at a request that is not yet answered."""
-
-
-class Program:
-    """All places at which a writer can be: after a batch and some answers, with its next request."""
-
-    def __init__(self, bare: bool) -> None:
-        self.requests: list[Request | None] = []  # None: it has finished
-        self.batches: list[Batch] = []
-        self._answers: list[tuple[object, ...]] = []
-        self._following: dict[object, int] = {}
-        self._bare = bare
-
-    def start(self, batch: Batch) -> int:
-        return self._place(batch, batch, ())
-
-    def after(self, place: int, answer: object) -> int:
-        step = (place, answer)
-        known = self._following.get(step)
-        if known is not None:
-            return known
-        return self._place(step, self.batches[place], (*self._answers[place], answer))
-
-    def _place(self, step: object, batch: Batch, answers: tuple[object, ...]) -> int:
-        if step not in self._following:
-            self._following[step] = len(self.requests)
-            self.requests.append(_next_request(batch, answers, self._bare))
-            self.batches.append(batch)
-            self._answers.append(answers)
-        return self._following[step]
-
-
-def _next_request(batch: Batch, answers: tuple[object, ...], bare: bool) -> Request | None:
-    left = iter(answers)
-    paths = iter(range(1000))
-
-    def ask(request: Request) -> Any:
-        for answer in left:
-            return answer
-        raise _Asks(request)
-
-    features, rejects = (FakeTable(name, ask, lambda: (batch, next(paths))) for name in TABLES)
-
-    def extract(works: Sequence[Work]) -> list[Extracted]:
-        outcomes = tuple(_outcome(work, ask) for work in works)
-        stored = [each for each in outcomes if each.kind is Kind.STORED]
-        rows = [{"key": each.key, "version": each.object_version} for each in stored]
-        return [Extracted(features.write(rows).file if rows else None, outcomes)]
-
-    def send(body: str, delay: int) -> None:
-        raise AssertionError(f"a message is sent: {body}, {delay}")
-
-    service = MicroBatches(
-        FeatureStore(features, rejects),
-        BucketLayout(BUCKET),
-        extract,
-        send,
-        lambda _, key: ask(Read(key)).version,
-    )
-    try:
-        service.handle([_object_event(event, bare) for event, _ in batch], 1)
-    except _Asks as asks:
-        return asks.args[0]
-    return None
-
-
-def _object_event(event: Event, bare: bool) -> ObjectEvent:
-    version = event.content.version
-    name = "ObjectCreated:Put" if version else "ObjectRemoved:Delete"
-    order = None if bare else f"{event.number + 1:04X}"
-    etag = None if bare else version
-    return ObjectEvent(BUCKET, event.key, None, etag, 1 if version else None, name, NOON, order)
-
-
-def _outcome(work: Work, ask: Callable[[Read], Content]) -> Outcome:
-    """As tasks._prepare finds it."""
-    if work.stored_version is not None and ask(Read(work.key)).version == work.stored_version:
-        return Outcome(work.key, Kind.UNCHANGED, work.stored_version)
-    found = ask(Read(work.key))
-    if found.version is None:
-        if work.removal or work.stored_version:
-            return Outcome(work.key, Kind.GONE)
-        return Outcome(work.key, Kind.REJECTED, work.event_version or "", VANISHED)
-    if not found.good:
-        return Outcome(work.key, Kind.REJECTED, found.version, "corrupt")
-    return Outcome(work.key, Kind.STORED, found.version)
 
 
 @dataclass
@@ -171,14 +58,27 @@ class Checker:
         self._steps: list[tuple[object, ...]] = []
         self.interleavings: dict[State, int] = {}  # by the state from which they go on
 
-    def explore(self, state: State) -> int:
-        """The number of interleavings from here, less those that differ in what nobody can tell."""
+    def run(self, state: State) -> int:
+        """The number of interleavings from here, those not counted that nobody can tell apart."""
+        before = sys.getrecursionlimit()
+        sys.setrecursionlimit(10_000)
+        logging.disable(logging.CRITICAL)
+        gc.disable()  # it would look through all states again and again
+        try:
+            with patch.object(feature_store, "ThreadPoolExecutor", _OneByOne):
+                return self._explore(state)
+        finally:
+            gc.enable()
+            logging.disable(logging.NOTSET)
+            sys.setrecursionlimit(before)
+
+    def _explore(self, state: State) -> int:
         if state not in self.interleavings:
             self._check(state)
             total = 0
             for step, following in self._following(state):
                 self._steps.append(step)
-                total += self.explore(following)
+                total += self._explore(following)
                 self._steps.pop()
             self.interleavings[state] = total or 1
         return self.interleavings[state]
@@ -331,3 +231,33 @@ def _shifted(table: Shared, request: Access, base: int) -> tuple[object, Shared]
 def _sorted(writers: tuple[Writer | None, ...]) -> tuple[Writer | None, ...]:
     """Writers are alike, so it does not matter which of them is where."""
     return tuple(sorted(writers, key=lambda each: each or Writer(1 << 60, ())))
+
+
+class _OneByOne:
+    """In place of ThreadPoolExecutor, whose threads would ask in an order of their own."""
+
+    def __init__(self, _: int) -> None:
+        self.map = map
+
+    def __enter__(self) -> "_OneByOne":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("changes", 3), ("duplicates", 0), ("crashes", 0), ("keys", 1)):
+        parser.add_argument(f"--{name}", type=int, default=default, metavar="N")
+    parser.add_argument("--bare", action="store_true", help="events without ETag and order")
+    options = parser.parse_args()
+    checker, began = Checker(options.bare), time.process_time()
+    bucket = tuple((f"photos/{n}", NOTHING) for n in range(options.keys))
+    count = checker.run(State(bucket, options.changes, options.duplicates, options.crashes))
+    seconds = time.process_time() - began
+    print(f"{count:,} interleavings, {len(checker.interleavings):,} states, {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
