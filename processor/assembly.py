@@ -168,7 +168,7 @@ def service(config: Config, queue_url: str) -> Service:
     memory_budget().check()
     spec = network_spec(config)
     work_dir = Path(config.service.work_dir)
-    store = FeatureStore(layout.store, spec.model_id, work_dir)
+    store = FeatureStore.open(layout.store, spec.model_id, work_dir)
     spark = spark_session(config)
     workers, _ = share_cores(spec, config.compute.workers, config.compute.threads)
     jobs = Jobs(spark.sparkContext, recipe(config, spec), workers)

@@ -40,7 +40,7 @@ class StoreDriver:
 
     def __init__(self, uri: str, work_dir: Path, aws_pid: int) -> None:
         self._uri = uri
-        self._store = FeatureStore(StoreLayout(uri), drawn_features.MODEL, work_dir)
+        self._store = FeatureStore.open(StoreLayout(uri), drawn_features.MODEL, work_dir)
         self._aws = psutil.Process(aws_pid)
         self._photos = _photos()
 
@@ -95,7 +95,7 @@ class StoreDriver:
         features.refresh()
         keys = [each.key for result in results for each in result.outcomes]
         features.find(keys)
-        waiting = self._store.waiting(keys)
+        waiting = self._store.pending.rows(keys)
         self._store.settle(results, features.table_version, lambda _: True, {"batch": 0}, waiting)
         return time.perf_counter() - began
 

@@ -6,29 +6,20 @@ written.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from common.layout import StoreLayout
 from processor.errors import CommitConflict, StoreError
-from processor.pipeline import retries
-from processor.pipeline.outcomes import Extracted, Kind, Outcome, of_kind
-from processor.store import datafiles
-from processor.store.datafiles import KeyedFile
-from processor.store.keyed import KeyedTable
+from processor.pipeline.notes import MAX_CONFLICTS, Pending, Rejects, Row
+from processor.pipeline.outcomes import SETTLED, Extracted, Kind, Outcome, of_kind
+from processor.store.datafiles import DataFile
+from processor.store.keyed import KeyedTable, Rewrites
 from processor.store.schema import FEATURES, PENDING, REJECTS
 
 log = logging.getLogger(__name__)
-
-Row = dict[str, Any]  # by column; see the tables' schemas
-
-MAX_CONFLICTS = 20  # in a row, before a commit fails and its messages are redelivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +28,8 @@ class Settled:
 
     ``overtaken`` photos changed in S3 while they were processed: nothing was written for them, because
     the event of that change will settle them. ``again`` photos are not settled: what another service
-    committed in the meantime contradicts their outcome, so they have to be processed again.
+    committed in the meantime contradicts their outcome, or S3 does not tell whether it still holds, so
+    they have to be processed again.
     """
 
     stored: int
@@ -58,56 +50,79 @@ class FeatureStore:
     proven, has a row in ``pending/`` that says when it is tried again; its other rows stay as they are.
     """
 
-    def __init__(self, layout: StoreLayout, model_id: str, work_dir: Path) -> None:
+    def __init__(self, features: KeyedTable, rejects: KeyedTable, pending: KeyedTable) -> None:
+        self.features = features
+        self.rejects = Rejects(rejects)
+        self.pending = Pending(pending)
+        self._notes = (self.rejects, self.pending)
+
+    @classmethod
+    def open(cls, layout: StoreLayout, model_id: str, work_dir: Path) -> "FeatureStore":
         """Open or create the tables. Raises :class:`StoreError` if they are another network's."""
-        self.features = KeyedTable(
+        features = KeyedTable(
             layout.features, FEATURES, work_dir / "features.sqlite", network=model_id
         )
-        if self.features.network != model_id:
+        if features.network != model_id:
             raise StoreError(
-                f"{layout.features} has features of {self.features.network!r}, but the "
+                f"{layout.features} has features of {features.network!r}, but the "
                 f"configuration asks for {model_id!r}: restore [model], or give the new network its "
                 "own store with storage.store_prefix"
             )
-        self.rejects = KeyedTable(layout.rejects, REJECTS, work_dir / "rejects.sqlite")
-        self.pending = KeyedTable(layout.pending, PENDING, work_dir / "pending.sqlite")
+        return cls(
+            features,
+            KeyedTable(layout.rejects, REJECTS, work_dir / "rejects.sqlite"),
+            KeyedTable(layout.pending, PENDING, work_dir / "pending.sqlite"),
+        )
 
     def settle(
         self,
         results: Sequence[Extracted],
         planned_on: int,
-        is_current: Callable[[Outcome], bool],
+        is_current: Callable[[Outcome], bool | None],
         metadata: Mapping[str, object],
         waiting: Mapping[str, Row],
     ) -> Settled:
         """Make the outcomes of a micro-batch durable, one that was planned on version ``planned_on``.
 
-        ``waiting`` are the rows in pending/ from before S3 was read: those alone are ended by what was
+        ``waiting`` are the rows of pending/ from before S3 was read: only those are ended by what was
         read. May be repeated with the same results. ``is_current`` checks whether S3 is still as the
-        outcome found it; it is called, from several threads, only if another writer has committed since
-        ``planned_on``. Raises :class:`CommitConflict` if others keep committing first. Features are
-        committed before rejects and pending photos, so a failure may leave the former only; to repeat
-        completes it.
+        outcome found it, None if S3 does not tell; it is called, from several threads, for the photos
+        that another writer's commits since ``planned_on`` were about. Raises :class:`CommitConflict` if
+        others keep committing first.
 
-        Every photo but a pending one commits to features/, even where nothing changes. This is a
-        fence: a service that read the photo earlier and has not committed yet runs into a conflict and
-        checks again. Rejects have no such fence, so what they were judged by is checked afterwards.
+        Each photo's outcome but a pending one is a commit to features/ that names it, even if no row
+        changes. So of two services with one photo, the later to commit learns of the other, and checks
+        again. (A pending one needs none: another service leaves its row, and its retry finds out.) Notes
+        come after: whoever changed a note, and finds that another service has meanwhile settled the same
+        photo, checks S3 again and has it processed again if that has changed. To stop in between leaves
+        old notes; to repeat completes it.
         """
         overtaken: set[str] = set()
         again: set[str] = set()
+        rewrites: Rewrites = {}
         replaced = removed = 0
         committed_as = planned_on
         for _ in range(MAX_CONFLICTS):
             self.features.refresh()
             if self._is_committed(results):  # the response to our own commit was lost
                 break
-            if self.features.table_version != planned_on:
-                overtaken |= _overtaken(results, is_current)
-                again |= self._contradicted(results)
-                results = [self._without(result, overtaken | again) for result in results]
-                planned_on = self.features.table_version
+            touched = self.features.touched(
+                {each.key for each in of_kind(results, *SETTLED)}, planned_on
+            )
+            rows = self.features.find(touched)
+            stored = {key: row.object_version for key, row in rows.items()}
+            results = [self._without_twins(each, stored) for each in results]
+            again |= _contradicted(results, touched, stored)
+            final = of_kind(results, Kind.STORED, Kind.GONE, Kind.REJECTED)
+            outdated, unknown = _checked(
+                [each for each in final if each.key in touched], is_current
+            )
+            overtaken |= outdated
+            again |= unknown
+            results = [self._without(each, overtaken | again) for each in results]
+            planned_on = self.features.table_version
             try:
-                replaced, removed = self._commit_features(results, metadata)
+                replaced, removed = self._commit_features(results, metadata, rewrites)
                 committed_as = planned_on + 1
             except CommitConflict:
                 log.info("another writer committed to features/ first; checking again")
@@ -115,12 +130,8 @@ class FeatureStore:
             break
         else:
             raise CommitConflict(f"lost {MAX_CONFLICTS} commits in a row to other writers")
-        touched = self._commit_rejects(results, waiting)
-        self._commit_pending(results, waiting)
-        if touched:
-            self.features.refresh()
-            if self.features.table_version != committed_as:
-                again |= _overtaken(results, is_current) & touched
+        noted = set().union(*(notes.settle(results, waiting) for notes in self._notes))
+        again |= self._unsettled(results, noted, committed_as, is_current)
         count = {kind: sum(1 for _ in of_kind(results, kind)) for kind in Kind}
         return Settled(
             count[Kind.STORED],
@@ -133,21 +144,15 @@ class FeatureStore:
             tuple(sorted(again)),
         )
 
-    def waiting(self, keys: Iterable[str]) -> dict[str, Row]:
-        """The rows in pending/ of those ``keys`` that have one, as of now."""
-        self.pending.refresh()
-        return _rows(self.pending, keys)
-
     def close(self) -> None:
-        self.features.close()
-        self.rejects.close()
-        self.pending.close()
+        for each in (self.features, *self._notes):
+            each.close()
 
     def _is_committed(self, results: Sequence[Extracted]) -> bool:
         return any(result.file and self.features.has_file(result.file.path) for result in results)
 
     def _commit_features(
-        self, results: Sequence[Extracted], metadata: Mapping[str, object]
+        self, results: Sequence[Extracted], metadata: Mapping[str, object], rewrites: Rewrites
     ) -> tuple[int, int]:
         """Commit files and drop rows; the number of rows replaced and of rows removed."""
         added = [each for result in results for each in result.keyed_files()]
@@ -155,124 +160,68 @@ class FeatureStore:
         ended = {outcome.key for outcome in of_kind(results, Kind.GONE, Kind.REJECTED)}
         replaced = self.features.find(stored)
         removed = self.features.find(ended)
-        if added or ended or any(of_kind(results, Kind.UNCHANGED)):
+        keys = {outcome.key for outcome in of_kind(results, *SETTLED)}
+        if keys:
             photos = sum(each.file.rows for each in added)
-            self.features.commit(added, {*replaced, *removed}, {**metadata, "photos": photos})
+            about = {**metadata, "photos": photos}
+            dropped = {*replaced, *removed}
+            self.features.commit(added, dropped, about, about=keys, rewrites=rewrites)
         return len(replaced), len(removed)
 
-    def _contradicted(self, results: Sequence[Extracted]) -> set[str]:
-        """Unchanged photos whose row another service has replaced or removed."""
-        rows = {each.key: each for each in of_kind(results, Kind.UNCHANGED)}
-        found = self.features.find(rows)
-        return {
-            key
-            for key, each in rows.items()
-            if key not in found or found[key].object_version != each.object_version
-        }
+    def _unsettled(
+        self,
+        results: Sequence[Extracted],
+        noted: Collection[str],
+        committed_as: int,
+        is_current: Callable[[Outcome], bool | None],
+    ) -> set[str]:
+        """The photos with changed notes that S3 has changed and another service settled meanwhile."""
+        if not noted:
+            return set()
+        self.features.refresh()
+        touched = self.features.touched(noted, committed_as)
+        settled = of_kind(results, *SETTLED)
+        outdated, unknown = _checked([each for each in settled if each.key in touched], is_current)
+        return outdated | unknown
+
+    def _without_twins(self, result: Extracted, stored: Mapping[str, str]) -> Extracted:
+        """Without the rows that another service has stored in the meantime."""
+        twins = {key for key, version in result.stored().items() if stored.get(key) == version}
+        outcomes = tuple(
+            replace(each, kind=Kind.UNCHANGED) if each.key in twins else each
+            for each in result.outcomes
+        )
+        return Extracted(self._file_without(result, twins), outcomes)
 
     def _without(self, result: Extracted, keys: Collection[str]) -> Extracted:
-        drop = frozenset(result.stored().keys() & set(keys))
-        file = result.file
-        if file and drop:
-            file = datafiles.without(self.features.folder, file.path, drop)
-        return Extracted(file, tuple(each for each in result.outcomes if each.key not in keys))
+        outcomes = tuple(each for each in result.outcomes if each.key not in keys)
+        return Extracted(self._file_without(result, keys), outcomes)
 
-    def _commit_rejects(self, results: Sequence[Extracted], waiting: Mapping[str, Row]) -> Set[str]:
-        """Write and drop rejects; the keys of those."""
-        bad = {each.key: each for each in of_kind(results, Kind.REJECTED)}
-        good = {each.key for each in of_kind(results, Kind.STORED, Kind.UNCHANGED, Kind.GONE)}
-
-        def changes(before: Mapping[str, Row]) -> tuple[list[Row], Set[str]]:
-            new = [
-                _note(each, waiting)
-                for key, each in bad.items()
-                if key not in before
-                or (before[key]["version"], before[key]["reason"])
-                != (each.object_version, each.reason)
-            ]
-            return new, before.keys() & good
-
-        return _commit_notes(self.rejects, REJECTS, {*bad, *good}, changes)
-
-    def _commit_pending(self, results: Sequence[Extracted], waiting: Mapping[str, Row]) -> None:
-        """Write rows of photos that wait, and drop those that do so no longer.
-
-        A photo that waits already, and is not due, was named by another event too; that is no attempt.
-        """
-        pending = {each.key: each for each in of_kind(results, Kind.PENDING)}
-        ended = {each.key for result in results for each in result.outcomes} - pending.keys()
-        now = datetime.now(UTC)
-
-        def changes(before: Mapping[str, Row]) -> tuple[list[Row], Set[str]]:
-            new = [_note(each, waiting) for each in pending.values()]
-            new = [
-                {**row, "retry_at": retries.retry_at(now, row["attempts"])}
-                for row in new
-                if not _is_waiting(before.get(row["key"]), row, now)
-            ]
-            over = {key for key in before.keys() & ended if before[key] == waiting.get(key)}
-            return new, over
-
-        _commit_notes(self.pending, PENDING, {*pending, *ended}, changes)
+    def _file_without(self, result: Extracted, keys: Collection[str]) -> DataFile | None:
+        drop = result.stored().keys() & set(keys)
+        return self.features.without(result.file, drop) if result.file and drop else result.file
 
 
-def _rows(table: KeyedTable, keys: Iterable[str]) -> dict[str, Row]:
-    """The rows of those ``keys`` that have one; reads every file with one of them."""
-    found = table.find(keys)
+def _contradicted(
+    results: Sequence[Extracted], touched: Collection[str], stored: Mapping[str, str]
+) -> set[str]:
+    """Unchanged photos whose row another service has replaced or removed."""
+    unchanged = of_kind(results, Kind.UNCHANGED)
     return {
-        row["key"]: row
-        for path in {location.path for location in found.values()}
-        for row in datafiles.read(table.folder, path).to_pylist()
-        if row["key"] in found
+        each.key
+        for each in unchanged
+        if each.key in touched and stored.get(each.key) != each.object_version
     }
 
 
-def _commit_notes(
-    table: KeyedTable,
-    schema: pa.Schema,
-    keys: Collection[str],
-    changes: Callable[[Mapping[str, Row]], tuple[list[Row], Set[str]]],
-) -> Set[str]:
-    """Add and drop rows of ``keys``, given those that there are; the keys of what has changed.
-
-    Added rows replace those with the same key.
-    """
-    for _ in range(MAX_CONFLICTS):
-        table.refresh()
-        before = _rows(table, keys)
-        new, dropped = changes(before)
-        added = {row["key"]: row["version"] for row in new}
-        if not added and not dropped:
-            return set()
-        files = []
-        if added:
-            file = datafiles.write(table.folder, pa.Table.from_pylist(new, schema=schema))
-            files.append(KeyedFile(file, added))
-        try:
-            table.commit(files, dropped | (before.keys() & added.keys()), {})
-        except CommitConflict:
-            continue
-        return dropped | added.keys()
-    raise CommitConflict(
-        f"lost {MAX_CONFLICTS} commits to {table.folder} in a row to other writers"
-    )
-
-
-def _note(outcome: Outcome, waiting: Mapping[str, Row]) -> Row:
-    """The row that says why a photo is rejected or waits. Attempts count if version and reason stay."""
-    row = {"key": outcome.key, "version": outcome.object_version, "reason": outcome.reason}
-    before = waiting.get(outcome.key, {})
-    again = row.items() <= before.items()
-    attempts = before["attempts"] + 1 if again else 1
-    return {**row, "detail": outcome.detail, "attempts": attempts, "at": datetime.now(UTC)}
-
-
-def _is_waiting(before: Row | None, row: Row, now: datetime) -> bool:
-    return before is not None and before["version"] == row["version"] and before["retry_at"] > now
-
-
-def _overtaken(results: Sequence[Extracted], is_current: Callable[[Outcome], bool]) -> set[str]:
-    checked = list(of_kind(results, Kind.STORED, Kind.GONE, Kind.REJECTED))
+def _checked(
+    outcomes: Sequence[Outcome], is_current: Callable[[Outcome], bool | None]
+) -> tuple[set[str], set[str]]:
+    """The photos that S3 no longer has as their outcomes say, and those about which it does not tell."""
     with ThreadPoolExecutor(8) as pool:
-        current = list(pool.map(is_current, checked))
-    return {outcome.key for outcome, holds in zip(checked, current, strict=True) if not holds}
+        current = list(pool.map(is_current, outcomes))
+    outdated, unknown = (
+        {each.key for each, holds in zip(outcomes, current, strict=True) if holds is answer}
+        for answer in (False, None)
+    )
+    return outdated, unknown

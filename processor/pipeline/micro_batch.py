@@ -15,8 +15,9 @@ from ingest.events import ObjectEvent, newest
 from processor.errors import CommitConflict, Refused
 from processor.photos import objects
 from processor.pipeline.breaker import Breaker
-from processor.pipeline.feature_store import FeatureStore, Row, Settled
-from processor.pipeline.outcomes import CRASH, Extracted, Kind, Outcome, Work, of_kind
+from processor.pipeline.feature_store import FeatureStore, Settled
+from processor.pipeline.notes import Row
+from processor.pipeline.outcomes import CRASH, VANISHED, Extracted, Kind, Outcome, Work, of_kind
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same p
 class MicroBatches:
     """Handles the micro-batches of one store, one after the other. Used by one thread.
 
-    ``extract`` does the work, in Spark tasks or in this process.
+    ``extract`` does the work, in Spark tasks or in this process. ``current_version`` is
+    :func:`.objects.current_version`, or acts like it.
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class MicroBatches:
         store: FeatureStore,
         layout: BucketLayout,
         extract: Callable[[Sequence[Work]], list[Extracted]],
+        current_version: Callable[[str, str], str | None] = objects.current_version,
     ) -> None:
         self._store = store
         self._layout = layout
         self._extract = extract
+        self._current_version = current_version
         self._breaker = Breaker(layout, store.features.some_keys)
 
     def stop(self) -> None:
@@ -83,7 +87,7 @@ class MicroBatches:
         began = time.monotonic()
         self._store.features.refresh()
         planned_on = self._store.features.table_version
-        waiting = self._store.waiting(event.key for event in photos)
+        waiting = self._store.pending.rows([event.key for event in photos])
         now = datetime.now(UTC)
         tried = [event for event in photos if not _is_suspended(event, waiting, now)]
         results = self._extract(self._plan(tried))
@@ -113,13 +117,17 @@ class MicroBatches:
             for event in photos
         ]
 
-    def _is_current(self, outcome: Outcome) -> bool:
-        """Whether S3 is still as ``outcome`` found it. Raises :class:`Unavailable`."""
+    def _is_current(self, outcome: Outcome) -> bool | None:
+        """Whether S3 is still as ``outcome`` found it; None if it refuses to tell.
+
+        Raises :class:`Unavailable`.
+        """
         try:
-            version = objects.current_version(self._layout.bucket, outcome.key)
+            version = self._current_version(self._layout.bucket, outcome.key)
         except Refused:
-            return outcome.kind is Kind.REJECTED
-        return version == (None if outcome.kind is Kind.GONE else outcome.object_version or None)
+            return None
+        absent = outcome.kind is Kind.GONE or outcome.reason == VANISHED
+        return version == (None if absent else outcome.object_version or None)
 
     @staticmethod
     def _report(

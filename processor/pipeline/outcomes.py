@@ -22,6 +22,12 @@ CRASH = "crash"  # the reason where a worker died over a photo
 UNWRITABLE = "unwritable"  # where the store could not be written
 
 
+VANISHED = "vanished"  # the reason where an event announced a photo that S3 does not have
+
+
+SETTLED = (Kind.STORED, Kind.UNCHANGED, Kind.GONE, Kind.REJECTED)  # by what S3 has
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One photo to process. ``stored_version`` is the object version whose row the store has, if any.
@@ -70,6 +76,6 @@ class Extracted:
 
 
 def of_kind(results: Sequence[Extracted], *kinds: Kind) -> Iterator[Outcome]:
-    """All outcomes of some kinds, over all tasks."""
+    """All outcomes of some kinds, over all tasks; without ``kinds``, of all."""
     for result in results:
-        yield from (outcome for outcome in result.outcomes if outcome.kind in kinds)
+        yield from (outcome for outcome in result.outcomes if not kinds or outcome.kind in kinds)

@@ -28,7 +28,7 @@ from processor.network.spec import Features, Network, NetworkSpec
 from processor.photos import objects
 from processor.photos.decode import Pixels, decode
 from processor.photos.memory import MemoryBudget
-from processor.pipeline.outcomes import UNWRITABLE, Extracted, Kind, Outcome, Work
+from processor.pipeline.outcomes import UNWRITABLE, VANISHED, Extracted, Kind, Outcome, Work
 from processor.store import datafiles
 from processor.store.schema import FEATURES
 
@@ -173,7 +173,7 @@ def _absent(work: Work) -> Outcome:
     if work.removal or work.stored_version:
         return Outcome(work.key, Kind.GONE)
     detail = "an event announced it, but S3 has no such object (removed before it was read?)"
-    return Outcome(work.key, Kind.REJECTED, work.event_version or "", "vanished", detail)
+    return Outcome(work.key, Kind.REJECTED, work.event_version or "", VANISHED, detail)
 
 
 def _rejected(work: Work, version: str, reason: str, detail: str) -> _Prepared:

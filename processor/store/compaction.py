@@ -14,8 +14,9 @@ from typing import Protocol, TypeVar
 import pyarrow as pa
 
 from processor.errors import CommitConflict
-from processor.store import datafiles, delta
+from processor.store import datafiles, delta, key_digests
 from processor.store.datafiles import DataFile
+from processor.store.key_digests import KEYS
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,9 @@ def _swap(
         removed = [path for group in valid for path in group]
         merged = [swaps[group] for group in valid]
         try:
-            table.commit(schema, merged, removed, data_change=False)
+            # It names no keys: what a writer has planned for a photo still holds.
+            named = {KEYS: key_digests.encode(())}
+            table.commit(schema, merged, removed, data_change=False, metadata=named)
         except CommitConflict:
             continue
         return valid

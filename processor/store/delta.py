@@ -14,6 +14,7 @@ import io
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -94,9 +95,7 @@ class Table:
             entry = objects.get(self.log_entry(version))
             if entry is None:
                 return
-            yield next(
-                (each["commitInfo"] for each in _actions_in(entry) if "commitInfo" in each), {}
-            )
+            yield _metadata(entry)
 
     def rows_changed_since(self, table_version: int) -> bool:
         """Whether rows were added or removed after ``table_version``, up to this version.
@@ -110,6 +109,15 @@ class Table:
         return self.table_version < table_version or any(
             entry is None or _changes_rows(entry) for entry in entries
         )
+
+    def metadata_since(self, table_version: int) -> list[dict[str, Any] | None]:
+        """The commit metadata of each version after ``table_version``; None where it has expired."""
+        newer = map(self.log_entry, range(table_version + 1, self.table_version + 1))
+        with ThreadPoolExecutor(8) as pool:
+            return [
+                None if entry is None else _metadata(entry)
+                for entry in pool.map(objects.get, newer)
+            ]
 
     def log_entry(self, table_version: int) -> str:
         """The URI of a version's entry in the log."""
@@ -305,6 +313,10 @@ def _changes_rows(entry: bytes) -> bool:
         for action in _actions_in(entry)
         for kind in ("add", "remove")
     )
+
+
+def _metadata(entry: bytes) -> dict[str, Any]:
+    return next((each["commitInfo"] for each in _actions_in(entry) if "commitInfo" in each), {})
 
 
 def _actions_in(entry: bytes) -> Iterator[dict[str, Any]]:

@@ -7,19 +7,25 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from processor.errors import CommitConflict
-from processor.store import datafiles, delta, objects
-from processor.store.datafiles import KeyedFile
+from processor.store import datafiles, delta, key_digests, objects
+from processor.store.datafiles import KEY, DataFile, KeyedFile
 from processor.store.index import Index, Location
+from processor.store.key_digests import KEYS
 
 log = logging.getLogger(__name__)
 
 # How long the log may go unlisted. It keeps entries for longer, so none can expire unnoticed.
 LISTED_SECONDS = 3600.0
+REWRITTEN_AT_ONCE = 4  # data files of up to 64 MB
+
+# Files that have been rewritten, by their path and the keys whose rows were left out.
+Rewrites = dict[tuple[str, frozenset[str]], DataFile | None]
 
 
 class KeyedTable:
@@ -56,6 +62,27 @@ class KeyedTable:
     def some_keys(self, count: int) -> list[str]:
         """Up to ``count`` keys, all of one data file that is chosen at random."""
         return self._index.some_keys(count)
+
+    def rows(
+        self, keys: Iterable[str], columns: Sequence[str] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Columns of the rows of those ``keys`` that have one; reads every file with one of them."""
+        places = self.find(keys)
+        return {
+            row[KEY]: row
+            for path in {location.path for location in places.values()}
+            for row in datafiles.read(self.folder, path, columns).to_pylist()
+            if row[KEY] in places
+        }
+
+    def write(self, rows: Sequence[Mapping[str, object]]) -> KeyedFile:
+        """Write a data file of these rows, to be committed."""
+        file = datafiles.write(self.folder, pa.Table.from_pylist(rows, schema=self._schema))
+        return KeyedFile(file, {str(row[KEY]): str(row["version"]) for row in rows})
+
+    def without(self, file: DataFile, keys: Collection[str]) -> DataFile | None:
+        """A file to be committed instead of ``file``, without the rows of ``keys``; None if empty."""
+        return datafiles.without(self.folder, file.path, frozenset(keys))
 
     def __len__(self) -> int:
         return len(self._index)
@@ -95,27 +122,48 @@ class KeyedTable:
             for path in indexed - live:
                 edits.drop_file(path)
 
+    def touched(self, keys: Collection[str], since: int) -> set[str]:
+        """Those of ``keys`` that commits after version ``since``, up to this one, were about.
+
+        What was planned for any other on version ``since`` still holds, whoever has committed in
+        between. Costs a GET for each of those commits; where there are more of them than keys, or one
+        does not name its keys (another tool's, or one that has expired), it may be any key.
+        """
+        commits = self.table_version - since
+        if commits < 0 or commits > len(keys):  # below 0: this is another table
+            return set(keys)
+        entries = self._table.metadata_since(since)
+        return set().union(*(key_digests.named(keys, (each or {}).get(KEYS)) for each in entries))
+
     def commit(
-        self, added: Sequence[KeyedFile], dropped: Collection[str], metadata: Mapping[str, object]
+        self,
+        added: Sequence[KeyedFile],
+        dropped: Collection[str],
+        metadata: Mapping[str, object],
+        *,
+        about: Iterable[str] = (),
+        rewrites: Rewrites | None = None,
     ) -> None:
         """Add files and drop the existing rows of some keys, in one transaction.
 
-        To replace a row, its key must be in ``dropped`` too. Raises :class:`CommitConflict`: nothing
-        was changed then, but files rewritten for the commit are orphaned until the next vacuum. Any
-        other exception leaves the outcome unknown; :meth:`refresh` finds it out.
+        To replace a row, its key must be in ``dropped`` too. The commit is about the keys of both, and
+        about those of ``about`` even if it changes nothing for them; see :meth:`touched`.
+        Raises :class:`CommitConflict`: nothing was changed then, and table and index may be newer. Files
+        that were rewritten in vain are orphaned until the next vacuum, unless the caller passes the same
+        ``rewrites`` to the next attempt. Any other exception leaves the outcome unknown;
+        :meth:`refresh` finds it out.
         """
-        doomed: dict[str, set[str]] = defaultdict(set)
-        for key, location in self._index.find(dropped).items():
-            doomed[location.path].add(key)
-        with ThreadPoolExecutor(4) as pool:
-            left = pool.map(
-                lambda path: datafiles.without(self.folder, path, frozenset(doomed[path])), doomed
-            )
-            rewritten = dict(zip(doomed, left, strict=True))
-        new = [each.file for each in added] + [file for file in rewritten.values() if file]
-        planned_on = self._table.table_version
+        planned_on = self.table_version
+        rewrites = {} if rewrites is None else rewrites
+        doomed = self._rewrite(dropped, rewrites)
+        if self.table_version != planned_on:
+            raise CommitConflict(f"{self.folder} changed while its files were rewritten")
+        left = {path: rewrites[path, keys] for path, keys in doomed.items()}
+        new = [each.file for each in added] + [file for file in left.values() if file]
+        named = {*dropped, *about}.union(*(each.object_versions for each in added))
+        told = {**metadata, KEYS: key_digests.encode(named)}
         try:
-            self._table.commit(self._schema, new, doomed, metadata=metadata)
+            self._table.commit(self._schema, new, doomed, metadata=told)
         except CommitConflict:
             self._listed_at = -math.inf
             raise
@@ -123,10 +171,35 @@ class KeyedTable:
             return  # another commit came before our reload: refresh() brings the index up to date
         with self._index.edit(self._table.id, planned_on + 1) as edits:
             edits.drop_keys(key for keys in doomed.values() for key in keys)
-            for old, file in rewritten.items():
+            for old, file in left.items():
                 edits.move(old, file.path) if file else edits.drop_file(old)
             for each in added:
                 edits.put(each.file.path, each.object_versions)
+
+    def _rewrite(self, keys: Collection[str], done: Rewrites) -> dict[str, frozenset[str]]:
+        """Rewrite the files that have rows of ``keys``, unless that is ``done``; those keys by path.
+
+        Looks for other writers' commits on the way, so that it ends as soon as one of them has taken
+        such a file away. Raises :class:`CommitConflict` then.
+        """
+        doomed = self._by_path(keys)
+        missing = [each for each in doomed.items() if each not in done]
+        for start in range(0, len(missing), REWRITTEN_AT_ONCE):
+            if start:
+                self.refresh()
+                if self._by_path(keys) != doomed:
+                    raise CommitConflict(f"another commit has rewritten files of {self.folder}")
+            some = missing[start : start + REWRITTEN_AT_ONCE]
+            with ThreadPoolExecutor(REWRITTEN_AT_ONCE) as pool:
+                files = pool.map(lambda each: datafiles.without(self.folder, *each), some)
+                done.update(zip(some, files, strict=True))
+        return doomed
+
+    def _by_path(self, keys: Iterable[str]) -> dict[str, frozenset[str]]:
+        found: dict[str, set[str]] = defaultdict(set)
+        for key, location in self._index.find(keys).items():
+            found[location.path].add(key)
+        return {path: frozenset(there) for path, there in found.items()}
 
     def _origin(self) -> tuple[str, int]:
         return self._table.id, self._table.table_version

@@ -57,7 +57,7 @@ class World:
         self, name: str, meanwhile: Callable[[], object] = lambda: None
     ) -> tuple[FeatureStore, MicroBatches]:
         """A service with its own index; ``meanwhile`` is called before it commits each batch."""
-        store = FeatureStore(
+        store = FeatureStore.open(
             self.recipe.layout.store, self.recipe.network.model_id, self.folder / name
         )
 

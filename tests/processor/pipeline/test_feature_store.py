@@ -32,7 +32,7 @@ class Services:
 
     def __init__(self, folder: Path) -> None:
         self.layout = StoreLayout(f"{folder}/")
-        self.stores = [FeatureStore(self.layout, "network", folder / name) for name in "ab"]
+        self.stores = [FeatureStore.open(self.layout, "network", folder / name) for name in "ab"]
 
     def result(self, *outcomes: Outcome) -> Extracted:
         """The result of a task with these outcomes."""
@@ -50,7 +50,7 @@ class Services:
         store = self.stores[by]
         store.features.refresh()
         results = [self.result(*outcomes)]
-        waiting = store.waiting(outcome.key for outcome in outcomes)
+        waiting = store.pending.rows([outcome.key for outcome in outcomes])
         version = store.features.table_version
         return store.settle(results, version, unchecked, {"batch": 1}, waiting)
 
@@ -174,7 +174,7 @@ def test_attempts_count_when_they_are_due(
 def test_what_was_read_ends_only_what_waited_before(services: Services) -> None:
     """Another service found a newer version forbidden while this one computed the older."""
     one = services.stores[0]
-    planned_on, waiting = one.features.table_version, one.waiting(["a"])
+    planned_on, waiting = one.features.table_version, one.pending.rows(["a"])
     services.settle(pending("a", "2"), by=1)
     one.settle([services.result(stored("a"))], planned_on, lambda _: True, {}, waiting)
     assert services.rows("pending").keys() == {"a"}
@@ -182,9 +182,10 @@ def test_what_was_read_ends_only_what_waited_before(services: Services) -> None:
     assert services.rows("pending") == {}
 
 
-def test_s3_is_checked_again_only_after_another_commit(services: Services) -> None:
+def test_s3_is_checked_again_only_for_photos_of_another_commit(services: Services) -> None:
     one, planned_on = services.stores[0], services.stores[0].features.table_version
-    services.settle(stored("z"), by=1)
+    services.settle(stored("z"), gone("a"), gone("b"), gone("e"), pending("g"), by=1)
+    services.settle(gone("c"), rejected("y"), by=1)
     ends = [stored("a"), stored("b"), gone("c"), rejected("d"), rejected("e")]
     others = [Outcome("z", Kind.UNCHANGED, "1"), pending("g")]
     checked: list[str] = []
@@ -195,10 +196,32 @@ def test_s3_is_checked_again_only_after_another_commit(services: Services) -> No
 
     results = [services.result(*ends), services.result(*others)]
     settled = one.settle(results, planned_on, is_current, {}, {})
-    assert sorted(checked) == ["a", "b", "c", "d", "e"]
+    assert sorted(checked) == ["a", "b", "c", "e"]
     assert settled == Settled(1, 0, removed=0, unchanged=1, rejected=1, pending=1, overtaken=3)
     assert services.versions() == {"a": "1", "z": "1"}
-    assert services.rows("rejects").keys() == {"d"}
+    assert services.rows("rejects").keys() == {"d", "y"}
+
+
+def test_what_another_service_has_stored_is_not_stored_again(services: Services) -> None:
+    """Both handle the same events; S3 need not be asked about it."""
+    planned_on = services.stores[0].features.table_version
+    services.settle(*map(stored, "abc"), by=1)
+    files = services.stores[1].features.find("a")["a"].path
+    results = [services.result(*map(stored, "abd")), services.result(stored("c"))]
+    settled = services.stores[0].settle(results, planned_on, unchecked, {}, {})
+    assert (settled.stored, settled.unchanged, settled.replaced) == (1, 3, 0)
+    assert services.versions() == dict.fromkeys("abcd", "1")
+    assert services.stores[0].features.find("a")["a"].path == files
+
+
+def test_what_s3_refuses_to_tell_is_processed_again(services: Services) -> None:
+    planned_on = services.stores[0].features.table_version
+    services.settle(gone("a"), gone("b"), by=1)
+    results = [services.result(stored("a"), stored("b"), stored("c"))]
+    told = {"a": None, "b": True}
+    settled = services.stores[0].settle(results, planned_on, lambda each: told[each.key], {}, {})
+    assert (settled.again, settled.overtaken) == (("a",), 0)
+    assert services.versions() == {"b": "1", "c": "1"}
 
 
 def unchanged(key: str) -> Outcome:
@@ -232,8 +255,8 @@ def test_a_reject_that_another_service_contradicts_is_not_settled(services: Serv
     one, other = services.stores
     commit, planned_on = one.features.commit, one.features.table_version
 
-    def overtaken_afterwards(*arguments: Any) -> None:
-        commit(*arguments)
+    def overtaken_afterwards(*arguments: Any, **named: Any) -> None:
+        commit(*arguments, **named)
         services.settle(stored("a", "2"), by=1)
 
     one.features.commit = overtaken_afterwards
@@ -248,13 +271,13 @@ def test_a_reject_that_another_service_contradicts_is_not_settled(services: Serv
 
 def test_after_too_many_conflicts_nothing_is_changed(services: Services) -> None:
     planned_on = services.stores[0].features.table_version
-    services.settle(stored("z0"), by=1)
+    services.settle(gone("a"), stored("z0"), by=1)
     commits = 0
 
     def is_current(_: Outcome) -> bool:
         nonlocal commits
         commits += 1
-        services.settle(stored(f"z{commits}"), by=1)
+        services.settle(gone("a"), stored(f"z{commits}"), by=1)
         return True
 
     results = [services.result(stored("a"))]
@@ -379,16 +402,16 @@ def test_a_store_never_mixes_two_networks(world: World) -> None:
     world.handle(world.put("photos/a.jpg", photo(1)))
     other = dataclasses.replace(world.recipe.network, layer="max_pool")
     with pytest.raises(StoreError, match=r"restore \[model\]"):
-        FeatureStore(world.recipe.layout.store, other.model_id, world.folder / "x")
+        FeatureStore.open(world.recipe.layout.store, other.model_id, world.folder / "x")
 
 
 def test_a_description_of_the_table_is_anybodys_to_set(services: Services, tmp_path: Path) -> None:
     services.settle(stored("a"))
     DeltaTable(services.layout.features).alter.set_table_description("photos of our shops")
-    again = FeatureStore(services.layout, "network", tmp_path / "again")
+    again = FeatureStore.open(services.layout, "network", tmp_path / "again")
     again.close()
     with pytest.raises(StoreError, match="'network'"):
-        FeatureStore(services.layout, "another", tmp_path / "another")
+        FeatureStore.open(services.layout, "another", tmp_path / "another")
 
 
 @pytest.mark.parametrize("described", [True, False])
@@ -406,9 +429,9 @@ def test_a_store_made_before_its_network_was_a_property_is_its_rows(
         table.alter.set_table_description("photos of our shops")
     (model,) = set(opened.dataset().to_table()["model"].to_pylist())
     with pytest.raises(StoreError, match=model):
-        FeatureStore(layout, "another", tmp_path / "a")
+        FeatureStore.open(layout, "another", tmp_path / "a")
     for name in "bc":
-        FeatureStore(layout, model, tmp_path / name).close()
+        FeatureStore.open(layout, model, tmp_path / name).close()
     assert DeltaTable(layout.features).metadata().configuration["fruits.model"] == model
 
 
@@ -425,9 +448,9 @@ def test_an_append_only_table_is_not_a_conflict(services: Services) -> None:
 def test_a_repeated_reject_is_one_row(world: World) -> None:
     event = world.put("photos/a.jpg", b"bad")
     world.handle(event)
-    version = world.services[0][0].rejects.table_version
+    version = world.services[0][0].rejects.table.table_version
     world.handle(event)
-    assert world.services[0][0].rejects.table_version == version
+    assert world.services[0][0].rejects.table.table_version == version
 
 
 def test_a_photo_turns_bad_and_good_again(world: World) -> None:
