@@ -16,6 +16,7 @@ from processor.network.weights import Weights, obtain
 from processor.network.weights_file import write
 from tests.support.drawn_weights import keras_model, random_arrays, reference_digest
 from tests.support.networks import ready
+from tests.support.two_services import Services
 from tests.support.world import World
 
 
@@ -70,6 +71,14 @@ def bucket(aws: EmbeddedAws) -> Iterator[str]:
 @pytest.fixture
 def world(bucket: str, spec: NetworkSpec, tmp_path: Path) -> World:
     return World(bucket, spec, tmp_path)
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    opened = Services(tmp_path)
+    yield opened
+    for store in opened.stores:
+        store.close()
 
 
 @pytest.fixture(scope="session")

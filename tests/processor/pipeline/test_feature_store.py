@@ -1,96 +1,35 @@
 """The feature store: outcomes become durable, with two services at once and however often repeated."""
 
 import dataclasses
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
 from common.layout import StoreLayout
 from ingest.events import ObjectEvent
 from processor.errors import CommitConflict, StoreError
-from processor.pipeline import retries
 from processor.pipeline.feature_store import MAX_CONFLICTS, FeatureStore, Settled
-from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
+from processor.pipeline.outcomes import Kind, Outcome, Work
 from processor.pipeline.tasks import extract
 from processor.store import datafiles, delta
 from processor.store.schema import FEATURES
 from tests.support.drawn_photos import photo
 from tests.support.feature_files import features_table
+from tests.support.two_services import (
+    Services,
+    gone,
+    pending,
+    rejected,
+    stored,
+    unchanged,
+    unchecked,
+)
 from tests.support.world import World
 
 # Outcomes of tasks, on the local disk
-
-
-class Services:
-    """Two services on one store, and the rows that a reader sees."""
-
-    def __init__(self, folder: Path) -> None:
-        self.layout = StoreLayout(f"{folder}/")
-        self.stores = [FeatureStore.open(self.layout, "network", folder / name) for name in "ab"]
-
-    def result(self, *outcomes: Outcome) -> Extracted:
-        """The result of a task with these outcomes."""
-        stored = [each for each in outcomes if each.kind is Kind.STORED]
-        if not stored:
-            return Extracted(None, outcomes)
-        table = features_table(np.ones((len(stored), 4), np.float32))
-        keys, versions = zip(*((each.key, each.object_version) for each in stored), strict=True)
-        for name, values in (("key", keys), ("version", versions)):
-            at = table.schema.get_field_index(name)
-            table = table.set_column(at, table.schema.field(at), pa.array(values, pa.string()))
-        return Extracted(datafiles.write(self.layout.features, table), outcomes)
-
-    def settle(self, *outcomes: Outcome, by: int = 0) -> Settled:
-        store = self.stores[by]
-        store.features.refresh()
-        results = [self.result(*outcomes)]
-        waiting = store.pending.rows([outcome.key for outcome in outcomes])
-        version = store.features.table_version
-        return store.settle(results, version, unchecked, {"batch": 1}, waiting)
-
-    def rows(self, name: str) -> dict[str, dict]:
-        table = delta.open_table(getattr(self.layout, name))
-        assert table
-        rows = table.dataset().to_table().to_pylist()
-        assert len({row["key"] for row in rows}) == len(rows) == table.rows
-        return {row["key"]: row for row in rows}
-
-    def versions(self) -> dict[str, str]:
-        return {key: row["version"] for key, row in self.rows("features").items()}
-
-
-@pytest.fixture
-def services(tmp_path: Path) -> Iterator[Services]:
-    opened = Services(tmp_path)
-    yield opened
-    for store in opened.stores:
-        store.close()
-
-
-def unchecked(outcome: Outcome) -> bool:
-    raise AssertionError(f"S3 was checked again for {outcome.key}")
-
-
-def stored(key: str, version: str = "1") -> Outcome:
-    return Outcome(key, Kind.STORED, version)
-
-
-def rejected(key: str, version: str = "1", reason: str = "empty") -> Outcome:
-    return Outcome(key, Kind.REJECTED, version, reason, "why")
-
-
-def pending(key: str, version: str = "1", reason: str = "forbidden") -> Outcome:
-    return Outcome(key, Kind.PENDING, version, reason, "why")
-
-
-def gone(key: str) -> Outcome:
-    return Outcome(key, Kind.GONE)
 
 
 def test_every_outcome_is_counted(services: Services) -> None:
@@ -119,67 +58,6 @@ def test_a_commit_records_its_batch(services: Services) -> None:
     assert table
     entry = next(table.history(1))
     assert (entry["batch"], entry["photos"]) == (1, 2)
-
-
-def test_a_reject_is_of_the_newest_version_and_reason(services: Services) -> None:
-    services.settle(rejected("a"), rejected("b"))
-    written = services.rows("rejects")
-    services.settle(rejected("a"), rejected("b", "2", "truncated"))
-    rows = services.rows("rejects")
-    assert rows["a"] == written["a"]
-    assert (rows["b"]["version"], rows["b"]["reason"], rows["b"]["attempts"]) == (
-        "2",
-        "truncated",
-        1,
-    )
-    services.settle(stored("a"), gone("b"))
-    assert services.rows("rejects") == {}
-
-
-def test_waiting_photos_keep_their_other_rows(services: Services) -> None:
-    services.settle(stored("a"), rejected("b"))
-    services.settle(pending("a", "2"), pending("b", "2"), pending("c"))
-    assert services.versions() == {"a": "1"}
-    assert services.rows("rejects").keys() == {"b"}
-    assert services.rows("pending").keys() == {"a", "b", "c"}
-    services.settle(stored("a", "2"), gone("b"), rejected("c"))
-    assert services.rows("pending") == {}
-
-
-def test_attempts_count_when_they_are_due(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another event of a photo that waits is no attempt."""
-    services.settle(pending("a"))
-    first = services.rows("pending")["a"]
-    assert first["attempts"] == 1
-    assert timedelta(minutes=1) <= first["retry_at"] - first["at"] < timedelta(minutes=2)
-    services.settle(pending("a"))
-    assert services.rows("pending")["a"] == first
-    services.settle(pending("a", "2"))
-    assert services.rows("pending")["a"]["attempts"] == 1
-
-    monkeypatch.setattr(retries, "retry_at", lambda now, _: now)
-    services.settle(pending("b"))
-    for attempts in (2, 3):
-        services.settle(pending("b"))
-        assert services.rows("pending")["b"]["attempts"] == attempts
-    services.settle(pending("b", reason="unavailable"))
-    assert services.rows("pending")["b"]["attempts"] == 1
-    services.settle(pending("b", reason="unavailable"))
-    services.settle(rejected("b", reason="unavailable"))
-    assert services.rows("rejects")["b"]["attempts"] == 3
-
-
-def test_what_was_read_ends_only_what_waited_before(services: Services) -> None:
-    """Another service found a newer version forbidden while this one computed the older."""
-    one = services.stores[0]
-    planned_on, waiting = one.features.table_version, one.pending.rows(["a"])
-    services.settle(pending("a", "2"), by=1)
-    one.settle([services.result(stored("a"))], planned_on, lambda _: True, {}, waiting)
-    assert services.rows("pending").keys() == {"a"}
-    services.settle(Outcome("a", Kind.UNCHANGED, "2"))
-    assert services.rows("pending") == {}
 
 
 def test_s3_is_checked_again_only_for_photos_of_another_commit(services: Services) -> None:
@@ -222,10 +100,6 @@ def test_what_s3_refuses_to_tell_is_processed_again(services: Services) -> None:
     settled = services.stores[0].settle(results, planned_on, lambda each: told[each.key], {}, {})
     assert (settled.again, settled.overtaken) == (("a",), 0)
     assert services.versions() == {"b": "1", "c": "1"}
-
-
-def unchanged(key: str) -> Outcome:
-    return Outcome(key, Kind.UNCHANGED, "1")
 
 
 @pytest.mark.parametrize("end", [gone, rejected, unchanged])
@@ -285,13 +159,6 @@ def test_after_too_many_conflicts_nothing_is_changed(services: Services) -> None
         services.stores[0].settle(results, planned_on, is_current, {}, {})
     assert commits == MAX_CONFLICTS
     assert services.versions().keys() == {f"z{n}" for n in range(MAX_CONFLICTS + 1)}
-
-
-def test_rejects_of_two_services_are_all_kept(services: Services) -> None:
-    for number in range(4):
-        services.settle(rejected(f"{number}"), rejected("both"), by=number % 2)
-    assert services.rows("rejects").keys() == {"0", "1", "2", "3", "both"}
-    assert services.rows("rejects")["both"]["attempts"] == 1
 
 
 # Photos in S3
