@@ -210,15 +210,18 @@ def client(
     )
     with _creating:
         try:
-            if _session().get_credentials() is None:
-                raise boto.NoCredentialsError
-            return _session().client(service, region_name=region(), config=config)
+            found = _session().get_credentials()
+            made = _session().client(service, region_name=region(), config=config)
         except boto.BotoCoreError:  # some are ValueErrors too
             raise
         except ValueError as error:
             raise EndpointError(
                 f"{error}: correct AWS_ENDPOINT_URL, e.g. http://host:port"
             ) from error
+    if found is None:
+        made.close()
+        raise boto.NoCredentialsError
+    return made
 
 
 _sharing = threading.Lock()

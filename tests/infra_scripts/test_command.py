@@ -102,7 +102,11 @@ def test_policy_is_json(configured: DeployedStack, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({}, "no AWS region is set: set AWS_REGION"),
+        ({}, "no usable AWS credentials"),
+        (
+            {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
+            "no AWS region is set: set AWS_REGION",
+        ),
         ({"AWS_REGION": "eu-west-1"}, "no usable AWS credentials"),
         ({"AWS_REGION": "eu-west-1", "AWS_PROFILE": "nobody"}, "(nobody)"),
         ({"AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "nowhere"}, "correct AWS_ENDPOINT_URL"),

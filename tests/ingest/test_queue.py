@@ -17,7 +17,8 @@ from tests.support.object_events import event
 from tests.support.traffic import TEST_EVENT, Client, counts, refusal, send
 
 MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
-FATAL = sorted(MISSING | common_aws.DENIED | common_aws.BAD_CREDENTIALS)
+NAMED = {"AuthFailure", "IncompleteSignature", "InvalidSignatureException", "OptInRequired"}
+FATAL = sorted(MISSING | NAMED | common_aws.DENIED | common_aws.BAD_CREDENTIALS)
 
 
 @pytest.fixture

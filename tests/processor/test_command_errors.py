@@ -10,7 +10,8 @@ import pytest
 from infra_scripts.embedded import EmbeddedAws
 from processor.store import delta
 from processor.store.schema import FEATURES
-from tests.support.endpoints import Denies, serving
+from tests.support.endpoints import Denies, Request, serving
+from tests.support.forwarded import Refusal, forwarding
 from tests.support.sites import ROOT, Site, deployed
 
 OTHER = "vgg16-avg_pool-224-of-another"
@@ -85,6 +86,16 @@ def test_no_permission_is_one_line(site: Site, command: tuple[str, ...]) -> None
     with serving(Denies) as url:
         done = site.command(*command, AWS_ENDPOINT_URL=url)
     assert_one_line(done, site.bucket, "no permission", "infra_scripts policy")
+
+
+def test_what_delta_rs_may_not_read_is_one_line(site: Site) -> None:
+    def refuse(request: Request) -> Refusal | None:
+        return (403, "AccessDenied") if request.is_native else None
+
+    with forwarding(refuse) as (url, _):
+        done = site.command("status", AWS_ENDPOINT_URL=url)
+    entry = f"{site.bucket}/features/_delta_log/"
+    assert_one_line(done, entry, "GetObject was denied (no & no", "grant s3:GetObject", "policy")
 
 
 def test_no_command_and_help(site: Site) -> None:

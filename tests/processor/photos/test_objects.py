@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import ClientError, ConfigParseError, NoCredentialsError
 
 from common import aws
 from processor.errors import Missing, Refused, TooLarge, Unavailable
@@ -196,14 +196,14 @@ def test_in_an_outage_objects_are_unavailable(impatient: None, call: str) -> Non
         look(call, "bucket", "a")
 
 
-def test_without_a_client_objects_are_unavailable(
+def test_a_configuration_that_cannot_be_read_concerns_all_photos(
     bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     broken = tmp_path / "config"
     broken.write_text("[default")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(broken))
     aws.forget()
-    with pytest.raises(Unavailable, match="config"):
+    with pytest.raises(ConfigParseError):
         objects.get(bucket, KEY, 9)
 
 

@@ -104,20 +104,19 @@ def test_a_table_outlives_the_credentials_that_it_was_opened_with(
     profile.process("first")
     with s3_refuses(expired) as requests:
         table = keyed_tables.opened(place, tmp_path / "index")
-        plain = delta.open_table(place)
-        assert plain
+        plain, another = opened(place), opened(place)
         valid[0] = "second"
         profile.process("second")
         del requests[:]
         table.commit([keyed_tables.write(place, {"a": "1"})], [], {})
         with pytest.raises(CommitConflict):  # it is still at the version that it was opened at
             plain.commit(SCHEMA, [], [])
-        plain.refresh()
-        assert plain.table_version == 1
+        another.refresh()
+        assert another.table_version == 1
         valid[0] = "third"
         profile.process("third")
         assert plain.transaction_version("app") is None
-        assert plain.vacuum(0) == 0
+        assert another.vacuum(0) == 0
         assert keyed_tables.content(place) == {"a": "1"}
     assert {each.access_key for each in requests if each.is_native} == {"second", "third"}
 
