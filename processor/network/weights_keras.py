@@ -117,6 +117,12 @@ def main(arguments: Sequence[str]) -> int:
     except WeightsError as error:
         print(error)
         return 1
+    except OSError as error:
+        print(
+            f"cannot write {target} ({one_line(error)}): make room there, 1.2 GB, or choose another "
+            "service.cache_dir"
+        )
+        return 1
     return 0
 
 

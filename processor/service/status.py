@@ -57,7 +57,7 @@ class ReducedState(TypedDict):
 
 
 class LastBatch(TypedDict):
-    """``at``: when it was committed, ISO 8601."""
+    """``id``: counted by its service from 0 at each start. ``at``: when it was committed, ISO 8601."""
 
     id: int
     photos: int

@@ -16,6 +16,7 @@ from processor.network.engine_tensorflow import import_keras
 from processor.network.weights import obtain
 from processor.network.weights_file import digest_of
 from processor.network.weights_keras import convert
+from tests.support.disks import small_disk
 from tests.support.drawn_weights import in_one_line, keras_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -135,3 +136,11 @@ def test_a_process_that_dies_is_reported(saved, tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match=r"ended with status 1 \(no output\)") as failure:
         obtain(str(folder / "plain.h5"), include_top=False, cache_dir=tmp_path)
     in_one_line(failure)
+
+
+def test_a_full_disk_is_named(saved: tuple[Path, str], tmp_path: Path) -> None:
+    with (
+        small_disk(tmp_path / "disk", 1 << 20) as disk,
+        pytest.raises(WeightsError, match=rf"cannot write {disk}/\S+ \(.*No space left"),
+    ):
+        obtain(str(saved[0] / "plain.weights.h5"), include_top=False, cache_dir=disk)
