@@ -3,6 +3,7 @@
 What is received when, held and deleted is decided in :mod:`ingest.inbox`.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -101,12 +102,15 @@ class Queue:
     url: str
 
     def receive(
-        self, *, wait_seconds: int, visibility_timeout_seconds: int
+        self, at_most: int = BATCH, *, wait_seconds: int, visibility_timeout_seconds: int
     ) -> "list[MessageTypeDef]":
-        """Up to :data:`BATCH` messages, as soon as there are some; none after ``wait_seconds``."""
+        """Up to ``at_most`` messages, of :data:`BATCH` possible, as soon as there are some.
+
+        None after ``wait_seconds``.
+        """
         return self.client.receive_message(
             QueueUrl=self.url,
-            MaxNumberOfMessages=BATCH,
+            MaxNumberOfMessages=at_most,
             WaitTimeSeconds=wait_seconds,
             VisibilityTimeout=visibility_timeout_seconds,
             MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
@@ -129,6 +133,24 @@ class Queue:
         ]
         answer = self.client.delete_message_batch(QueueUrl=self.url, Entries=entries)
         return _failures(deliveries, answer.get("Failed", []))
+
+    def send(self, body: str) -> str:
+        """Send a message; its id."""
+        return self.client.send_message(QueueUrl=self.url, MessageBody=body)["MessageId"]
+
+    def dead_letter_arn(self) -> str:
+        """Where SQS moves messages that were received too often; empty without a redrive policy."""
+        answer = self.client.get_queue_attributes(
+            QueueUrl=self.url, AttributeNames=["RedrivePolicy"]
+        )
+        policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy") or "{}")
+        return str(policy.get("deadLetterTargetArn", ""))
+
+    def beside(self, arn: str) -> "Queue":
+        """The queue with this ARN, of the same region, perhaps of another account."""
+        *_, account, name = arn.split(":")
+        url = self.client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
+        return Queue(self.client, url)
 
     def depth(self) -> Depth:
         """How many messages there are."""
