@@ -11,6 +11,7 @@
     │   ├── BudgetError        the memory of large photos cannot be limited
     │   └── StoreError         the store cannot be used as configured
     ├── ServiceError           the service had to stop; restarted, it continues where it stopped
+    ├── StoreUnavailable       retryable: S3 could not serve the store; a commit's outcome is unknown
     ├── CommitConflict         retryable: another writer committed first, nothing was changed
     ├── WorkerDied             a worker process died over its work
     ├── ChildError             a child process failed
@@ -61,6 +62,10 @@ class StoreError(SetupError):
 
 class ServiceError(ProcessorError):
     """The service had to stop; the message names the cause and, if known, the fix."""
+
+
+class StoreUnavailable(ProcessorError):
+    """S3 was overloaded or could not be reached; a commit may have taken effect all the same."""
 
 
 class CommitConflict(ProcessorError):

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from common.layout import BucketLayout
 from ingest.events import ObjectEvent, message, newest
@@ -15,6 +16,7 @@ from processor.errors import CommitConflict, Refused
 from processor.photos import objects
 from processor.pipeline.feature_store import FeatureStore, Settled
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work, of_kind
+from processor.store.patience import patiently
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,9 @@ class MicroBatches:
     def handle(self, events: Iterable[ObjectEvent], batch_id: int) -> Settled:
         """Make the outcome of every event durable; idempotent. ``batch_id`` is only recorded.
 
-        Returns what the last of several rounds settled; see :attr:`.Settled.again`. Raises whatever
-        prevented that; no event may be acknowledged then, so all are redelivered.
+        Returns what the last of several rounds settled; see :attr:`.Settled.again`. Faults of AWS that
+        may pass are waited out, see :func:`.patiently`. Raises whatever prevented that; no event may be
+        acknowledged then, so all are redelivered.
         """
         photos = [event for event in newest(events).values() if self._is_photo(event)]
         for _ in range(MAX_ROUNDS):
@@ -61,11 +64,13 @@ class MicroBatches:
 
     def _settle(self, photos: Sequence[ObjectEvent], batch_id: int) -> Settled:
         began = time.monotonic()
-        self._store.features.refresh()
+        patiently(self._store.features.refresh)
         planned_on = self._store.features.table_version
         results = self._extract(self._plan(photos))
         self._retry_later(results, photos)
-        settled = self._store.settle(results, planned_on, self._is_current, {"batch": batch_id})
+        settled = patiently(
+            lambda: self._store.settle(results, planned_on, self._is_current, {"batch": batch_id})
+        )
         self._report(settled, results, batch_id, len(photos), time.monotonic() - began)
         return settled
 
@@ -105,7 +110,7 @@ class MicroBatches:
             attempts = tried.get(event.key, 0) + 1
             if event.key in failed and attempts < MAX_ATTEMPTS:
                 delay = min(MAX_DELAY_SECONDS, FIRST_RETRY_SECONDS * 2 ** (attempts - 1))
-                self._send(message([event]), delay)
+                patiently(partial(self._send, message([event]), delay))
 
     @staticmethod
     def _report(

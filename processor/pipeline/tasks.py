@@ -29,6 +29,7 @@ from processor.photos.decode import Pixels, decode
 from processor.photos.memory import MemoryBudget
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
 from processor.store import datafiles
+from processor.store.patience import patiently
 from processor.store.schema import FEATURES
 
 
@@ -97,7 +98,7 @@ def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
     if not rows:
         return Extracted(None, tuple(outcomes))
     table = _table(rows, np.concatenate(features), recipe)
-    file = datafiles.write(recipe.layout.store.features, table)
+    file = patiently(lambda: datafiles.write(recipe.layout.store.features, table))
     return Extracted(file, (*outcomes, *(row.outcome for row in rows)))
 
 

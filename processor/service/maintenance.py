@@ -12,6 +12,7 @@ from processor.matrix.matrix import Matrix
 from processor.matrix.mirror import model_name
 from processor.store import delta
 from processor.store.compaction import Tasks, compact
+from processor.store.patience import patiently
 from processor.store.schema import FEATURES, REJECTS
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Maintenance:
 
     def refit(self) -> None:
         """Refit the PCA now and bring the matrix to the newest features."""
-        self._matrix.update(force=True)
+        patiently(lambda: self._matrix.update(force=True))
 
     def clean(self) -> None:
         """Compact and vacuum the tables, and delete old models. May be interrupted and repeated."""

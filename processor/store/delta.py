@@ -6,8 +6,10 @@ deduplicate).
 """
 
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -19,12 +21,16 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 
 from common import aws
-from processor.errors import CommitConflict, StoreError
+from processor.errors import CommitConflict, StoreError, StoreUnavailable
 from processor.store import datafiles, objects
 from processor.store.datafiles import KEY, DataFile
 
 LOG = "_delta_log/"
 CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones 1-2 ms
+
+_REQUEST = "Error performing"  # is in the text of delta-rs' errors if a request to S3 failed
+_REFUSED = re.compile(r"\b4(?!08|29)\d\d [A-Z][a-z]+")  # a status, such as "403 Forbidden"
+_DRAWN = re.compile(r"\x1b\[\d*m|↳")  # how delta-rs draws a chain of causes
 
 _NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it would list the whole log
 
@@ -99,14 +105,23 @@ class Table:
         """All rows, to be read by columns, filters and batches."""
         return self._table.to_pyarrow_dataset()
 
-    def open_file(self, path: str) -> pa.NativeFile:
-        """A data file, opened to read parts of it. delta-rs holds the GIL while it reads."""
+    @contextmanager
+    def open_file(self, path: str) -> Iterator[pa.NativeFile]:
+        """A data file, opened to read parts of it. delta-rs holds the GIL while it reads.
+
+        Raises :class:`StoreUnavailable`, also while it is read.
+        """
         handler = DeltaStorageHandler(self.folder, storage_options(self.folder))
-        return pa_fs.PyFileSystem(handler).open_input_file(path)
+        with _unavailable(), pa_fs.PyFileSystem(handler).open_input_file(path) as file:
+            yield file
 
     def refresh(self) -> None:
-        """Advance to the newest version: lists the log and reads its new entries."""
-        self._table.update_incremental()
+        """Advance to the newest version: lists the log and reads its new entries.
+
+        Raises :class:`StoreUnavailable`.
+        """
+        with _unavailable():
+            self._table.update_incremental()
 
     def commit(
         self,
@@ -125,7 +140,8 @@ class Table:
         neither adds nor removes files still writes a version. Without ``data_change`` the same rows
         are only moved to other files, and readers that stream the table skip the version.
         ``transactions`` records a version for each application. Raises :class:`CommitConflict`, and
-        nothing was changed; any other exception leaves the outcome unknown.
+        nothing was changed; any other exception, :class:`StoreUnavailable` for one, leaves the outcome
+        unknown.
         """
         now = int(time.time() * 1000)
         actions: list[AddAction | RemoveAction] = [
@@ -139,16 +155,17 @@ class Table:
         )
         mode = "overwrite" if overwrite else "append"
         try:
-            self._table.create_write_transaction(
-                actions,
-                mode,
-                schema,
-                commit_properties=properties,
-                post_commithook_properties=_NO_CLEAN_UP,
-            )
+            with _unavailable():
+                self._table.create_write_transaction(
+                    actions,
+                    mode,
+                    schema,
+                    commit_properties=properties,
+                    post_commithook_properties=_NO_CLEAN_UP,
+                )
         except CommitFailedError as error:
             raise CommitConflict(str(error)) from error
-        self._table.update_incremental()
+        self.refresh()
 
     def vacuum(self, retention_hours: int) -> int:
         """Delete files older than ``retention_hours`` that this version does not need; their number.
@@ -173,9 +190,14 @@ class Table:
 
 
 def open_table(folder: str, table_version: int | None = None) -> Table | None:
-    """The Delta table at ``folder``, at ``table_version`` or its newest; None if there is no table."""
+    """The Delta table at ``folder``, at ``table_version`` or its newest; None if there is no table.
+
+    Raises :class:`StoreUnavailable`.
+    """
+    options = storage_options(folder)
     try:
-        table = DeltaTable(folder, version=table_version, storage_options=storage_options(folder))
+        with _unavailable():
+            table = DeltaTable(folder, version=table_version, storage_options=options)
     except TableNotFoundError:
         return None
     return Table(folder, table)
@@ -184,23 +206,39 @@ def open_table(folder: str, table_version: int | None = None) -> Table | None:
 def create_table(folder: str, schema: pa.Schema, description: str) -> Table:
     """The Delta table at ``folder``, created if it is missing; several processes may do so at once.
 
-    An existing table keeps its schema and its description. Raises :class:`StoreError` instead of making
-    a table among files that are not ours.
+    An existing table keeps its schema and its description. Raises :class:`StoreUnavailable`, and
+    :class:`StoreError` instead of making a table among files that are not ours.
     """
     if folder.startswith("s3://"):
         _check_no_strangers(folder)
-    table = DeltaTable.create(
-        folder,
-        schema=schema,
-        mode="ignore",
-        description=description,
-        storage_options=storage_options(folder),
-        configuration={
-            "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
-            "delta.logRetentionDuration": "interval 30 days",
-        },
-    )
+    with _unavailable():
+        table = DeltaTable.create(
+            folder,
+            schema=schema,
+            mode="ignore",
+            description=description,
+            storage_options=storage_options(folder),
+            configuration={
+                "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+                "delta.logRetentionDuration": "interval 30 days",
+            },
+        )
     return Table(folder, table)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """Raise :class:`StoreUnavailable` for faults of S3 that may pass.
+
+    delta-rs raises OSError for whatever S3 answers and for no answer, and tells more in the text only.
+    """
+    try:
+        yield
+    except OSError as error:
+        text = " ".join(_DRAWN.sub(" ", str(error)).split())
+        if _REQUEST not in text or _REFUSED.search(text):
+            raise
+        raise StoreUnavailable(text) from error
 
 
 def _check_no_strangers(folder: str) -> None:

@@ -15,6 +15,7 @@ from processor.errors import CommitConflict
 from processor.store import datafiles, delta, objects
 from processor.store.datafiles import KeyedFile
 from processor.store.index import Index, Location
+from processor.store.patience import patiently
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ class KeyedTable:
     rewrites the data files that they are in.
 
     The table is created if it is missing; an existing one keeps its description. The index is rebuilt
-    from the table if it is missing, damaged or of another table.
+    from the table if it is missing, damaged or of another table. While it is opened, faults that may
+    pass are waited out; its methods raise them.
     """
 
     def __init__(
@@ -37,11 +39,11 @@ class KeyedTable:
     ) -> None:
         self.folder = folder
         self._schema = schema
-        self._table = delta.create_table(folder, schema, description)
+        self._table = patiently(lambda: delta.create_table(folder, schema, description))
         self.description = self._table.description
         self._index = Index(index_file)
         self._listed_at = -math.inf
-        self.refresh()
+        patiently(self.refresh)
 
     @property
     def table_version(self) -> int:

@@ -54,7 +54,7 @@ time.sleep(600)
 def test_restarts_make_no_dead_letters(aws: EmbeddedAws, stack: DeployedStack) -> None:
     """Each costs what was held one receive, and only the next micro-batch is held beside this one."""
     send(stack, *(f"k{n}" for n in range(60)))
-    for _ in range(3):
+    for _ in range(2):
         with subprocess.Popen(
             [sys.executable, "-c", RESTARTED, stack.queue_url],
             cwd=ROOT,
@@ -63,15 +63,16 @@ def test_restarts_make_no_dead_letters(aws: EmbeddedAws, stack: DeployedStack) -
         ) as process:
             assert process.stdout
             assert process.stdout.readline() == "received\n"
-            assert counts(stack)[1] == 2 * FIRST_EVENTS
+            held = counts(stack)[1]
             for _ in range(2):  # as Spark does
                 process.terminate()
         assert process.returncode == 0
+        assert held == 2 * FIRST_EVENTS
     received = []
     while found := receive(stack, 0):
         received += [int(each["Attributes"]["ApproximateReceiveCount"]) for each in found]
     assert len(received) == 60
-    assert max(received) == 4  # this one included
+    assert max(received) == 3  # this one included
 
 
 WAITING = """
