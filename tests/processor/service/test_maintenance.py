@@ -9,13 +9,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from common.layout import StoreLayout
+from processor.errors import StoreUnavailable
 from processor.matrix import models, statistics_cache
 from processor.matrix.mirror import model_name
 from processor.matrix.refit_policy import RefitPolicy
 from processor.service import maintenance as module
 from processor.service.maintenance import Maintenance
 from processor.spark.background import Background
-from processor.store import compaction, datafiles, delta
+from processor.store import compaction, datafiles, delta, patience
 from processor.store.compaction import MERGED_AT_ONCE
 from processor.store.schema import FEATURES, REJECTS
 from tests.support.drawn_photos import photo
@@ -55,6 +56,19 @@ class Matrix:
 def thread_of(matrix: Matrix) -> Maintenance:
     layout = StoreLayout("nowhere/")
     return Maintenance(layout, matrix, InThisProcess(), interval_seconds=0, retention_hours=168)
+
+
+def test_a_refit_on_demand_waits_out_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "FIRST_WAIT_SECONDS", 0.01)
+    fake = Matrix()
+
+    def fail_once() -> None:
+        if fake.updates == 1:
+            raise StoreUnavailable("503")
+
+    fake.during = fail_once
+    thread_of(fake).refit()
+    assert fake.updates == 2
 
 
 def test_the_matrix_follows_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
