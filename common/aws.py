@@ -67,7 +67,7 @@ _WRONG_CLOCK = {"RequestExpired", "RequestTimeTooSkewed"}
 _MISSING_OBJECT = {"404", "MethodNotAllowed", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _MISSING_QUEUE = {"NonExistentQueue", "QueueDoesNotExist"}
 _CHANGING = {"OperationAborted", "OperationAbortedException", "QueueDeletedRecently"}
-_OVERLOADED = {"RequestTimeout", "SlowDown"}
+_OVERLOADED = {"BandwidthLimitExceeded", "RequestLimitExceeded", "RequestTimeout", "SlowDown"}
 
 _OTHER_REGION = {"301", "AuthorizationHeaderMalformed", "PermanentRedirect"}
 
@@ -348,6 +348,11 @@ def is_denied(error: Exception) -> bool:
     return code in DENIED or code in ("403", "Forbidden") or status_of(error) == 403
 
 
+def is_key_refusal(error: Exception) -> bool:
+    """Whether the KMS key of a bucket or queue cannot be used: disabled, deleted, not allowed."""
+    return code_of(error).startswith(("KMS.", "Kms")) and not is_overloaded(error)
+
+
 def is_missing(error: Exception) -> bool:
     """Whether there is no such object, or a delete marker in its place.
 
@@ -363,7 +368,11 @@ def is_missing_queue(error: Exception) -> bool:
 
 def is_overloaded(error: Exception) -> bool:
     """Whether the service could not serve the request now; later it may."""
-    return status_of(error) >= 500 or status_of(error) == 429 or code_of(error) in _OVERLOADED
+    code = code_of(error)
+    throttled = (
+        "Throttl" in code or code in _OVERLOADED
+    )  # ThrottlingException, KMS.…, RequestThrottled
+    return throttled or status_of(error) >= 500 or status_of(error) == 429
 
 
 def is_wrong_clock(error: Exception) -> bool:

@@ -53,7 +53,7 @@ class Storage(_Section):
 class Queue(_Section):
     name: str = Field("fruits-photos", pattern=r"^[A-Za-z0-9_-]{1,80}$")
     dead_letter_name: str = Field("fruits-photos-dead", pattern=r"^[A-Za-z0-9_-]{1,80}$")
-    max_receives: int = Field(5, ge=1, le=1000)
+    max_receives: int = Field(1000, ge=1, le=1000)
     visibility_timeout_seconds: int = Field(60, ge=2, le=43_200)
     receivers: int = Field(4, ge=1, le=64)
 

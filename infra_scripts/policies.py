@@ -124,6 +124,7 @@ def service_role(stack: Stack, place: Place) -> Document:
                 "sqs:GetQueueAttributes",
                 "sqs:GetQueueUrl",
                 "sqs:ReceiveMessage",
+                "sqs:SendMessage",  # a malformed message does not wait for SQS to move it
             ],
             place.queue_arn(stack.dead_letter_queue),
         ),

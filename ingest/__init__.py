@@ -1,8 +1,8 @@
 """Ingestion: S3's events, from an SQS queue, as the rows of a Spark stream. Usable alone.
 
-Read events (what a message says), records (an event as a row), queue (SQS), inbox (receive, renew,
-acknowledge, release), source (the stream). Nothing of ours is needed beside it but `common.aws` and
-`common.logs`, and of others boto3 and PySpark.
+Read events (what a message says), records (an event as a row), queue (SQS), dead_letters (where
+malformed messages go), inbox (receive, renew, acknowledge, release), source (the stream). Nothing of
+ours is needed beside it but `common.aws` and `common.logs`, and of others boto3 and PySpark.
 
 Delivery guarantee: at least once, in any order. A message is deleted only after the micro-batch that
 contained its events has ended.
@@ -10,14 +10,14 @@ contained its events has ended.
 Errors, and who has to do something about them::
 
     ValueError
-    ├── MalformedMessage     poison: no retry mends it. It never reaches the consumer of an inbox; the
-    │                        message is made visible again until the redrive policy moves it to the
-    │                        dead-letter queue
+    ├── MalformedMessage     poison: no retry mends it. It never reaches the consumer of an inbox, which
+    │   │                    moves the message to the dead-letter queue, or leaves that to SQS
     │   └── ForeignMessage   likewise: all its objects are outside the bucket and prefix given
     └── (of the source)      an option is wrong; the message names it, its value and what would do
     RuntimeError
-    ├── QueueError           the queue is missing, access denied, or the credentials refused:
-    │                        restarting alone does not help; the message names the fix
+    ├── QueueError           the queue is missing, access denied, or the credentials refused; or messages
+    │                        became dead letters while it was drained: restarting alone does not help;
+    │                        the message names the fix
     └── aws.EndpointError    AWS_ENDPOINT_URL is not a URL
     botocore's ClientError and BotoCoreError
     ├── NoRegionError        no region can be found; raised when the client is made

@@ -5,6 +5,7 @@ One that is neither acknowledged nor released (the process was killed) becomes v
 visibility timeout, because only a living process renews it.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from common import aws
+from ingest.dead_letters import DeadLetters
 from ingest.events import ForeignMessage, MalformedMessage, ObjectEvent, parse
 from ingest.queue import (
     BATCH,
@@ -35,8 +37,8 @@ log = logging.getLogger(__name__)
 LINGER_SECONDS = 0.5  # for a micro-batch to fill under load; each costs time, whatever its size
 LOADED_POLL_SECONDS = 1  # short, so that a receiver is idle again soon after the queue ran dry
 MAX_HOLD_SECONDS = 12 * 3600 - 60  # SQS ends a message's invisibility 12 h after its receipt
-PROMPT_RETRIES = 10  # a queue without a dead-letter queue must not spin on a malformed message
-LATE_RETRY_SECONDS = 900
+PROMPT_RECEIVES = 10  # of one message; a queue must not spin on what it cannot get rid of
+LATE_RECEIVE_SECONDS = 900  # between later ones; so the 1,000 that SQS allows last for ten days
 OUTAGE_PAUSE_SECONDS = 5.0
 SETTLERS = 8  # threads that delete or renew when there are more than ten messages
 SPARE_CONNECTIONS = SETTLERS + 2  # beside those of the receivers
@@ -45,17 +47,22 @@ SPARE_CONNECTIONS = SETTLERS + 2  # beside those of the receivers
 class Inbox:
     """Receives ahead of the consumer, up to ``capacity`` object events, and renews what it holds.
 
-    The consumer may change ``capacity`` at any time; it is exceeded by what polls under way bring.
+    The consumer may change ``capacity`` at any time. Polls under way count as full, so it is exceeded
+    only where a message carries several events.
 
     ``receivers`` threads share the work under load; idle, a single long poll is open. A further thread
     renews every held message at half the visibility timeout from the moment it is received, until it
     is acknowledged or released. All methods may be called from several threads.
 
     A message without object events in it (S3's test event) is deleted on receipt. A malformed one is
-    logged and made visible again, never deleted: the queue's redrive policy moves it to the
-    dead-letter queue. So is one whose events are all foreign, that is, not ``is_ours``: it is for
-    somebody else, or whoever says what is ours is mistaken. Where only some are, which S3 never sends,
-    the consumer gets all of them.
+    logged and moved to the dead-letter queue. So is one whose events are all foreign, that is, not
+    ``is_ours``: it is for somebody else, or whoever says what is ours is mistaken. Where only some are,
+    which S3 never sends, the consumer gets all of them. If a message cannot be moved, it is made visible
+    again, at first at once and then every 15 minutes, until the queue's redrive policy moves it there.
+
+    Receives are scarce, because after so many SQS makes any message a dead letter. SQS never takes one
+    back, not even for a message that is released, so a stop costs each message held one receive, and
+    after the first ten it is released with a delay of 15 minutes.
 
     Errors: where the queue cannot be used as configured, whichever thread notices,
     :meth:`take` and :meth:`drained` raise :class:`~ingest.queue.QueueError` from then on. Everything
@@ -80,6 +87,7 @@ class Inbox:
         if client is None:
             client = connect(receivers + SPARE_CONNECTIONS)
         self._queue = Queue(client, queue_url)
+        self._dead_letters = DeadLetters(self._queue)
         self.capacity = capacity
         self._is_ours = is_ours
         self._visibility = visibility_timeout_seconds
@@ -87,20 +95,22 @@ class Inbox:
         self._renewing = threading.Lock()  # taken for each round of renewals
         self._ending = threading.Lock()
         self._ready: deque[Delivery] = deque()
+        self._coming = 0  # messages that polls under way may bring
         self._held: dict[str, tuple[Delivery, float]] = {}  # by receipt handle: when last renewed
         self._fault: QueueError | None = None
         self._stopping = threading.Event()
+        self._released = threading.Event()  # by stop(); until then messages are renewed
         self._under_load = threading.Event()
         self._empty_polls = 0
         self._parked: set[str] = set()  # malformed messages that are hidden for a long time
         self._pool = ThreadPoolExecutor(SETTLERS, thread_name_prefix="sqs-settle")
         self._acknowledger = ThreadPoolExecutor(1, thread_name_prefix="sqs-acknowledge")
-        self._threads = [
+        self._receivers = [
             threading.Thread(target=self._receive, args=(n,), name=f"sqs-receive-{n}", daemon=True)
             for n in range(receivers)
         ]
-        self._threads.append(threading.Thread(target=self._renew, name="sqs-renew", daemon=True))
-        for thread in self._threads:
+        self._renewer = threading.Thread(target=self._renew, name="sqs-renew", daemon=True)
+        for thread in (*self._receivers, self._renewer):
             thread.start()
 
     # ------------------------------------------------------------------ for the consumer
@@ -139,7 +149,7 @@ class Inbox:
         Returns at once; may be repeated. What is not deleted, because the inbox stops or SQS fails, is
         redelivered, and the consumer has to recognise it as already processed.
         """
-        if not self._stopping.is_set():
+        with contextlib.suppress(RuntimeError):  # stop() has shut it down
             self._acknowledger.submit(self._delete, deliveries)
 
     def release(self, deliveries: Sequence[Delivery], delay_seconds: int = 0) -> None:
@@ -155,7 +165,8 @@ class Inbox:
         """True when nothing is ready here, a whole poll found nothing, and the queue reports nothing.
 
         Messages that another consumer holds count as present, because they may come back. Malformed
-        ones that are hidden for a long time do not. Raises :class:`~ingest.queue.QueueError`.
+        ones that are hidden for a long time do not. Raises :class:`~ingest.queue.QueueError`, also if
+        SQS has made messages dead letters instead of handing them out.
         """
         with self._changed:
             if self._fault:
@@ -164,17 +175,25 @@ class Inbox:
                 return False
             held = len(self._held)
         try:
-            present = self._queue.depth().total
+            if self._queue.depth().total > held + len(self._parked):
+                return False
+            lost = self._dead_letters.unseen()
         except aws.ERRORS as error:
             self._fail_or_pause(error)
             return False
-        return present <= held + len(self._parked)
+        if lost:
+            raise QueueError(
+                f"queue {self._queue.url}: {lost} messages became dead letters while it was drained, "
+                "because they had been received too often: raise maxReceiveCount of its redrive policy "
+                "and move them back"
+            )
+        return True
 
     def stop(self) -> None:
         """Stop receiving, finish acknowledging, release everything else; within a long poll.
 
-        A poll under way cannot be called back: what it still brings, perhaps the very messages that
-        were just released, is released when it returns. Of several threads that call this, each
+        A poll under way cannot be called back, and what is released meanwhile it would take again, so
+        it is waited for first: a second if anything is held. Of several threads that call this, each
         returns when all is done.
         """
         self._stopping.set()
@@ -182,15 +201,20 @@ class Inbox:
         with self._ending:
             with self._changed:
                 self._changed.notify_all()
+            deadline = time.monotonic() + LONG_POLL_SECONDS + 5
+            for thread in self._receivers:
+                thread.join(max(0.0, deadline - time.monotonic()))
             self._acknowledger.shutdown(wait=True)
             with self._changed:
                 held = [delivery for delivery, _ in self._held.values()]
                 self._ready.clear()
             if held:
                 log.info("releasing %d messages", len(held))
-                self.release(held)
-            for thread in self._threads:
-                thread.join(LONG_POLL_SECONDS + 5)
+                self.release([each for each in held if each.receive_count <= PROMPT_RECEIVES])
+                late = [each for each in held if each.receive_count > PROMPT_RECEIVES]
+                self.release(late, LATE_RECEIVE_SECONDS)
+            self._released.set()
+            self._renewer.join()
             self._pool.shutdown(wait=True)
             self._queue.client.close()
 
@@ -213,21 +237,38 @@ class Inbox:
                 continue
             if self._stopping.is_set():  # stop() ends that wait
                 return
-            with self._changed:
-                if self._events_ready() >= self.capacity:
-                    self._changed.wait(1.0)
-                    continue
+            if not (room := self._reserve()):
+                continue
             try:
-                self._accept(self._poll())
+                if number == 0:  # the first to poll, and at rest the only one
+                    self._dead_letters.find()
+                self._accept(self._poll(room))
             except Exception as error:  # any: without receivers the queue would only seem empty
                 self._fail_or_pause(error)
+            finally:
+                with self._changed:
+                    self._coming -= room
+                    self._changed.notify_all()
 
-    def _poll(self) -> "list[MessageTypeDef]":
-        wait = LONG_POLL_SECONDS if self._empty_polls else LOADED_POLL_SECONDS
+    def _reserve(self) -> int:
+        """Room for as many messages as one poll may bring; after a second 0 if there is none."""
+        with self._changed:
+            room = min(BATCH, self.capacity - self._events_ready() - self._coming)
+            if room <= 0:
+                self._changed.wait(1.0)
+                return 0
+            self._coming += room
+            return room
+
+    def _poll(self, at_most: int) -> "list[MessageTypeDef]":
+        # A long poll only if there is nothing that stop() would have to release after it.
+        idle = self._empty_polls and not self._held
         messages = self._queue.receive(
-            wait_seconds=wait, visibility_timeout_seconds=self._visibility
+            at_most,
+            wait_seconds=LONG_POLL_SECONDS if idle else LOADED_POLL_SECONDS,
+            visibility_timeout_seconds=self._visibility,
         )
-        if len(messages) == BATCH:
+        if len(messages) == at_most:
             self._under_load.set()
         elif not messages and not self._stopping.is_set():
             self._under_load.clear()
@@ -239,7 +280,7 @@ class Inbox:
             try:
                 events = self._parse(message["Body"])
             except MalformedMessage as error:
-                self._return_malformed(Delivery.of(message, ()), error)
+                self._dismiss(Delivery.of(message, ()), message["Body"], error)
                 continue
             delivery = Delivery.of(message, events)
             if events:
@@ -249,14 +290,10 @@ class Inbox:
                 self._delete([delivery])
         with self._changed:
             self._empty_polls = 0 if messages else self._empty_polls + 1
-            late = self._stopping.is_set()
-            if not late:
-                now = time.monotonic()
-                self._held.update({each.receipt_handle: (each, now) for each in deliveries})
-                self._ready.extend(deliveries)
+            now = time.monotonic()
+            self._held.update({each.receipt_handle: (each, now) for each in deliveries})
+            self._ready.extend(deliveries)
             self._changed.notify_all()
-        if late and deliveries:
-            self.release(deliveries)
 
     def _parse(self, body: str) -> tuple[ObjectEvent, ...]:
         events = parse(body)
@@ -265,22 +302,30 @@ class Inbox:
             raise ForeignMessage(f"{place!r} is not one of the objects that are processed here")
         return events
 
-    def _return_malformed(self, delivery: Delivery, error: MalformedMessage) -> None:
+    def _dismiss(self, delivery: Delivery, body: str, error: MalformedMessage) -> None:
+        """Move a message to the dead-letter queue; sent before it is deleted, so it is not lost."""
+        kind = "foreign" if isinstance(error, ForeignMessage) else "malformed"
+        if moved := self._dead_letters.add(body):
+            log.error(
+                "%s message %s was moved to the dead-letter queue, as %s: %s",
+                *(kind, delivery.message_id, moved, error),
+            )
+            self._delete([delivery])
+            return
         delay, count = 0, delivery.receive_count
         log.error(
             "%s message %s (receive %d) is left for the dead-letter queue: %s",
-            "foreign" if isinstance(error, ForeignMessage) else "malformed",
-            *(delivery.message_id, count, error),
+            *(kind, delivery.message_id, count, error),
         )
-        if count > PROMPT_RETRIES:
-            delay = LATE_RETRY_SECONDS
+        if count > PROMPT_RECEIVES:
+            delay = LATE_RECEIVE_SECONDS
             self._parked.add(delivery.message_id)
         self._hide([delivery], delay)
 
     # ------------------------------------------------------------------ holding
 
     def _renew(self) -> None:
-        while not self._stopping.wait(self._visibility / 8):
+        while not self._released.wait(self._visibility / 8):
             with self._renewing:
                 now = time.monotonic()
                 due = self._due(now)

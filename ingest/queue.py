@@ -3,6 +3,7 @@
 What is received when, held and deleted is decided in :mod:`ingest.inbox`.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,9 +30,6 @@ _DENIED = (
     "access denied: allow sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and "
     "sqs:GetQueueAttributes on it"
 )
-
-
-_KMS = ("KMS.", "Kms")
 
 
 class QueueError(RuntimeError):
@@ -96,7 +94,7 @@ class Failure:
 class Queue:
     """One queue, and the client that reaches it.
 
-    Each method but :meth:`send` is one request, and raises botocore's errors; :func:`unusable` finds
+    Each method but :meth:`send_all` is one request, and raises botocore's errors; :func:`unusable` finds
     those that no retry mends. Where nobody answered, it is unknown whether the request took effect.
     """
 
@@ -104,12 +102,15 @@ class Queue:
     url: str
 
     def receive(
-        self, *, wait_seconds: int, visibility_timeout_seconds: int
+        self, at_most: int = BATCH, *, wait_seconds: int, visibility_timeout_seconds: int
     ) -> "list[MessageTypeDef]":
-        """Up to :data:`BATCH` messages, as soon as there are some; none after ``wait_seconds``."""
+        """Up to ``at_most`` messages, of :data:`BATCH` possible, as soon as there are some.
+
+        None after ``wait_seconds``.
+        """
         return self.client.receive_message(
             QueueUrl=self.url,
-            MaxNumberOfMessages=BATCH,
+            MaxNumberOfMessages=at_most,
             WaitTimeSeconds=wait_seconds,
             VisibilityTimeout=visibility_timeout_seconds,
             MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
@@ -133,10 +134,14 @@ class Queue:
         answer = self.client.delete_message_batch(QueueUrl=self.url, Entries=entries)
         return _failures(deliveries, answer.get("Failed", []))
 
-    def send(self, bodies: Sequence[str]) -> None:
-        """Enqueue message bodies, :data:`BATCH` a request.
+    def send(self, body: str) -> str:
+        """Send a message; its id."""
+        return self.client.send_message(QueueUrl=self.url, MessageBody=body)["MessageId"]
 
-        Raises RuntimeError for one that SQS does not take; those before it are enqueued.
+    def send_all(self, bodies: Sequence[str]) -> None:
+        """Send messages, :data:`BATCH` a request.
+
+        Raises RuntimeError for one that SQS does not take; those before it are sent.
         """
         for at in range(0, len(bodies), BATCH):
             some = bodies[at : at + BATCH]
@@ -148,6 +153,20 @@ class Queue:
                 raise RuntimeError(
                     f"SQS did not take a message: {failure['Code']}: {failure.get('Message')}"
                 )
+
+    def dead_letter_arn(self) -> str:
+        """Where SQS moves messages that were received too often; empty without a redrive policy."""
+        answer = self.client.get_queue_attributes(
+            QueueUrl=self.url, AttributeNames=["RedrivePolicy"]
+        )
+        policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy") or "{}")
+        return str(policy.get("deadLetterTargetArn", ""))
+
+    def beside(self, arn: str) -> "Queue":
+        """The queue with this ARN, of the same region, perhaps of another account."""
+        *_, account, name = arn.split(":")
+        url = self.client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
+        return Queue(self.client, url)
 
     def depth(self) -> Depth:
         """How many messages there are."""
@@ -197,7 +216,7 @@ def unusable(error: Exception, queue_url: str) -> QueueError | None:
     code = aws.code_of(error)
     if aws.is_missing_queue(error):
         fix = "the queue does not exist: deploy it or correct its name"
-    elif code.startswith(_KMS) and "Throttl" not in code:
+    elif aws.is_key_refusal(error):
         fix = "its KMS key cannot be used: enable it, and allow kms:Decrypt and kms:GenerateDataKey"
     elif code in aws.BAD_CREDENTIALS:
         fix = "AWS does not accept the credentials: renew or correct them"

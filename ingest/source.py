@@ -26,9 +26,15 @@ number of messages handed to Spark so far; it means something only to the proces
 out. A range that this process does not know (Spark replays its last batch after a restart) is empty:
 those messages were not acknowledged, so SQS redelivers them.
 
+Receives: each stop and each crash of the job costs the messages that it holds one receive: those of
+the running micro-batch, and as many as the next one needs. SQS counts a receive for good, even of a
+message that is released, and makes it a dead letter after ``maxReceiveCount`` of them. That limit
+should be 1,000, the most there is, if the job settles its own poison.
+
 Errors: ValueError for a wrong option, when the stream is started; :class:`ingest.queue.QueueError`
-where the queue cannot be used as configured. Both end the query. Malformed and foreign messages are left
-for the dead-letter queue, and outages are waited out: neither ends it.
+where the queue cannot be used as configured, or if, with the trigger AvailableNow, SQS made messages
+dead letters in the meantime. Both end the query. Malformed and foreign messages are moved to the
+dead-letter queue, and outages are waited out: neither ends it.
 """
 
 import _thread
@@ -179,8 +185,7 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             seconds = time.monotonic() - self._handed_out_at
             fitting = int(events / seconds * self._max_seconds) if seconds > 0 else self._max_events
             self._paced_events = min(self._max_events, max(LEAST_EVENTS, fitting))
-        # Enough for the next micro-batch too, while this one is worked on.
-        inbox.capacity = 2 * min(self._max_events, max(self._paced_events, LEAST_EVENTS))
+        inbox.capacity = self._paced_events  # for the next micro-batch, while this one is worked on
 
     def _take(self, inbox: Inbox, limit: ReadLimit) -> list[Delivery]:
         max_events: int | None = self._max_events
@@ -212,7 +217,7 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 signal.signal(signal.SIGTERM, self._terminated)
             self._inbox = Inbox(
                 self._queue_url,
-                capacity=2 * self._max_events,
+                capacity=self._paced_events,
                 visibility_timeout_seconds=self._visibility,
                 receivers=self._receivers,
                 is_ours=self._is_ours,

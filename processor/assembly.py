@@ -195,7 +195,7 @@ def service(config: Config, queue_url: str) -> Service:
             layout.store,
             matrix(config, tasks),
             tasks,
-            Retries(layout, queue.send),
+            Retries(layout, queue.send_all),
             interval_seconds=config.upkeep.interval_seconds,
             retention_hours=config.upkeep.retention_hours,
         ),

@@ -173,7 +173,7 @@ def _fault(error: ClientError) -> ClientError | PhotoError:
         return Missing(code)
     if aws.is_overloaded(error):
         return Unavailable(_describe(error))
-    if code.startswith("KMS."):  # KMS.DisabledException, KMS.NotFoundException, …
+    if aws.is_key_refusal(error):
         return Refused("encrypted", _describe(error))
     reason = _REFUSED.get(code, "forbidden" if aws.status_of(error) == 403 else "refused")
     return Refused(reason, _describe(error))

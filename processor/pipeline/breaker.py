@@ -6,8 +6,11 @@ import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
+
+from botocore.exceptions import ClientError
 
 from common import aws
 from common.layout import BucketLayout
@@ -21,7 +24,11 @@ log = logging.getLogger(__name__)
 
 PROBES = 3  # photos of each sort that are asked for
 LISTED = 1000
+UNWRITTEN = "the store cannot be written"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
+
+
+T = TypeVar("T")
 
 
 class Breaker:
@@ -60,20 +67,44 @@ class Breaker:
         Raises :class:`ServiceError` when the service stops or ``patience_seconds`` are over.
         """
         first = outage[0]
-        writing = first.reason == UNWRITABLE
-        what = "the store cannot be written" if writing else f"S3 serves no photo ({first.reason})"
+        if first.reason == UNWRITABLE:
+            pauses, is_over = self._pauses(UNWRITTEN, first.detail), self._is_writable
+        else:
+            what = f"S3 serves no photo ({first.reason})"
+            pauses = self._pauses(what, f"{first.key!r}: {first.detail}")
+            is_over = lambda: not self._serves_none(outage)  # noqa: E731
+        while not is_over():
+            next(pauses)
+        log.info("the outage has passed")
+
+    def until_allowed(self, write: Callable[[], T]) -> T:
+        """What ``write`` returns; repeated while AWS denies it. Raises like it and like :meth:`wait`."""
+        pauses: Iterator[None] | None = None
+        while True:
+            try:
+                done = write()
+            except ClientError as error:
+                if not aws.is_denied(error) and not aws.is_key_refusal(error):
+                    raise
+                pauses = pauses or self._pauses(UNWRITTEN, aws.explain(error, hint=""))
+                next(pauses)
+            else:
+                if pauses:
+                    log.info("the outage has passed")
+                return done
+
+    def _pauses(self, what: str, cause: str) -> Iterator[None]:
+        """Says once what is wrong, then waits, longer each time."""
         log.error(
             "%s: %s; no further messages are taken until this has passed. %s",
-            *(what, first.detail, aws.SERVICE_POLICY),
-            extra={"key": first.key},
+            *(what, cause, aws.SERVICE_POLICY),
         )
         waited, pause = 0.0, FIRST_WAIT_SECONDS
-        while not self._is_writable() if writing else self._serves_none(outage):
-            if waited >= self.patience_seconds or self._stopping.wait(pause):
-                raise ServiceError(f"{what}: {first.detail}; its messages are left in the queue")
+        while waited < self.patience_seconds and not self._stopping.wait(pause):
+            yield
             waited += pause
             pause = min(LONGEST_WAIT_SECONDS, pause * random.uniform(1.5, 2))  # noqa: S311
-        log.info("the outage has passed after %d s", waited)
+        raise ServiceError(f"{what}: {cause}; its messages are left in the queue")
 
     def _is_writable(self) -> bool:
         """By a file that a vacuum would take for an orphan."""

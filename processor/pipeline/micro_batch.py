@@ -18,6 +18,7 @@ from processor.pipeline.breaker import Breaker
 from processor.pipeline.feature_store import FeatureStore, Settled
 from processor.pipeline.notes import Row
 from processor.pipeline.outcomes import CRASH, VANISHED, Extracted, Kind, Outcome, Work, of_kind
+from processor.store.patience import patiently
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,9 @@ class MicroBatches:
     def handle(self, events: Iterable[ObjectEvent], batch_id: int) -> Settled:
         """Make the outcome of every event durable; idempotent. ``batch_id`` is only recorded.
 
-        Waits while S3 serves no photo at all; see :class:`.Breaker`. Returns what the last of several
-        rounds settled; see :attr:`.Settled.again`. Raises whatever prevented that; no event may be
+        Faults of AWS that may pass are waited out, see :func:`.patiently`, and so is one that concerns
+        everything, see :class:`.Breaker`. Returns what the last of several rounds settled; see
+        :attr:`.Settled.again`. Raises whatever prevented that; no event may be
         acknowledged then, so all are redelivered.
         """
         photos = [event for event in newest(events).values() if self._is_photo(event)]
@@ -85,16 +87,20 @@ class MicroBatches:
     ) -> tuple[Settled, Sequence[Outcome]]:
         """Settle what can be settled now; with the outcomes that an outage prevented."""
         began = time.monotonic()
-        self._store.features.refresh()
+        patiently(self._store.features.refresh)
         planned_on = self._store.features.table_version
-        waiting = self._store.pending.rows([event.key for event in photos])
+        waiting = patiently(lambda: self._store.pending.rows([event.key for event in photos]))
         now = datetime.now(UTC)
         tried = [event for event in photos if not _is_suspended(event, waiting, now)]
         results = self._extract(self._plan(tried))
         outage = self._breaker.outage(results)
         results = [_judged(each, waiting, outage) for each in results]
-        settled = self._store.settle(
-            results, planned_on, self._is_current, {"batch": batch_id}, waiting
+        settled = self._breaker.until_allowed(
+            lambda: patiently(
+                lambda: self._store.settle(
+                    results, planned_on, self._is_current, {"batch": batch_id}, waiting
+                )
+            )
         )
         self._report(settled, results, batch_id, len(photos), time.monotonic() - began)
         return settled, outage

@@ -30,6 +30,7 @@ from processor.photos.decode import Pixels, decode
 from processor.photos.memory import MemoryBudget
 from processor.pipeline.outcomes import UNWRITABLE, VANISHED, Extracted, Kind, Outcome, Work
 from processor.store import datafiles
+from processor.store.patience import patiently
 from processor.store.schema import FEATURES
 
 
@@ -100,7 +101,7 @@ def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
         return Extracted(None, tuple(outcomes))
     table = _table(rows, np.concatenate(features), recipe)
     try:
-        file = datafiles.write(recipe.layout.store.features, table)
+        file = patiently(lambda: datafiles.write(recipe.layout.store.features, table))
     except aws.ERRORS as error:
         if objects.concerns_all(error):
             raise

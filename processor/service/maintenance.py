@@ -15,6 +15,7 @@ from processor.matrix.mirror import model_name
 from processor.pipeline.retries import Retries
 from processor.store import delta
 from processor.store.compaction import Tasks, compact
+from processor.store.patience import patiently
 from processor.store.schema import FEATURES, PENDING, REJECTS
 
 log = logging.getLogger(__name__)
@@ -71,11 +72,11 @@ class Maintenance:
 
     def refit(self) -> None:
         """Refit the PCA now and bring the matrix to the newest features."""
-        self._matrix.update(force=True)
+        patiently(lambda: self._matrix.update(force=True))
 
     def retry(self) -> None:
         """Enqueue the photos that are to be tried again."""
-        self._retries.send_due()
+        patiently(self._retries.send_due)
 
     def clean(self) -> None:
         """Compact and vacuum the tables, and delete old models. May be interrupted and repeated."""

@@ -17,6 +17,7 @@ from processor.store import datafiles, delta, key_digests, objects
 from processor.store.datafiles import KEY, DataFile, KeyedFile
 from processor.store.index import Index, Location
 from processor.store.key_digests import KEYS
+from processor.store.patience import patiently
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +36,18 @@ class KeyedTable:
     rewrites the data files that they are in.
 
     The table is created if it is missing; an existing one keeps its ``network``. The index is rebuilt
-    from the table if it is missing, damaged or of another table.
+    from the table if it is missing, damaged or of another table. While it is opened, faults that may
+    pass are waited out; its methods raise them.
     """
 
     def __init__(self, folder: str, schema: pa.Schema, index_file: Path, network: str = "") -> None:
         self.folder = folder
         self._schema = schema
-        self._table = delta.create_table(folder, schema, network)
+        self._table = patiently(lambda: delta.create_table(folder, schema, network))
         self.network = self._table.network
         self._index = Index(index_file)
         self._listed_at = -math.inf
-        self.refresh()
+        patiently(self.refresh)
 
     @property
     def table_version(self) -> int:

@@ -35,6 +35,7 @@ def test_importing_the_source_is_light() -> None:
         "common.aws",
         "common.logs",
         "ingest",
+        "ingest.dead_letters",
         "ingest.events",
         "ingest.inbox",
         "ingest.queue",

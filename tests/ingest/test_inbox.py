@@ -5,7 +5,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ingest.queue import BATCH, Delivery
+import pytest
+
+from ingest.queue import Delivery, QueueError
 from tests.support.aws import DeployedStack
 from tests.support.traffic import (
     TEST_EVENT,
@@ -14,6 +16,7 @@ from tests.support.traffic import (
     keys,
     receive,
     send,
+    send_bodies,
     spied,
     take,
     take_all,
@@ -64,19 +67,20 @@ def test_takes_nothing_from_an_empty_queue(open_inbox: OpenInbox) -> None:
     assert time.monotonic() - started >= 0.5
 
 
-def test_holds_little_more_than_its_capacity(stack: DeployedStack, open_inbox: OpenInbox) -> None:
+def test_holds_no_more_than_its_capacity(stack: DeployedStack, open_inbox: OpenInbox) -> None:
     names = [f"k{n:03}" for n in range(150)]
     send(stack, *names)
-    inbox = open_inbox(capacity=20, receivers=4)
-    until(lambda: counts(stack)[1] >= 20)
-    deadline = time.monotonic() + 2
+    inbox = open_inbox(capacity=25, receivers=4)
+    until(lambda: counts(stack)[1] >= 25)
+    deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
-        assert counts(stack)[1] <= 20 + 4 * BATCH
+        assert counts(stack)[1] == 25
     got: list[Delivery] = []
     while len(got) < len(names):
         got += (taken := take(inbox, events=15))
+        assert counts(stack)[1] <= 25 + len(taken)
         inbox.acknowledge(taken)
-        until(lambda: counts(stack)[1] <= 20 + 4 * BATCH)
+        until(lambda: counts(stack)[1] <= 25)
     assert keys(got) == names
     assert until(lambda: counts(stack) == (0, 0))
 
@@ -158,3 +162,23 @@ def test_not_drained_while_a_message_is_delayed(
     inbox = open_inbox()
     until(lambda: inbox._empty_polls)
     assert not inbox.drained()
+
+
+def test_not_drained_if_sqs_made_dead_letters_of_messages(
+    stack: DeployedStack, open_inbox: OpenInbox
+) -> None:
+    """Those were never handed out, so whoever drains the queue must not report success."""
+    send(stack, "a", "b")
+    for _ in range(stack.stack.max_receives):
+        assert len(receive(stack, 5, hidden=0)) == 2
+    send(stack, "c")
+    send_bodies(stack, "malformed")  # is moved by the inbox itself
+    inbox = open_inbox()
+    inbox.acknowledge(take_all(inbox, 1))
+    with pytest.raises(QueueError, match="2 messages became dead letters while it was drained"):
+        until(inbox.drained)
+
+
+def test_dead_letters_of_before_do_not_matter(stack: DeployedStack, open_inbox: OpenInbox) -> None:
+    stack.sqs.send_message(QueueUrl=stack.dead_letter_queue_url, MessageBody="{}")
+    until(open_inbox().drained)

@@ -207,6 +207,89 @@ def test_a_renewal_under_way_does_not_undo_a_release(
 # Stopping
 
 
+def test_a_stop_costs_each_message_one_receive(stack: DeployedStack, open_inbox: OpenInbox) -> None:
+    """What it releases is not taken again by its own polls that are under way."""
+    polling, go_on = threading.Event(), threading.Event()
+
+    def hold_up(request: dict[str, Any]) -> None:
+        if threading.current_thread().name != "sqs-receive-0":
+            polling.set()
+            assert go_on.wait(60)
+
+    send(stack, *(f"k{n}" for n in range(10)))
+    inbox = open_inbox(**spied(stack, "receive_message", hold_up))
+    take_all(inbox, 10)
+    assert polling.wait(60)
+    stop = threading.Thread(target=inbox.stop)
+    stop.start()
+    stop.join(0.5)
+    go_on.set()
+    stop.join()
+    assert [each["Attributes"]["ApproximateReceiveCount"] for each in receive(stack, 1)] == [
+        "2"
+    ] * 10
+
+
+def test_a_message_received_often_is_released_with_a_delay(
+    stack: DeployedStack, open_inbox: OpenInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that fails again and again uses up the receives of its messages slowly."""
+    monkeypatch.setattr("ingest.inbox.PROMPT_RECEIVES", 2)
+    send(stack, "often")
+    for _ in range(2):
+        assert receive(stack, 5, hidden=0)
+    send(stack, "seldom")
+    inbox = open_inbox()
+    take_all(inbox, 2)
+    inbox.stop()
+    assert counts(stack) == (1, 1)
+
+
+def test_nothing_expires_while_a_stop_waits_for_a_poll(
+    stack: DeployedStack, open_inbox: OpenInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polling = threading.Event()
+
+    def hold_up(request: dict[str, Any]) -> None:
+        if request["WaitTimeSeconds"] == 0:
+            polling.set()
+            time.sleep(3)
+
+    inbox = open_inbox(receivers=1, visibility=2)
+    send(stack, "a")
+    take_all(inbox, 1)
+    inbox._queue.client.replaced |= spied(stack, "receive_message", hold_up)
+    assert polling.wait(60)
+    stop = threading.Thread(target=inbox.stop)
+    stop.start()
+    assert receive(stack, 2) == []
+    stop.join()
+    (released,) = receive(stack, 1)
+    assert released["Attributes"]["ApproximateReceiveCount"] == "2"
+
+
+def test_what_is_done_is_acknowledged_while_a_stop_waits_for_a_poll(
+    stack: DeployedStack, open_inbox: OpenInbox
+) -> None:
+    polling = threading.Event()
+
+    def hold_up(request: dict[str, Any]) -> None:
+        polling.set()
+        time.sleep(1)
+
+    inbox = open_inbox(receivers=1)
+    send(stack, "a", "b")
+    taken = take_all(inbox, 2)
+    inbox._queue.client.replaced |= spied(stack, "receive_message", hold_up)
+    assert polling.wait(60)
+    stop = threading.Thread(target=inbox.stop)
+    stop.start()
+    until(inbox._stopping.is_set)
+    inbox.acknowledge(taken[:1])
+    stop.join()
+    assert counts(stack) == (1, 0)
+
+
 def test_stop_gives_everything_back(stack: DeployedStack, open_inbox: OpenInbox) -> None:
     names = [f"k{n:02}" for n in range(30)]
     send(stack, *names)
@@ -216,7 +299,7 @@ def test_stop_gives_everything_back(stack: DeployedStack, open_inbox: OpenInbox)
     inbox.stop()
     assert counts(stack) == (30, 0)
     inbox.stop()  # may be repeated
-    assert not any(thread.is_alive() for thread in inbox._threads)
+    assert not any(thread.is_alive() for thread in inbox._receivers)
 
 
 def test_stop_gives_back_what_a_poll_brings_late(
@@ -251,7 +334,7 @@ def test_every_stop_returns_when_all_is_released(
     for stop in stops:
         stop.start()
     assert releasing.wait(60)
-    until(lambda: not any(thread.is_alive() for thread in inbox._threads))
+    until(lambda: not any(thread.is_alive() for thread in inbox._receivers))
     time.sleep(0.3)
     assert all(stop.is_alive() for stop in stops)
     go_on.set()

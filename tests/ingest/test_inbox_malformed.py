@@ -1,5 +1,6 @@
 """Messages without object events: malformed ones, and the test event of S3."""
 
+import json
 import logging
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.support.traffic import (
     OpenInbox,
     counts,
     keys,
+    refusal,
     send,
     send_bodies,
     spied,
@@ -36,16 +38,48 @@ def test_malformed_ends_as_a_dead_letter(
     assert counts(stack) == (0, 0)
     (dead,) = stack.sqs.receive_message(QueueUrl=stack.dead_letter_queue_url)["Messages"]
     assert dead["Body"] == GARBAGE
-    lines = [line for line in caplog.messages if line.startswith("malformed message")]
-    assert len(lines) == stack.stack.max_receives
-    assert all(dead["MessageId"] in line for line in lines)
-    assert "body is not JSON" in lines[0]
+    (line,) = [line for line in caplog.messages if line.startswith("malformed message")]
+    assert f"was moved to the dead-letter queue, as {dead['MessageId']}: body is not JSON" in line
+
+
+def test_malformed_does_not_wait_for_the_limit_of_receives(
+    stack: DeployedStack, open_inbox: OpenInbox
+) -> None:
+    limit_receives(stack, 1000)
+    send_bodies(stack, *[GARBAGE] * 12)
+    inbox = open_inbox()
+    until(lambda: counts(stack, stack.dead_letter_queue_url) == (12, 0), seconds=5)
+    until(inbox.drained)
+    assert counts(stack) == (0, 0)
+
+
+@pytest.mark.parametrize("call", ["get_queue_url", "send_message"])
+def test_malformed_that_must_not_be_moved_is_left_to_sqs(
+    stack: DeployedStack, open_inbox: OpenInbox, caplog: pytest.LogCaptureFixture, call: str
+) -> None:
+    def deny(request: dict[str, Any]) -> None:
+        raise refusal("AccessDenied")
+
+    send_bodies(stack, GARBAGE)
+    open_inbox(**spied(stack, call, deny))
+    until(lambda: counts(stack, stack.dead_letter_queue_url)[0] == 1)
+    assert sum("is left for the dead-letter queue" in line for line in caplog.messages) == 5
+    assert "no permission: Call was denied" in caplog.text
+
+
+def limit_receives(stack: DeployedStack, limit: int) -> None:
+    answer = stack.sqs.get_queue_attributes(
+        QueueUrl=stack.queue_url, AttributeNames=["RedrivePolicy"]
+    )
+    policy = json.loads(answer["Attributes"]["RedrivePolicy"]) | {"maxReceiveCount": limit}
+    attributes = {"RedrivePolicy": json.dumps(policy)}
+    stack.sqs.set_queue_attributes(QueueUrl=stack.queue_url, Attributes=attributes)
 
 
 def test_malformed_is_hidden_for_long_where_there_is_no_dead_letter_queue(
     stack: DeployedStack, open_inbox: OpenInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.inbox.PROMPT_RETRIES", 2)
+    monkeypatch.setattr("ingest.inbox.PROMPT_RECEIVES", 2)
     policy = {"RedrivePolicy": ""}
     stack.sqs.set_queue_attributes(QueueUrl=stack.queue_url, Attributes=policy)
     send_bodies(stack, GARBAGE)

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from infra_scripts.embedded import EmbeddedAws
+from ingest.source import FIRST_EVENTS
 from tests.support.aws import DeployedStack
 from tests.support.traffic import counts, receive, send, until
 
@@ -36,6 +37,42 @@ def test_sigterm_while_a_lock_is_held(aws: EmbeddedAws, stack: DeployedStack) ->
     )
     assert ended.returncode == 0
     assert counts(stack) == (15, 0)
+
+
+RESTARTED = """
+import sys, time
+from ingest.source import S3SqsStreamReader
+options = {"queueUrl": sys.argv[1], "maxFilesPerTrigger": 2048, "maxSecondsPerTrigger": 20}
+reader = S3SqsStreamReader({name: str(value) for name, value in options.items()})
+reader.latestOffset({"messages": 0}, reader.getDefaultReadLimit())
+time.sleep(0.5)
+print("received", flush=True)
+time.sleep(600)
+"""
+
+
+def test_restarts_make_no_dead_letters(aws: EmbeddedAws, stack: DeployedStack) -> None:
+    """Each costs what was held one receive, and only the next micro-batch is held beside this one."""
+    send(stack, *(f"k{n}" for n in range(60)))
+    for _ in range(2):
+        with subprocess.Popen(
+            [sys.executable, "-c", RESTARTED, stack.queue_url],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout
+            assert process.stdout.readline() == "received\n"
+            held = counts(stack)[1]
+            for _ in range(2):  # as Spark does
+                process.terminate()
+        assert process.returncode == 0
+        assert held == 2 * FIRST_EVENTS
+    received = []
+    while found := receive(stack, 0):
+        received += [int(each["Attributes"]["ApproximateReceiveCount"]) for each in found]
+    assert len(received) == 60
+    assert max(received) == 3  # this one included
 
 
 WAITING = """

@@ -153,7 +153,7 @@ def test_a_failed_batch_is_not_acknowledged_and_the_checkpoint_is_good_for_a_res
 def test_stop_in_the_middle_of_a_batch_gives_all_back(
     stack: DeployedStack, started: Started
 ) -> None:
-    names = [f"k{n:02}" for n in range(25)]
+    names = [f"k{n:02}" for n in range(20)]
     send(stack, *names)
     inside, go_on = threading.Event(), threading.Event()
 
@@ -164,17 +164,17 @@ def test_stop_in_the_middle_of_a_batch_gives_all_back(
     before = source_processes()
     query = started(Batches(hold_up), once=False, maxFilesPerTrigger=10)
     assert inside.wait(60)
-    until(lambda: counts(stack) == (0, 25))
+    until(lambda: counts(stack) == (0, 20))  # and as many ahead
     (process,) = source_processes() - before
     stop = threading.Thread(target=query.stop)
     stop.start()
     until(lambda: not query.isActive)
     go_on.set()  # Spark waits for the function, whose batch is not acknowledged
     stop.join()
-    until(lambda: counts(stack) == (25, 0), seconds=30)  # though 60 s have not passed
+    until(lambda: counts(stack) == (20, 0), seconds=30)  # though 60 s have not passed
     psutil.wait_procs([process], timeout=20)
     assert not process.is_running()
-    assert counts(stack) == (25, 0)
+    assert counts(stack) == (20, 0)
 
 
 def test_what_a_killed_source_held_comes_back(stack: DeployedStack, started: Started) -> None:

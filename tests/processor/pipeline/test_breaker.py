@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from processor.errors import ServiceError
 from processor.pipeline import breaker
+from processor.store import patience
 from tests.support.drawn_photos import photo
 from tests.support.s3_answers import s3_answers
 from tests.support.traffic import until
@@ -24,9 +25,19 @@ OUTAGES = [
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0)
     monkeypatch.setattr(time, "sleep", lambda _: None)  # botocore's pauses between its own tries
     monkeypatch.setattr(breaker, "FIRST_WAIT_SECONDS", 0.05)
     monkeypatch.setattr(breaker, "LONGEST_WAIT_SECONDS", 0.1)
+
+
+def healing(
+    caplog: pytest.LogCaptureFixture, healed: threading.Event, said: str
+) -> threading.Thread:
+    """Heals S3 once that was said."""
+    heal = threading.Thread(target=lambda: until(lambda: said in caplog.text) and healed.set())
+    heal.start()
+    return heal
 
 
 @pytest.mark.parametrize(("status", "code", "reason"), OUTAGES)
@@ -46,10 +57,7 @@ def test_in_an_outage_a_batch_waits_and_nothing_is_noted(
     events = [*before, *(world.put(f"photos/new{n}.jpg", photo(n)) for n in range(5))]
     healed = threading.Event()
     with s3_answers(status, code, ".jpg", healed):
-        heal = threading.Thread(
-            target=lambda: until(lambda: "no photo" in caplog.text) and healed.set()
-        )
-        heal.start()
+        heal = healing(caplog, healed, "no photo")
         world.handle(*events)
         heal.join()
     world.assert_exactly_the_live_photos()
@@ -71,14 +79,29 @@ def test_a_store_that_cannot_be_written_is_waited_for(
     healed = threading.Event()
     events = [world.put(f"photos/{n}.jpg", photo(n)) for n in range(3)]
     with s3_answers(status, code, ".parquet", healed):
-        said = "the store cannot be written"
-        heal = threading.Thread(target=lambda: until(lambda: said in caplog.text) and healed.set())
-        heal.start()
+        heal = healing(caplog, healed, "the store cannot be written")
         world.handle(*events)
         heal.join()
     assert code in caplog.text or "PutObject was denied" in caplog.text
     world.assert_exactly_the_live_photos()
     assert world.pending() == {}
+
+
+def test_a_commit_that_is_denied_is_waited_for(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    healed = threading.Event()
+    with s3_answers(403, "AccessDenied", "1.json", healed, method="PUT"):
+        world.services[0] = world.service("denied")
+        heal = threading.Thread(
+            target=lambda: until(lambda: "no further" in caplog.text) and healed.set()
+        )
+        heal.start()
+        world.handle(world.put("photos/a.jpg", photo(1)))
+        heal.join()
+    world.assert_exactly_the_live_photos()
+    assert len(world.computed) == 1
+    assert caplog.text.count("the store cannot be written") == 1
 
 
 def test_without_credentials_to_write_the_batch_fails(world: World) -> None:

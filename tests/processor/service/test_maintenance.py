@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from common.layout import BucketLayout, StoreLayout
+from processor.errors import Unavailable
 from processor.matrix import models, statistics_cache
 from processor.matrix.mirror import model_name
 from processor.matrix.refit_policy import RefitPolicy
@@ -16,12 +17,13 @@ from processor.pipeline.retries import Retries
 from processor.service import maintenance as module
 from processor.service.maintenance import Maintenance
 from processor.spark.background import Background
-from processor.store import compaction, datafiles, delta
+from processor.store import compaction, datafiles, delta, patience
 from processor.store.compaction import MERGED_AT_ONCE
 from processor.store.schema import FEATURES, REJECTS
 from tests.support.drawn_photos import photo
 from tests.support.in_process import InThisProcess
 from tests.support.matrices import assert_whole, matrix
+from tests.support.traffic import refusal
 from tests.support.world import World
 
 
@@ -60,6 +62,36 @@ def thread_of(matrix: Matrix) -> Maintenance:
     return Maintenance(
         layout, matrix, InThisProcess(), retries, interval_seconds=0, retention_hours=168
     )
+
+
+def test_a_refit_on_demand_waits_out_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "FIRST_WAIT_SECONDS", 0.01)
+    fake = Matrix()
+
+    def fail_once() -> None:
+        if fake.updates == 1:
+            raise Unavailable("503")
+
+    fake.during = fail_once
+    thread_of(fake).refit()
+    assert fake.updates == 2
+
+
+def test_photos_that_wait_are_tried_again_although_sqs_is_overloaded_at_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_WAIT_SECONDS", 0.01)
+    tries: list[list[str]] = []
+
+    def send(bodies: list[str]) -> None:
+        tries.append(bodies)
+        if len(tries) == 1:
+            raise refusal("RequestThrottled")
+
+    retries = Retries(world.recipe.layout, send)
+    store, layout = InThisProcess(), world.recipe.layout.store
+    Maintenance(layout, Matrix(), store, retries, interval_seconds=0, retention_hours=168).retry()
+    assert len(tries) == 2
 
 
 def test_the_matrix_follows_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
