@@ -1,8 +1,8 @@
 """The feature store: features and rejects, one row per photo, one transaction per micro-batch.
 
 Several services may write to one store. A service that finds another's commit about the same photos
-since its plan checks in S3 which of them are still current, so an outcome that was overtaken while it was
-computed is never written.
+since its plan checks in S3 which of them are still current, so an outcome that was overtaken while it
+was computed is never written.
 """
 
 import logging
@@ -96,7 +96,9 @@ class FeatureStore:
             self.features.refresh()
             if self._is_committed(results):  # the response to our own commit was lost
                 break
-            touched = self.features.touched({each.key for each in of_kind(results)}, planned_on)
+            touched = self.features.touched(
+                {each.key for each in of_kind(results, *Kind)}, planned_on
+            )
             rows = self.features.find(touched)
             stored = {key: row.object_version for key, row in rows.items()}
             results = [self._without_twins(each, stored) for each in results]
@@ -151,7 +153,7 @@ class FeatureStore:
         ended = {outcome.key for outcome in of_kind(results, Kind.GONE, Kind.REJECTED)}
         replaced = self.features.find(stored)
         removed = self.features.find(ended)
-        keys = {outcome.key for outcome in of_kind(results)}
+        keys = {outcome.key for outcome in of_kind(results, *Kind)}
         if keys:
             photos = sum(each.file.rows for each in added)
             about = {**metadata, "photos": photos}

@@ -35,7 +35,7 @@ class Notes:
         May be repeated. Raises :class:`CommitConflict` if others keep committing first.
         """
         noted = {each.key: each for each in of_kind(results, *self._kinds)}
-        others = {each.key for each in of_kind(results)} - noted.keys()
+        others = {each.key for each in of_kind(results, *Kind)} - noted.keys()
         for _ in range(MAX_CONFLICTS):
             self.table.refresh()
             rows = self.table.rows(noted, _COLUMNS)
