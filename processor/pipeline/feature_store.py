@@ -1,8 +1,8 @@
 """The feature store: features, rejects and pending photos, one row per photo in each.
 
-Several services may write to one store. A service that finds another's commit since its plan checks in
-S3 which of its photos are still current, so an outcome that was overtaken while it was computed is never
-written.
+Several services may write to one store. A service that finds another's commit about the same photos
+since its plan checks in S3 which of them are still current, so an outcome that was overtaken while it
+was computed is never written.
 """
 
 import logging

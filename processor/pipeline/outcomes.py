@@ -76,6 +76,6 @@ class Extracted:
 
 
 def of_kind(results: Sequence[Extracted], *kinds: Kind) -> Iterator[Outcome]:
-    """All outcomes of some kinds, over all tasks; without ``kinds``, of all."""
+    """All outcomes of some kinds, over all tasks."""
     for result in results:
-        yield from (outcome for outcome in result.outcomes if not kinds or outcome.kind in kinds)
+        yield from (outcome for outcome in result.outcomes if outcome.kind in kinds)

@@ -1,10 +1,14 @@
 """Notes: one row for each photo that is rejected or waits, whoever writes it and however often."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
+from processor.errors import CommitConflict
 from processor.pipeline import retries
+from processor.pipeline.notes import MAX_CONFLICTS
+from processor.pipeline.outcomes import Outcome
 from tests.support.two_services import Services, gone, pending, rejected, stored, unchanged
 
 
@@ -74,3 +78,38 @@ def test_rejects_of_two_services_are_all_kept(services: Services) -> None:
         services.settle(rejected(f"{number}"), rejected("both"), by=number % 2)
     assert services.rows("rejects").keys() == {"0", "1", "2", "3", "both"}
     assert services.rows("rejects")["both"]["attempts"] == 1
+
+
+def test_a_commit_that_another_writer_overtook_is_repeated(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = services.stores[0].rejects.table
+    refresh = table.refresh
+
+    def overtaken() -> None:
+        refresh()
+        if "b" not in table.find("b"):
+            services.settle(rejected("a"), rejected("b"), by=1)
+
+    monkeypatch.setattr(table, "refresh", overtaken)
+    results = [services.result(rejected("a"), rejected("c"))]
+    assert services.stores[0].rejects.settle(results, {}) == {"c"}
+    assert services.rows("rejects").keys() == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("kind", [rejected, pending])
+def test_others_may_not_come_first_for_ever(
+    services: Services, monkeypatch: pytest.MonkeyPatch, kind: Callable[[str], Outcome]
+) -> None:
+    store = services.stores[0]
+    notes = store.rejects if kind is rejected else store.pending
+    attempts = []
+
+    def lost(*_: object) -> None:
+        attempts.append(1)
+        raise CommitConflict("another writer was first")
+
+    monkeypatch.setattr(notes.table, "commit", lost)
+    with pytest.raises(CommitConflict, match=f"lost {MAX_CONFLICTS} commits"):
+        notes.settle([services.result(kind("a"))], {})
+    assert len(attempts) == MAX_CONFLICTS
