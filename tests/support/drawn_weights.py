@@ -25,7 +25,10 @@ def reference_digest(arrays):
 
 
 def keras_model(*, head=False, network="VGG16"):
-    _, keras = import_keras()
+    tensorflow, keras = import_keras()
+    # As all networks of the tests have it, because a process can set it only once.
+    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     model = getattr(keras.applications, network)(
         weights=None, include_top=False, input_shape=(32, 32, 3)
     )
