@@ -28,8 +28,10 @@ from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.jobs import Jobs
 from processor.pipeline.micro_batch import MicroBatches
 from processor.pipeline.tasks import Recipe
+from processor.service import ending
 from processor.service.maintenance import Maintenance
 from processor.service.runner import Service, Stream
+from processor.service.watchdog import Watchdog
 from processor.spark import session
 from processor.spark.background import Background
 from processor.spark.resources import cores, memory_bytes
@@ -203,4 +205,5 @@ def service(config: Config, queue_url: str) -> Service:
             retention_hours=config.upkeep.retention_hours,
         ),
         jobs.warm_up,
+        Watchdog(max(config.service.stall_seconds, 3 * config.batch.max_seconds), ending.fail),
     )

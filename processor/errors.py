@@ -26,6 +26,8 @@ table's log. AWS errors that concern everything rather than one photo (no such b
 credentials) stay botocore's; :func:`common.aws.explain` puts them into words.
 """
 
+import re
+
 
 class ProcessorError(RuntimeError):
     """The base of all errors that the processor raises itself."""
@@ -132,8 +134,30 @@ class Unavailable(PhotoError):
     """S3 could not answer; a retry may succeed."""
 
 
+# What ended processes have in common.
+NOTHING_LOST = "nothing is lost; start it again, and it continues where it stopped"
+
+_WORKER = "Python worker exited unexpectedly"  # Spark's words for a task's process that ended
+_SOURCE = ("", "Broken pipe", "Connection reset", "Connection reset by peer", "Socket closed")
+
+
 def cause_in(text: str) -> str:
-    """The line of a message that names the cause; the message may be a worker's whole traceback."""
+    """The line of a message that names the cause; the message may be a worker's whole traceback.
+
+    Of Spark's own messages it is what remains without job, stage, query and SQLSTATE.
+    """
     _, traceback, rest = text.rpartition("Traceback (most recent call last):")
     lines = [line for line in rest.splitlines() if line and not line[0].isspace()]
-    return lines[0] if traceback and lines else text.strip().partition("\n")[0]
+    if traceback and lines:
+        return lines[0]
+    if _WORKER in text:
+        return f"a Python worker was killed (by the out-of-memory killer?): {NOTHING_LOST}"
+    query = re.search(r"terminated with exception: ?(.*?) ?SQLSTATE", text)
+    if query and query[1] in _SOURCE:  # how Java finds the other end of a socket gone
+        return f"the process that reads the queue was killed: {NOTHING_LOST}"
+    if query:
+        return query[1]
+    java = re.search(r"An error occurred while calling .*\n: (.+)", text)
+    if java:
+        return re.sub(r".*\b(?:\w+\.)+\w+(?:Exception|Error): ", "", java[1])
+    return text.strip().partition("\n")[0]
