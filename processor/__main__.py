@@ -24,10 +24,9 @@ from typing import NoReturn
 from common import aws, logs
 from common.config import Config, ConfigError, load
 from processor import assembly
-from processor.errors import ProcessorError, ServiceError, cause_in
+from processor.errors import ProcessorError, ServiceError, fault_in
 from processor.service import cloudwatch, ending
 from processor.service.preflight import check_bucket, find_queue
-from processor.service.runner import UNDRAINED
 from processor.service.status import status
 from processor.service.why import why
 from processor.service.work_dir import claimed
@@ -52,10 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except aws.ERRORS as error:
         fault = aws.explain(error)
     except KeyboardInterrupt:
+        if options.command is _run and not options.once:  # it had not started, so that is all
+            log.info("stopped")
+            ending.end_children()
+            ending.end(0)
         fault = "interrupted"
     except Exception as error:
         log.exception("unexpected failure")  # the traceback is for the log, the line for the screen
-        fault = jvm_end() or cause_in(f"{type(error).__name__}: {error}")
+        fault = jvm_end() or fault_in(f"{type(error).__name__}: {error}")
     else:
         ending.end(done)
     ending.fail(fault)
@@ -74,18 +77,6 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _run(config: Config, options: argparse.Namespace) -> int:
     """Run the service until SIGTERM or SIGINT; with --once until the queue is drained."""
-    try:
-        _serve(config, once=options.once)
-    except KeyboardInterrupt:  # nothing was begun
-        if options.once:
-            raise ServiceError(UNDRAINED) from None
-        log.info("stopped before it had started")
-    if not options.once:
-        ending.end_children()
-    return 0
-
-
-def _serve(config: Config, *, once: bool) -> None:
     check_java()
     check_bucket(config.storage.bucket)
     queue_url = find_queue(config.queue.name)
@@ -97,7 +88,10 @@ def _serve(config: Config, *, once: bool) -> None:
             signal.signal(number, lambda *_: service.stop())
         if _interrupted.is_set():  # where the exception was not passed on, as in a callback
             service.stop()
-        service.run(once=once)
+        service.run(once=options.once)
+    if not options.once:
+        ending.end_children()
+    return 0
 
 
 def _refit(config: Config, _options: argparse.Namespace) -> int:

@@ -134,11 +134,13 @@ class Unavailable(PhotoError):
     """S3 could not answer; a retry may succeed."""
 
 
-# What ended processes have in common.
-NOTHING_LOST = "nothing is lost; start it again, and it continues where it stopped"
+NOTHING_LOST = "nothing is lost: start it again, and it continues where it stopped"
 
-_WORKER = "Python worker exited unexpectedly"  # Spark's words for a task's process that ended
-_SOURCE = ("", "Broken pipe", "Connection reset", "Connection reset by peer", "Socket closed")
+_WORKER_KILLED = "one of Spark's Python processes was killed (by the out-of-memory killer?)"
+_SOURCE_KILLED = "the process that reads the queue was killed (by the out-of-memory killer?)"
+# Spark's words, and how Java finds the other end of the source's socket gone.
+_NO_WORKER = re.compile("Python worker (exited unexpectedly|failed to connect back)")
+_NO_SOURCE = ("", "Broken pipe", "Connection reset", "Connection reset by peer", "Socket closed")
 
 
 def cause_in(text: str) -> str:
@@ -150,14 +152,18 @@ def cause_in(text: str) -> str:
     lines = [line for line in rest.splitlines() if line and not line[0].isspace()]
     if traceback and lines:
         return lines[0]
-    if _WORKER in text:
-        return f"a Python worker was killed (by the out-of-memory killer?): {NOTHING_LOST}"
+    if _NO_WORKER.search(text):
+        return _WORKER_KILLED
     query = re.search(r"terminated with exception: ?(.*?) ?SQLSTATE", text)
-    if query and query[1] in _SOURCE:  # how Java finds the other end of a socket gone
-        return f"the process that reads the queue was killed: {NOTHING_LOST}"
     if query:
-        return query[1]
+        return _SOURCE_KILLED if query[1] in _NO_SOURCE else query[1]
     java = re.search(r"An error occurred while calling .*\n: (.+)", text)
     if java:
         return re.sub(r".*\b(?:\w+\.)+\w+(?:Exception|Error): ", "", java[1])
     return text.strip().partition("\n")[0]
+
+
+def fault_in(text: str) -> str:
+    """The cause, and what happens next if it was the death of a process."""
+    cause = cause_in(text)
+    return f"{cause}: {NOTHING_LOST}" if cause in (_WORKER_KILLED, _SOURCE_KILLED) else cause

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from typing import NoReturn
 
 from common import logs
@@ -19,9 +20,14 @@ log = logging.getLogger("processor")
 # its messages.
 CHILDREN_SECONDS = 35.0
 
+_first = (
+    threading.RLock()
+)  # of the thread that ends the process; what others then report follows from it
+
 
 def fail(fault: str) -> NoReturn:
     """Log the fault, show it on the screen as one line, and end with status 1; from any thread."""
+    _first.acquire()
     if logging.getLogger().handlers:
         log.error("ended: %s", fault)
     logs.to_screen(f"error: {' '.join(fault.split())}\n")
@@ -36,6 +42,7 @@ def end_children() -> None:
 
 def end(status: int) -> NoReturn:
     """End with ``status`` once everything that was logged and printed is where it belongs."""
+    _first.acquire()
     logging.shutdown()  # bounded: see cloudwatch.FLUSH_SECONDS
     with contextlib.suppress(OSError):
         sys.stdout.flush()

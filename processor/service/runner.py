@@ -24,14 +24,13 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from ingest import records
 from ingest.source import S3SqsDataSource
-from processor.errors import ServiceError, cause_in
+from processor.errors import ServiceError, cause_in, fault_in
 from processor.pipeline.micro_batch import MicroBatches
 from processor.service.maintenance import Maintenance
 from processor.service.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-UNDRAINED = "stopped before the queue was drained; run it again"
 WARM_SECONDS = 25.0  # between no-op tasks, because Spark ends workers that were idle for a minute
 
 
@@ -92,7 +91,7 @@ class Service:
             drained = not self._stopping.is_set()
             self.stop()
             if once and not drained:
-                raise ServiceError(UNDRAINED)
+                raise ServiceError("stopped before the queue was drained; run it again")
             if not once:
                 self._maintenance.join(self._stream.stop_grace_seconds)
         finally:
@@ -140,7 +139,7 @@ class Service:
         except Exception as error:
             if not self._stopping.is_set():
                 if isinstance(error, StreamingQueryException):
-                    raise self._fault or ServiceError(cause_in(str(error))) from error
+                    raise self._fault or ServiceError(fault_in(str(error))) from error
                 raise
             # A micro-batch came after stop(), or it failed, or Spark was told to stop too.
             log.info("the query ended: %s", cause_in(str(self._fault or error)))
