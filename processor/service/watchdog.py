@@ -21,14 +21,19 @@ from processor.spark import processes
 
 log = logging.getLogger(__name__)
 
+FIRST_SECONDS = 60.0  # granted beyond the limit for the first plan: Spark's processes start
 CHECK_SECONDS = 1.0
-STACKS_SECONDS = 2.0  # for processes to write their stacks
+STACKS_SECONDS = 5.0  # for processes to write their stacks, through Spark's JVM
 # What is granted to this thread itself, before one that needs no lock of Python's ends the process.
 SPARE_SECONDS = 60.0
 
 
 class Watchdog:
-    """Calls ``give_up`` with the fault if nothing calls :meth:`progress` for ``limit_seconds``."""
+    """Calls ``give_up`` with the fault if nothing calls :meth:`progress` for ``limit_seconds``.
+
+    ``give_up`` should not return. A process in which not even this thread can run is ended by
+    faulthandler's own, SPARE_SECONDS later, with its stacks on the screen.
+    """
 
     def __init__(self, limit_seconds: float, give_up: Callable[[str], object]) -> None:
         self._limit = limit_seconds
@@ -40,7 +45,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Begin to watch; the service is ready."""
-        self.progress()
+        self.progress(FIRST_SECONDS)
         self._thread.start()
         _tell_systemd("READY=1")
 

@@ -14,6 +14,7 @@ from common import logs
 from processor.service import watchdog
 watchdog.CHECK_SECONDS = 0.05
 watchdog.STACKS_SECONDS = 0.0
+watchdog.FIRST_SECONDS = 0.2
 
 def give_up(fault):
     print(fault, flush=True)
