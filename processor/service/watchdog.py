@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 FIRST_SECONDS = 60.0  # granted beyond the limit for the first plan: Spark's processes start
 CHECK_SECONDS = 1.0
+TELL_SECONDS = 1.0  # for systemd to take what it is told
 STACKS_SECONDS = 5.0  # for processes to write their stacks, through Spark's JVM
 # What is granted to this thread itself, before one that needs no lock of Python's ends the process.
 SPARE_SECONDS = 60.0
@@ -106,7 +107,8 @@ def _tell_systemd(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(TELL_SECONDS)
                 sender.sendto(state.encode(), address.replace("@", "\0", 1))
         except OSError as error:
             log.debug("systemd was not told %s: %s", state, error)

@@ -1,10 +1,12 @@
 """The watchdog: in real processes, with limits of tenths of a second."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -103,16 +105,19 @@ def test_a_thread_that_keeps_pythons_lock_is_caught_too() -> None:
 
 def told(address: str, listening: str, script: str) -> list[str]:
     """What systemd is told."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+    states: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, ThreadPoolExecutor() as pool:
         systemd.bind(listening)
-        guarded(script, NOTIFY_SOCKET=address)
+        systemd.settimeout(0.1)
+        run = pool.submit(guarded, script, NOTIFY_SOCKET=address)
+        while not run.done():
+            with contextlib.suppress(TimeoutError):
+                states.append(systemd.recv(100).decode())
         systemd.setblocking(False)
-        states = []
-        try:
+        with contextlib.suppress(BlockingIOError):
             while True:
                 states.append(systemd.recv(100).decode())
-        except BlockingIOError:
-            return states
+    return states
 
 
 def test_systemd_hears_that_it_is_ready_alive_and_stopping(tmp_path: Path) -> None:
