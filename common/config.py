@@ -110,6 +110,7 @@ class Service(_Section):
     work_dir: str = Field("work", min_length=1)
     cache_dir: str = Field("work/cache", min_length=1)
     stop_grace_seconds: Count = 30
+    stall_seconds: int = Field(600, ge=10)
 
 
 class Spark(_Section):

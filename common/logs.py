@@ -6,10 +6,12 @@ takes; one that fails or blocks costs lines, never the process.
 """
 
 import contextlib
+import faulthandler
 import json
 import logging
 import os
 import select
+import signal
 import sys
 import threading
 import time
@@ -23,6 +25,7 @@ MAX_LINE = 100_000  # characters; CloudWatch cuts at 256 KiB
 PATIENCE_SECONDS = 1.0  # with a stdout that takes no whole line; then none, until it takes one
 _PIECE = select.PIPE_BUF  # bytes that a pipe takes without blocking once it takes any
 _stderr = 2  # a descriptor of what stderr was before it was adopted
+STACKS_SIGNAL = signal.SIGUSR1  # see show_stacks_on_signal
 
 
 class JsonFormatter(logging.Formatter):
@@ -79,7 +82,7 @@ class _Stdout(logging.Handler):
         except Exception as error:  # of the formatter, too
             self._lost += 1
             if self._lost == 1:
-                _complain(f"stdout takes no log lines: {error}\n")
+                to_screen(f"stdout takes no log lines: {error}\n")
 
     def _write(self, line: str) -> None:
         """Raises OSError."""
@@ -100,8 +103,13 @@ def _await_writable(descriptor: int, seconds: float) -> None:
         raise TimeoutError("nothing reads it")
 
 
-def _complain(text: str) -> None:
-    """Write to what stderr was at first, if that takes anything."""
+def screen() -> int:
+    """The descriptor of what stderr was at first."""
+    return _stderr
+
+
+def to_screen(text: str) -> None:
+    """Write to what stderr was at first, if that takes anything; at most 4 kB."""
     with contextlib.suppress(OSError):
         _await_writable(_stderr, 0)
         os.write(_stderr, text.encode(errors="backslashreplace")[:_PIECE])
@@ -131,6 +139,14 @@ def to_stderr() -> None:
         logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
+def show_stacks_on_signal() -> None:
+    """From now on, this process writes the stacks of its threads to stderr at STACKS_SIGNAL.
+
+    The kernel's default is to end the process. Whatever the threads are doing does not matter.
+    """
+    faulthandler.register(STACKS_SIGNAL, all_threads=True)
+
+
 def adopt_stderr() -> None:
     """From now on, log every line that this process and its children write to stderr."""
     global _stderr
@@ -148,7 +164,7 @@ def adopt_stderr() -> None:
                     except (
                         Exception
                     ) as error:  # unread, the pipe would fill up and block its writers
-                        _complain(f"a line of stderr was not logged: {error!r}\n")
+                        to_screen(f"a line of stderr was not logged: {error!r}\n")
 
     threading.Thread(target=relay, name="stderr", daemon=True).start()
 

@@ -212,6 +212,7 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def _open(self) -> Inbox:
         if self._inbox is None:
             logs.to_stderr()
+            logs.show_stacks_on_signal()
             # Spark ends this process by SIGTERM and does not call stop().
             with contextlib.suppress(ValueError):  # not the main thread: a test drives the reader
                 signal.signal(signal.SIGTERM, self._terminated)

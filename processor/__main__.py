@@ -1,10 +1,15 @@
 """``python -m processor``: run the service, refit the PCA, show the state, explain one photo."""
 
 import os
+import signal
 import site
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+if __name__ == "__main__":  # they wait for a handler: the imports take a second
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 # Set before NumPy is loaded. The driver computes little, and OpenBLAS threads, which spin while they
 # wait, would take cores from ingestion (one is faster even on an idle machine: a refit in 0.13 s, not
@@ -24,32 +29,36 @@ def _ignore_other_sparks() -> None:
 _ignore_other_sparks()
 
 import argparse
+import faulthandler
 import json
 import logging
-import signal
+import threading
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from common import aws, logs
 from common.config import Config, ConfigError, load
 from common.printable import printable
 from processor import assembly
-from processor.errors import ProcessorError, ServiceError, cause_in
-from processor.service import cloudwatch
+from processor.errors import ProcessorError, ServiceError, fault_in
+from processor.service import cloudwatch, ending
 from processor.service.preflight import check_bucket, find_queue
 from processor.service.status import status
 from processor.service.why import why
 from processor.service.work_dir import claimed
-from processor.spark.session import check_java
+from processor.spark.session import check_java, jvm_end
 from processor.store import delta
 
 log = logging.getLogger("processor")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. The exit status is 0 only if everything requested was done."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and end the process; with status 0 only if everything requested was done."""
     options = _parser().parse_args(arguments)
-    screen = os.fdopen(os.dup(2), "w", buffering=1)  # stderr itself becomes log lines later
+    for number in STOP_SIGNALS:
+        signal.signal(number, _interrupt)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         config = load(options.config)
         logs.to_stdout(config.logs.level)
         done: int = options.command(config, options)
@@ -58,16 +67,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except aws.ERRORS as error:
         fault = aws.explain(error)
     except KeyboardInterrupt:
+        if options.command is _run and not options.once:  # it had not started, so that is all
+            log.info("stopped")
+            ending.end_children()
+            ending.end(0)
         fault = "interrupted"
     except Exception as error:
         log.exception("unexpected failure")  # the traceback is for the log, the line for the screen
-        fault = cause_in(f"{type(error).__name__}: {error}")
+        fault = jvm_end() or fault_in(f"{type(error).__name__}: {error}")
     else:
-        return done
-    if logging.getLogger().handlers:
-        log.error("ended: %s", fault)
-    print(f"error: {printable(' '.join(fault.split()))}", file=screen)
-    return 1
+        ending.end(done)
+    ending.fail(fault)
+
+
+_interrupted = threading.Event()
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """End what the main thread does; also without a service, when there is nothing to finish."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    _interrupted.set()
+    raise KeyboardInterrupt
 
 
 def _run(config: Config, options: argparse.Namespace) -> int:
@@ -79,9 +100,13 @@ def _run(config: Config, options: argparse.Namespace) -> int:
         cloudwatch.attach(config.logs.group)
     with claimed(Path(config.service.work_dir)) as work_dir:
         service = assembly.service(config, queue_url)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: service.stop())
+        if _interrupted.is_set():  # where the exception was not passed on, as in a callback
+            service.stop()
         service.run(once=options.once, check=work_dir.check)
+    if not options.once:
+        ending.end_children()
     return 0
 
 
@@ -169,4 +194,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    faulthandler.enable(os.dup(2))  # stderr itself becomes log lines later
+    main()

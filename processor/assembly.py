@@ -29,8 +29,10 @@ from processor.pipeline.jobs import Jobs
 from processor.pipeline.micro_batch import MicroBatches
 from processor.pipeline.retries import Retries
 from processor.pipeline.tasks import Recipe
+from processor.service import ending
 from processor.service.maintenance import Maintenance
 from processor.service.runner import Service, Stream
+from processor.service.watchdog import Watchdog
 from processor.spark import session
 from processor.spark.background import Background
 from processor.spark.resources import cores, memory_bytes
@@ -176,6 +178,8 @@ def service(config: Config, queue_url: str) -> Service:
         jobs.ship()
     queue = Queue(connect(1), queue_url)
     tasks = background(spark.sparkContext)
+    stall_seconds = max(config.service.stall_seconds, 3 * config.batch.max_seconds)
+    watchdog = Watchdog(stall_seconds, ending.fail)
     return Service(
         spark,
         Stream(
@@ -190,7 +194,7 @@ def service(config: Config, queue_url: str) -> Service:
             checkpoint=work_dir / "checkpoint",
             stop_grace_seconds=config.service.stop_grace_seconds,
         ),
-        MicroBatches(store, layout, jobs.extract),
+        MicroBatches(store, layout, jobs.extract, still_waiting=watchdog.progress),
         Maintenance(
             layout.store,
             matrix(config, tasks),
@@ -200,4 +204,5 @@ def service(config: Config, queue_url: str) -> Service:
             retention_hours=config.upkeep.retention_hours,
         ),
         jobs.warm_up,
+        watchdog,
     )

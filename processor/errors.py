@@ -25,6 +25,8 @@ table's log. AWS errors that concern everything rather than one photo (no such b
 credentials) stay botocore's; :func:`common.aws.explain` puts them into words.
 """
 
+import re
+
 
 class ProcessorError(RuntimeError):
     """The base of all errors that the processor raises itself."""
@@ -127,8 +129,36 @@ class Unavailable(PhotoError):
     """S3 could not answer, or this machine could not decode the photo; a retry may succeed."""
 
 
+NOTHING_LOST = "nothing is lost: start it again, and it continues where it stopped"
+
+_WORKER_KILLED = "one of Spark's Python processes was killed (by the out-of-memory killer?)"
+_SOURCE_KILLED = "the process that reads the queue was killed (by the out-of-memory killer?)"
+# Spark's words, and how Java finds the other end of the source's socket gone.
+_NO_WORKER = re.compile("Python worker (exited unexpectedly|failed to connect back)")
+_NO_SOURCE = ("", "Broken pipe", "Connection reset", "Connection reset by peer", "Socket closed")
+
+
 def cause_in(text: str) -> str:
-    """The line of a message that names the cause; the message may be a worker's whole traceback."""
+    """The line of a message that names the cause; the message may be a worker's whole traceback.
+
+    Of Spark's own messages it is what remains without job, stage, query and SQLSTATE.
+    """
     _, traceback, rest = text.rpartition("Traceback (most recent call last):")
     lines = [line for line in rest.splitlines() if line and not line[0].isspace()]
-    return lines[0] if traceback and lines else text.strip().partition("\n")[0]
+    if traceback and lines:
+        return lines[0]
+    if _NO_WORKER.search(text):
+        return _WORKER_KILLED
+    query = re.search(r"terminated with exception: ?(.*?) ?SQLSTATE", text)
+    if query:
+        return _SOURCE_KILLED if query[1] in _NO_SOURCE else query[1]
+    java = re.search(r"An error occurred while calling .*\n: (.+)", text)
+    if java:
+        return re.sub(r".*\b(?:\w+\.)+\w+(?:Exception|Error): ", "", java[1])
+    return text.strip().partition("\n")[0]
+
+
+def fault_in(text: str) -> str:
+    """The cause, and what happens next if it was the death of a process."""
+    cause = cause_in(text)
+    return f"{cause}: {NOTHING_LOST}" if cause in (_WORKER_KILLED, _SOURCE_KILLED) else cause

@@ -38,10 +38,19 @@ class Breaker:
     not serve others either: some that are stored, or, as long as none is, some that it lists.
     """
 
-    def __init__(self, layout: BucketLayout, stored: Callable[[int], list[str]]) -> None:
-        """``stored`` returns keys of stored photos, at most so many."""
+    def __init__(
+        self,
+        layout: BucketLayout,
+        stored: Callable[[int], list[str]],
+        still_waiting: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``stored`` returns keys of stored photos, at most so many.
+
+        ``still_waiting`` is called before each wait, which is at most LONGEST_WAIT_SECONDS.
+        """
         self._layout = layout
         self._stored = stored
+        self._still_waiting = still_waiting
         self._stopping = threading.Event()
         self.patience_seconds = math.inf
 
@@ -100,7 +109,10 @@ class Breaker:
             *(what, cause, aws.SERVICE_POLICY),
         )
         waited, pause = 0.0, FIRST_WAIT_SECONDS
-        while waited < self.patience_seconds and not self._stopping.wait(pause):
+        while waited < self.patience_seconds:
+            self._still_waiting()
+            if self._stopping.wait(pause):
+                break
             yield
             waited += pause
             pause = min(LONGEST_WAIT_SECONDS, pause * random.uniform(1.5, 2))  # noqa: S311

@@ -30,7 +30,8 @@ class MicroBatches:
     """Handles the micro-batches of one store, one after the other. Used by one thread.
 
     ``extract`` does the work, in Spark tasks or in this process. ``current_version`` is
-    :func:`.objects.current_version`, or acts like it.
+    :func:`.objects.current_version`, or acts like it. ``still_waiting`` is called at least once a minute
+    while an outage is waited out.
     """
 
     def __init__(
@@ -39,12 +40,13 @@ class MicroBatches:
         layout: BucketLayout,
         extract: Callable[[Sequence[Work]], list[Extracted]],
         current_version: Callable[[str, str], str | None] = objects.current_version,
+        still_waiting: Callable[[], object] = lambda: None,
     ) -> None:
         self._store = store
         self._layout = layout
         self._extract = extract
         self._current_version = current_version
-        self._breaker = Breaker(layout, store.features.some_keys)
+        self._breaker = Breaker(layout, store.features.some_keys, still_waiting)
 
     def stop(self) -> None:
         """Wait for the end of no outage any more: :meth:`handle` raises ServiceError instead."""

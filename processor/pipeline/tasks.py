@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark import SparkFiles
 
-from common import aws
+from common import aws, logs
 from common.layout import BucketLayout
 from ingest.events import UNKNOWN_TIME
 from processor.errors import Missing, Refused, RejectedImage, TooLarge, Unavailable
@@ -62,6 +62,7 @@ class _Prepared:
 
 def load_network(spec: NetworkSpec) -> Network:
     """The network of this worker process, loaded once. Raises as :func:`.engines.load` does."""
+    logs.show_stacks_on_signal()
     return engines.load(_located(spec))
 
 

@@ -13,13 +13,21 @@ from pathlib import Path
 
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.listener import (
+    QueryIdleEvent,
+    QueryProgressEvent,
+    QueryStartedEvent,
+    QueryTerminatedEvent,
+    StreamingQueryListener,
+)
 from pyspark.sql.streaming.query import StreamingQuery
 
 from ingest import records
 from ingest.source import S3SqsDataSource
-from processor.errors import ServiceError, cause_in
+from processor.errors import ServiceError, cause_in, fault_in
 from processor.pipeline.micro_batch import MicroBatches
 from processor.service.maintenance import Maintenance
+from processor.service.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +65,14 @@ class Service:
         batches: MicroBatches,
         maintenance: Maintenance,
         warm_up: Callable[[], None],
+        watchdog: Watchdog,
     ) -> None:
         self._session = session
         self._stream = stream
         self._batches = batches
         self._maintenance = maintenance
         self._warm_up = warm_up
+        self._watchdog = watchdog
         self._stopping = threading.Event()
         self._batch = threading.Lock()
         self._fault: BaseException | None = None
@@ -71,7 +81,8 @@ class Service:
         """Run until :meth:`stop`; with ``once`` until the queue is drained, then refit and return.
 
         Raises :class:`ServiceError`, or the error that made a micro-batch fail; its events are
-        redelivered to the next service. ``check`` is called every second, and what it raises ends it.
+        redelivered to the next service. After :meth:`stop` only a refused ``once`` is an error.
+        ``check`` is called every second, and what it raises ends the service.
         """
         if once:
             self._batches.limit_patience(ONCE_PATIENCE_SECONDS)
@@ -80,20 +91,22 @@ class Service:
         if not once:
             self._maintenance.start()
         threading.Thread(target=self._keep_warm, name="warm", daemon=True).start()
+        self._watchdog.start()
         log.info("service started", extra={"queue": self._stream.queue_url, "once": once})
         try:
-            self._await(query, check)
+            self._await(query, check, once=once)
+            drained = not self._stopping.is_set()
+            self.stop()
+            if once and not drained:
+                raise ServiceError("stopped before the queue was drained; run it again")
+            if not once:
+                self._maintenance.join(self._stream.stop_grace_seconds)
         finally:
+            self._watchdog.stop()
             if self._batch.acquire(blocking=False):  # else a micro-batch is still at work
                 self._batches.close()
-        drained = not self._stopping.is_set()
-        self.stop()
         if once:
-            if not drained:
-                raise ServiceError("stopped before the queue was drained; run it again")
             self._maintenance.refit()
-        else:
-            self._maintenance.join(self._stream.stop_grace_seconds)
         log.info("service stopped")
 
     def stop(self) -> None:
@@ -108,6 +121,7 @@ class Service:
     def _start_query(self, *, once: bool) -> StreamingQuery:
         stream = self._stream
         self._session.dataSource.register(S3SqsDataSource)
+        self._session.streams.addListener(_Plans(self._watchdog.progress))
         events = (
             self._session.readStream.format("s3-sqs")
             .option("queueUrl", stream.queue_url)
@@ -127,20 +141,26 @@ class Service:
         )
         return (writer.trigger(availableNow=True) if once else writer).start()
 
-    def _await(self, query: StreamingQuery, check: Callable[[], None]) -> None:
+    def _await(self, query: StreamingQuery, check: Callable[[], None], *, once: bool) -> None:
         try:
             while not self._stopping.is_set():
                 check()
                 if query.awaitTermination(1):
                     return
-        except StreamingQueryException as error:
-            if self._fault or not self._stopping.is_set():
-                raise self._fault or ServiceError(cause_in(str(error))) from error
-            log.info("the query ended: %s", cause_in(str(error)))  # a micro-batch came after stop()
+                if once and not self._batch.locked():  # what other consumers hold is waited for
+                    self._watchdog.progress()
+        except Exception as error:
+            if not self._stopping.is_set():
+                if isinstance(error, StreamingQueryException):
+                    raise self._fault or ServiceError(fault_in(str(error))) from error
+                raise
+            # A micro-batch came after stop(), or it failed, or Spark was told to stop too.
+            log.info("the query ended: %s", cause_in(str(self._fault or error)))
         log.info("stopping")
         grace = self._stream.stop_grace_seconds
-        idle = self._batch.acquire(timeout=grace)
-        if idle:
+        self._watchdog.stopping(2 * grace)
+        if self._batch.acquire(timeout=grace):
+            self._batch.release()  # a micro-batch that waits for it sees that we stop
             time.sleep(0.5)  # Spark asks the source for the next batch, which acknowledges the last
         else:
             log.warning(
@@ -150,14 +170,13 @@ class Service:
             query.stop()
         except Exception as error:  # the batch cannot be interrupted; it ends with the process
             log.warning("the query did not stop: %s", cause_in(str(error)))
-        if idle:
-            self._batch.release()
 
     def _handle(self, rows: DataFrame, batch_id: int) -> None:
         """Make one micro-batch durable. Spark may repeat it, with the same or other events."""
         with self._batch:
             if self._stopping.is_set():
                 raise ServiceError("stopping")
+            self._watchdog.progress()
             try:
                 self._batches.handle([records.event(row) for row in rows.collect()], batch_id)
                 self._maintenance.wake()
@@ -165,6 +184,7 @@ class Service:
                 if not self._stopping.is_set():
                     self._fault = error
                 raise
+            self._watchdog.progress()
 
     def _keep_warm(self) -> None:
         """Have workers load the network while Spark starts, and keep them alive if photos are rare."""
@@ -177,3 +197,22 @@ class Service:
                 if not self._stopping.is_set():  # a micro-batch will fail likewise and report it
                     log.warning("the workers cannot be warmed up: %s", cause_in(str(error)))
             self._stopping.wait(WARM_SECONDS)
+
+
+class _Plans(StreamingQueryListener):
+    """Calls ``note`` whenever the query has planned, whether or not there was anything to do."""
+
+    def __init__(self, note: Callable[[], None]) -> None:
+        self._note = note
+
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:
+        pass
+
+    def onQueryProgress(self, event: QueryProgressEvent) -> None:
+        self._note()
+
+    def onQueryIdle(self, event: QueryIdleEvent) -> None:
+        self._note()
+
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
+        pass

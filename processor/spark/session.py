@@ -4,19 +4,23 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pyspark
+from pyspark import SparkContext
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
-from processor.errors import JavaError, SetupError
+from processor.errors import NOTHING_LOST, JavaError, SetupError
+from processor.spark import scratch
 from processor.spark.resources import cores
 
 ROOT = Path(__file__).resolve().parents[2]
 JAVA = (17, 21)
+IDLE_EVENT_MS = 3000  # how often an idle query says that it plans; see processor.service.watchdog
 LONGEST_SOCKET_FOLDER = 60  # characters; Linux allows 107 in a socket's path, Spark adds 43
 UNUSABLE = set('",\\\n')  # in a folder's name: Spark splits lists and options at them
 OTHERS = ("SPARK_", "PYSPARK_", "HADOOP_")  # how variables begin that are meant for another Spark
@@ -25,6 +29,8 @@ JAVA_VARIABLES = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 # The JVM only coordinates; Python computes. Without the optimising compiler and a multi-threaded
 # garbage collector it takes half the CPU time until the first photos are done, and 100 MB less.
 LEAN_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# Stacks on SIGQUIT are for the log, so for stderr; and nothing is left in /tmp by a JVM that is killed.
+QUIET_JVM = "-XX:+DisplayVMOutputToStderr -XX:-UsePerfData"
 
 MALLOC = ":".join(
     f"glibc.malloc.{setting}"
@@ -85,10 +91,11 @@ def start(
     cannot use the folder.
     """
     archive = class_archive(check_java())
+    _check(work_dir.resolve())
+    folder = scratch.claim(work_dir / "spark")
     if java_options is None:
         java_options = f'"-XX:SharedArchiveFile={archive}"' if archive.exists() else ""
     local = not master or master.startswith("local")
-    _check(work_dir.resolve())
     _shed_others(local=local)
     os.environ["PYTHONPATH"] = os.pathsep.join(
         part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part
@@ -98,8 +105,10 @@ def start(
         SparkSession.builder.appName("fruits")
         .master(master or f"local[{2 * cores()}]")
         .config("spark.driver.memory", driver_memory)
-        .config("spark.driver.extraJavaOptions", f"{LEAN_JVM} {_log4j(work_dir)} {java_options}")
-        .config("spark.local.dir", str(work_dir / "spark"))
+        .config(
+            "spark.driver.extraJavaOptions",
+            f"{LEAN_JVM} {QUIET_JVM} {_log4j(work_dir)} {_java_folder(folder)} {java_options}",
+        )
         .config("spark.log.level", "ERROR")
         # Checkpoints without files of checksums: half as many files a micro-batch.
         .config(
@@ -108,11 +117,12 @@ def start(
         .config("spark.scheduler.mode", "FAIR")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.streaming.stopTimeout", "10s")
+        .config("spark.sql.streaming.noDataProgressEventInterval", IDLE_EVENT_MS)
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
     )
     if local:
-        builder = _local(builder, (work_dir / "spark").resolve())
+        builder = _local(builder, folder)
     try:
         session = builder.getOrCreate()
     except PySparkRuntimeError as error:
@@ -144,17 +154,37 @@ def _shed_others(*, local: bool) -> None:
 
 def _local(builder: SparkSession.Builder, folder: Path) -> SparkSession.Builder:
     """Settings that hold where driver and workers are on one machine."""
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)  # an earlier start may have made it
     if len(str(folder)) <= LONGEST_SOCKET_FOLDER:
         # TCP delays every task and every collect() by 40 ms: Nagle's algorithm meets delayed
         # acknowledgements.
         builder = builder.config("spark.python.unix.domain.socket.enabled", "true").config(
             "spark.python.unix.domain.socket.dir", str(folder)
         )
+    builder = builder.config("spark.local.dir", str(folder))
     return builder.config("spark.driver.host", "127.0.0.1").config(
         "spark.driver.bindAddress", "127.0.0.1"
     )
+
+
+def jvm_end() -> str | None:
+    """How this process's JVM ended, as a fault of the service; None while it lives, or without one."""
+    gateway = SparkContext._gateway
+    if gateway is None or gateway.proc is None:
+        return None
+    try:
+        status = gateway.proc.wait(1)  # its sockets close a moment before it has ended
+    except subprocess.TimeoutExpired:
+        return None
+    how = f"with status {status}"
+    if status < 0:
+        how = f"by {signal.Signals(-status).name}"
+    hint = " (from the out-of-memory killer?)" if -status == signal.SIGKILL else ""
+    return f"Spark's JVM ended {how}{hint}: {NOTHING_LOST}"
+
+
+def _java_folder(folder: Path) -> str:
+    """The JVM's option for where temporary files go: Spark's artifacts, sockets, native libraries."""
+    return f'"-Djava.io.tmpdir={folder}"'
 
 
 def _log4j(work_dir: Path) -> str:

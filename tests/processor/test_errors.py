@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor import errors
-from processor.errors import ChildError, ProcessorError, Refused, RejectedImage, TooLarge, cause_in
+from processor.errors import (
+    ChildError,
+    ProcessorError,
+    Refused,
+    RejectedImage,
+    TooLarge,
+    cause_in,
+    fault_in,
+)
 
 CLASSES = {
     name: each
@@ -118,3 +126,51 @@ def test_of_several_tracebacks_the_last_counts() -> None:
 )
 def test_without_a_traceback_it_is_the_first_line(text: str, cause: str) -> None:
     assert cause_in(text) == cause
+
+
+QUERY = (
+    "[STREAM_FAILED] Query [id = 1, runId = 2] terminated with exception: {} SQLSTATE: XXKST\nmore"
+)
+JOB = (
+    "An error occurred while calling o138.collectToPython.\n: org.apache.spark.SparkException: Job "
+    "aborted due to stage failure: Task 0 in stage 1.0 failed 1 times, most recent failure: Lost task "
+    "0.0 in stage 1.0 (TID 1) (192.0.2.2 executor driver): {}\n\tat org.apache.X(X.scala:1)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (QUERY.format("Disk quota exceeded"), "Disk quota exceeded"),
+        (JOB.format("org.apache.spark.SparkException: No more memory"), "No more memory"),
+        (JOB.format("java.io.IOException: No space left"), "No space left"),
+        (
+            "An error occurred while calling o1.x.\n: java.io.EOFException\n\tat X",
+            "java.io.EOFException",
+        ),
+    ],
+)
+def test_of_sparks_messages_it_is_what_they_are_about(text: str, cause: str) -> None:
+    assert cause_in(text) == cause
+    assert fault_in(text) == cause
+
+
+@pytest.mark.parametrize(
+    ("text", "who"),
+    [
+        (QUERY.format(""), "the process that reads the queue"),
+        (QUERY.format("Broken pipe"), "the process that reads the queue"),
+        (
+            JOB.format(
+                "org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)."
+            ),
+            "one of Spark's Python processes",
+        ),
+        (QUERY.format("Python worker failed to connect back."), "one of Spark's Python processes"),
+    ],
+)
+def test_a_killed_process_is_named_with_what_happens_next(text: str, who: str) -> None:
+    assert fault_in(text) == (
+        f"{who} was killed (by the out-of-memory killer?): nothing is lost: start it again, and it "
+        "continues where it stopped"
+    )

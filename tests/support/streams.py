@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pyspark.errors import StreamingQueryException
+from pyspark.sql.streaming import StreamingQueryListener
 
 from ingest import records
 from ingest.events import ObjectEvent
@@ -26,7 +27,10 @@ class Rows:
 
 
 class Query:
-    """A streaming query; ``fault`` makes it fail after its batches, as Spark could."""
+    """A streaming query; ``fault`` makes it fail after its batches, as Spark could.
+
+    It waits for ``until`` after them, as if another consumer held messages.
+    """
 
     def __init__(
         self,
@@ -35,11 +39,13 @@ class Query:
         fault: str,
         *,
         once: bool,
+        until: threading.Event | None = None,
     ) -> None:
         self.once = once
+        self._until = until
         self.stopped = threading.Event()
         self._handle, self._batches, self._fault = handle, batches, fault
-        self._ended = threading.Event()
+        self.ended = threading.Event()
         self._error: StreamingQueryException | None = None
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -47,16 +53,18 @@ class Query:
         try:
             for number, events in enumerate(self._batches):
                 self._handle(Rows(events), number)
+            if self._until:
+                self._until.wait()
             if self._fault:
                 raise RuntimeError(self._fault)  # noqa: TRY301
             if not self.once:
                 self.stopped.wait()
         except Exception as error:
             self._error = StreamingQueryException(str(error))
-        self._ended.set()
+        self.ended.set()
 
     def awaitTermination(self, timeout: float) -> bool:
-        ended = self._ended.wait(min(timeout, 0.2))
+        ended = self.ended.wait(min(timeout, 0.2))
         if ended and self._error:
             raise self._error
         return ended
@@ -68,13 +76,20 @@ class Query:
 class Streaming:
     """Stands in for a Spark session, its reader, its data frame and its writer."""
 
-    def __init__(self, *batches: Sequence[ObjectEvent], fault: str = "") -> None:
+    def __init__(
+        self,
+        *batches: Sequence[ObjectEvent],
+        fault: str = "",
+        until: threading.Event | None = None,
+    ) -> None:
         self.options: dict[str, str] = {}
         self.sources: list[type] = []
         self.pools: list[tuple[str, str]] = []
         self.query: Query | None = None
-        self._batches, self._fault, self._once = batches, fault, False
+        self.listeners: list[StreamingQueryListener] = []
+        self._batches, self._fault, self._once, self._until = batches, fault, False, until
         self.dataSource = SimpleNamespace(register=self.sources.append)
+        self.streams = SimpleNamespace(addListener=self.listeners.append)
         self.sparkContext = SimpleNamespace(setLocalProperty=lambda *pair: self.pools.append(pair))
 
     @property
@@ -106,5 +121,7 @@ class Streaming:
         return self
 
     def start(self) -> Query:
-        self.query = Query(self._handle, self._batches, self._fault, once=self._once)
+        self.query = Query(
+            self._handle, self._batches, self._fault, once=self._once, until=self._until
+        )
         return self.query

@@ -3,9 +3,11 @@
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,11 +76,31 @@ class Maintenance:
         self.calls.append(("join", timeout_seconds))
 
 
+class Watchdog:
+    """Stands in for Watchdog, and records its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def progress(self) -> None:
+        self.calls.append("progress")
+
+    def stopping(self, within_seconds: float) -> None:
+        self.calls.append(("stopping", within_seconds))
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+
 class Running:
     """A service under test, and everything around it."""
 
     def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
         self.batches, self.maintenance = Batches(), Maintenance()
+        self.watchdog = Watchdog()
         self.warmed: list[bool] = []  # whether a micro-batch ran then
         self.warming: Callable[[], object] = lambda: None
         self.grace = 60
@@ -98,7 +120,8 @@ class Running:
             checkpoint=self._folder / "a checkpoint",
             stop_grace_seconds=self.grace,
         )
-        self.services.append(Service(spark, stream, self.batches, self.maintenance, self.warm_up))
+        parts = self.batches, self.maintenance, self.warm_up, self.watchdog
+        self.services.append(Service(spark, stream, *parts))
         return self.services[-1]
 
     def start(self, spark: Streaming, *, once: bool = False) -> tuple[Service, Future[None]]:
@@ -184,6 +207,76 @@ def test_it_stops_once_the_running_micro_batch_is_durable(running: Running) -> N
     assert spark.query.stopped.is_set()
     assert running.maintenance.calls == ["retry", "start", "stop", "wake", ("join", 60)]
     assert running.batches.stopped.is_set()
+
+
+def test_the_watchdog_sees_micro_batches_and_plans(running: Running) -> None:
+    spark = Streaming(FIRST, SECOND)
+    service, run = running.start(spark)
+    until(lambda: len(running.batches.done) == 2)
+    service.stop()
+    run.result(30)
+    (listener,) = spark.listeners
+    seen = running.watchdog.calls
+    assert sorted(map(str, seen)) == sorted(
+        ["start", *4 * ["progress"], "('stopping', 120)", "stop"]
+    )
+    listener.onQueryIdle(SimpleNamespace())
+    listener.onQueryProgress(SimpleNamespace())
+    assert seen[-2:] == ["progress", "progress"]
+
+
+def test_waiting_for_other_consumers_is_progress(running: Running) -> None:
+    """With --once only; otherwise the query plans all the time."""
+    emptied = threading.Event()
+    spark = Streaming(until=emptied)
+    _, run = running.start(spark, once=True)
+    until(lambda: running.watchdog.calls.count("progress") > 2)
+    emptied.set()
+    run.result(30)
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_the_watchdog_ends_with_the_query(running: Running, once: bool) -> None:
+    running.batches.during = lambda: (_ for _ in ()).throw(KeyError("lost"))
+    with pytest.raises(KeyError):
+        running.service(Streaming(FIRST)).run(once=once)
+    assert running.watchdog.calls[-1] == "stop"
+
+
+def test_a_micro_batch_that_fails_as_it_stops_is_redelivered(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By systemd's SIGTERM to all processes, say."""
+    stopping = threading.Event()
+
+    def during() -> None:
+        stopping.wait()
+        raise ConnectionRefusedError("no JVM")
+
+    running.batches.during = during
+    caplog.set_level(logging.INFO)
+    service, run = running.start(Streaming(FIRST))
+    until(lambda: running.batches.begun)
+    service.stop()
+    stopping.set()
+    run.result(30)
+    assert running.maintenance.calls[-1] == ("join", 60)
+
+
+def test_a_micro_batch_that_waits_for_the_last_one_does_not_delay_the_stop(
+    running: Running,
+) -> None:
+    durable = threading.Event()
+    running.batches.during = durable.wait
+    spark = Streaming(FIRST, SECOND)
+    service, run = running.start(spark)
+    until(lambda: running.batches.begun)
+    service.stop()
+    time.sleep(0.5)  # the runner waits for the batch now
+    durable.set()
+    query = until(lambda: spark.query)
+    assert query.ended.wait(0.4)  # before it is told to stop
+    run.result(30)
 
 
 def test_a_micro_batch_that_comes_as_it_stops_is_no_fault(running: Running) -> None:

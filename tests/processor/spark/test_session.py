@@ -33,6 +33,22 @@ def test_workers_are_reached_by_sockets_that_only_this_user_can_open(spark: Spar
     assert Path(folder).stat().st_mode & 0o077 == 0
 
 
+def test_temporary_files_of_spark_are_where_the_next_start_sweeps_them(spark: SparkSession) -> None:
+    """Nothing is in /tmp: neither what Spark makes nor the JVM's own statistics."""
+    context = spark.sparkContext
+    folder = Path(context.getConf().get("spark.local.dir", "none"))
+    assert context._jvm
+    assert context._jvm.java.lang.System.getProperty("java.io.tmpdir") == str(folder)
+    assert folder.parent.name == "spark"
+    gateway = context._gateway
+    assert gateway
+    pid = gateway.proc.pid
+    mapped = Path(f"/proc/{pid}/maps").read_text()
+    assert f"{folder}/liblz4-java" in mapped
+    assert "hsperfdata" not in mapped
+    assert session.jvm_end() is None
+
+
 def test_a_folder_whose_name_is_too_long_for_sockets_is_not_used_for_them(tmp_path: Path) -> None:
     builder = session._local(SparkSession.Builder(), tmp_path / ("x" * 80))
     assert "spark.python.unix.domain.socket.enabled" not in builder._options

@@ -1,0 +1,63 @@
+"""The ending: status, screen and log are as they should be, whatever the threads are doing."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    start = (
+        "import threading, time\nfrom common import logs\nfrom processor.service import ending\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", start + textwrap.dedent(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_no_thread_keeps_it_from_ending() -> None:
+    done = run("""
+        threading.Thread(target=time.sleep, args=(600,)).start()
+        print("done", end="")
+        ending.end(0)
+        """)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done", "")
+
+
+def test_what_was_logged_is_delivered_first() -> None:
+    done = run("""
+        import logging.handlers
+        late = logging.handlers.MemoryHandler(99, target=logging.StreamHandler())
+        logging.getLogger().addHandler(late)
+        logging.getLogger().warning("the last line")
+        ending.end(7)
+        """)
+    assert (done.returncode, done.stderr) == (7, "the last line\n")
+
+
+def test_a_fault_is_one_line_of_whoever_notices_first() -> None:
+    """Once Spark is ended, what waits for it fails too."""
+    done = run("""
+        logs.to_stdout("INFO")
+        logs.adopt_stderr()
+        ended = ending.end_children
+        def end_children():
+            second = threading.Thread(target=ending.fail, args=("the second",))
+            second.start()
+            second.join(0.3)
+            ended()
+        ending.end_children = end_children
+        threading.Thread(target=ending.fail, args=("the\\n  first",)).start()
+        time.sleep(60)
+        """)
+    assert (done.returncode, done.stderr) == (1, "error: the first\n")
+    (line,) = map(json.loads, done.stdout.splitlines())
+    assert (line["level"], line["message"]) == ("ERROR", "ended: the\n  first")
