@@ -12,6 +12,7 @@ from common.layout import StoreLayout
 from processor.matrix import models, statistics_cache
 from processor.matrix.matrix import Matrix
 from processor.matrix.mirror import model_name
+from processor.photos.objects import concerns_all
 from processor.pipeline.retries import Retries
 from processor.store import delta
 from processor.store.compaction import Tasks, compact
@@ -50,6 +51,7 @@ class Maintenance:
         self._retention_hours = retention_hours
         self._stopping = threading.Event()
         self._changed = threading.Event()
+        self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._maintain, name="tables", daemon=True)
 
     def start(self) -> None:
@@ -59,6 +61,14 @@ class Maintenance:
     def wake(self) -> None:
         """Have the matrix brought up to date soon."""
         self._changed.set()
+
+    def check(self) -> None:
+        """Raise the error of a step that no retry mends: the bucket is gone, or the credentials are bad.
+
+        Where no photos come, nobody else would notice.
+        """
+        if self._fault:
+            raise self._fault
 
     def stop(self) -> None:
         """Start no further step; returns at once. From now on a step that fails is not an error."""
@@ -123,8 +133,11 @@ class Maintenance:
                     cleaned_at = time.monotonic()
                     self.clean()
                 self._matrix.update()
-            except Exception:
+            except Exception as error:
                 if self._stopping.is_set():
+                    return
+                if concerns_all(error):
+                    self._fault = error
                     return
                 log.exception("the tables could not be maintained; trying again later")
                 self._stopping.wait(RETRY_SECONDS)

@@ -99,6 +99,10 @@ class Service:
             self.stop()
             if once and not drained:
                 raise ServiceError("stopped before the queue was drained; run it again")
+            if once and (waiting := self._batches.waiting):
+                log.warning(
+                    "%d photos wait to be tried again; `status` counts their reasons", waiting
+                )
             if not once:
                 self._maintenance.join(self._stream.stop_grace_seconds)
         finally:
@@ -145,6 +149,7 @@ class Service:
         try:
             while not self._stopping.is_set():
                 check()
+                self._maintenance.check()
                 if query.awaitTermination(1):
                     return
                 if once and not self._batch.locked():  # what other consumers hold is waited for

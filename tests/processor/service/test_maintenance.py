@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from botocore.exceptions import ClientError
 from pyspark.sql import SparkSession
 
 from common.layout import BucketLayout, StoreLayout
@@ -92,6 +93,29 @@ def test_photos_that_wait_are_tried_again_although_sqs_is_overloaded_at_first(
     store, layout = InThisProcess(), world.recipe.layout.store
     Maintenance(layout, Matrix(), store, retries, interval_seconds=0, retention_hours=168).retry()
     assert len(tries) == 2
+
+
+@pytest.mark.parametrize("code", ["NoSuchBucket", "InvalidAccessKeyId", "SlowDown"])
+def test_an_error_that_no_retry_mends_is_reported(code: str) -> None:
+    fake = Matrix()
+
+    def fail() -> None:
+        raise refusal(code)
+
+    fake.during = fail
+    keeper = thread_of(fake)
+    keeper.check()
+    keeper.start()
+    keeper.wake()
+    assert fake.updated.acquire(timeout=30)
+    if code != "SlowDown":
+        keeper.join(30)
+        with pytest.raises(ClientError, match=code):
+            keeper.check()
+    keeper.stop()
+    keeper.join(30)
+    if code == "SlowDown":
+        keeper.check()
 
 
 def test_the_matrix_follows_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ class Batches:
         self.stopped = threading.Event()
         self.patience = math.inf
         self.closed = False
+        self.waiting = 0
 
     def close(self) -> None:
         self.closed = True
@@ -55,9 +56,14 @@ class Maintenance:
 
     def __init__(self) -> None:
         self.calls: list[object] = []
+        self.fault: Exception | None = None
 
     def retry(self) -> None:
         self.calls.append("retry")
+
+    def check(self) -> None:
+        if self.fault:
+            raise self.fault
 
     def start(self) -> None:
         self.calls.append("start")
@@ -148,6 +154,21 @@ def test_once_it_handles_what_is_there_refits_and_ends(running: Running) -> None
     assert running.batches.done == [(FIRST, 0), (SECOND, 1)]
     assert running.maintenance.calls == ["retry", "wake", "wake", "stop", "refit"]
     assert running.batches.patience == ONCE_PATIENCE_SECONDS
+
+
+def test_photos_that_wait_are_counted_at_the_end(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    running.batches.waiting = 3
+    running.service(Streaming(FIRST)).run(once=True)
+    assert "3 photos wait to be tried again" in caplog.text
+
+
+def test_a_fault_of_the_maintenance_ends_it(running: Running) -> None:
+    running.maintenance.fault = KeyError("no bucket")
+    _, run = running.start(Streaming())
+    with pytest.raises(KeyError, match="no bucket"):
+        run.result(30)
 
 
 def test_the_query_reads_the_queue_within_the_limits(running: Running, tmp_path: Path) -> None:
