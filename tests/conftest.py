@@ -1,5 +1,6 @@
 """Fixtures that all tests share: one embedded AWS and one Spark session per run."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +20,10 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def spark(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def spark(aws: EmbeddedAws) -> Iterator[SparkSession]:
     """The Spark session of the run; its workers see the embedded AWS."""
-    started = session.start("local[2]", "1g", tmp_path_factory.mktemp("spark"))
-    yield started
-    started.stop()
+    # Not in pytest's folder, whose name may be too long for the paths of sockets.
+    with tempfile.TemporaryDirectory() as folder:
+        started = session.start("local[2]", "1g", Path(folder))
+        yield started
+        started.stop()

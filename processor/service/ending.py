@@ -38,6 +38,7 @@ def fail(fault: str) -> NoReturn:
 
 def end_children() -> None:
     """Have Spark's processes release what they hold and end; returns when they are gone."""
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # threads may still talk to the JVM
     processes.end(CHILDREN_SECONDS)
 
 

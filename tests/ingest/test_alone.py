@@ -34,6 +34,7 @@ def test_importing_the_source_is_light() -> None:
         "common",
         "common.aws",
         "common.logs",
+        "common.printable",
         "ingest",
         "ingest.dead_letters",
         "ingest.events",

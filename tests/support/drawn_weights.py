@@ -24,11 +24,16 @@ def reference_digest(arrays):
     return digest.hexdigest()
 
 
-def keras_model(*, head=False, network="VGG16"):
+def single_threaded_keras():
+    """Keras, with as many threads as all networks of the tests: a process can set that only once."""
     tensorflow, keras = import_keras()
-    # As all networks of the tests have it, because a process can set it only once.
     tensorflow.config.threading.set_intra_op_parallelism_threads(1)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    return keras
+
+
+def keras_model(*, head=False, network="VGG16"):
+    keras = single_threaded_keras()
     model = getattr(keras.applications, network)(
         weights=None, include_top=False, input_shape=(32, 32, 3)
     )

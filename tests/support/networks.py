@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 
 from processor.network.compiled import COMPILERS
-from processor.network.engine_tensorflow import import_keras
 from processor.network.spec import CompiledFile, NetworkSpec
 from processor.network.weights_file import read
+from tests.support.drawn_weights import single_threaded_keras
 
 SIZE = 48
 DIGEST = "0123456789abcdef" * 4
@@ -34,7 +34,7 @@ def difference(found, wanted):
 @cache
 def by_keras(path, count, size, layer):
     """The features of ``photos(count, size)``, computed as Keras' manual shows."""
-    _, keras = import_keras()
+    keras = single_threaded_keras()
     top = layer == "fc2"
     pooling = {"avg_pool": "avg", "max_pool": "max"}.get(layer)
     model = keras.applications.VGG16(
