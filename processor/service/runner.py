@@ -159,8 +159,7 @@ class Service:
                 if isinstance(error, StreamingQueryException):
                     raise self._fault or ServiceError(fault_in(str(error))) from error
                 raise
-            # A micro-batch came after stop(), or it failed, or Spark was told to stop too.
-            log.info("the query ended: %s", cause_in(str(self._fault or error)))
+            log.info("the query ended: %s", cause_in(str(error)))  # a micro-batch came after stop()
         log.info("stopping")
         grace = self._stream.stop_grace_seconds
         self._watchdog.stopping(2 * grace)
@@ -171,6 +170,9 @@ class Service:
             log.warning(
                 "the micro-batch is not durable after %d s; its messages will be redelivered", grace
             )
+        if self._fault:
+            cause = cause_in(f"{type(self._fault).__name__}: {self._fault}")
+            log.warning("the micro-batch failed; its messages will be redelivered: %s", cause)
         try:
             query.stop()
         except Exception as error:  # the batch cannot be interrupted; it ends with the process
