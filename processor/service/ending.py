@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import NoReturn
 
 from common import logs
@@ -38,8 +39,14 @@ def fail(fault: str) -> NoReturn:
 
 def end_children() -> None:
     """Have Spark's processes release what they hold and end; returns when they are gone."""
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # threads may still talk to the JVM
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_not_py4js)
     processes.end(CHILDREN_SECONDS)
+
+
+def _is_not_py4js(record: logging.LogRecord) -> bool:
+    """py4j tells the root logger whom it could not reach: the JVM that is ended, say a finalizer's."""
+    return "py4j" not in Path(record.pathname).parts
 
 
 def end(status: int) -> NoReturn:

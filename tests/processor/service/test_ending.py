@@ -61,3 +61,20 @@ def test_a_fault_is_one_line_of_whoever_notices_first() -> None:
     assert (done.returncode, done.stderr) == (1, "error: the first\n")
     (line,) = map(json.loads, done.stdout.splitlines())
     assert (line["level"], line["message"]) == ("ERROR", "ended: the\n  first")
+
+
+def test_once_spark_is_ended_that_it_does_not_answer_is_no_news() -> None:
+    """py4j reports it through the root logger, from a finalizer say."""
+    done = run("""
+        import os, py4j.java_gateway
+        from py4j.java_gateway import GatewayParameters, JavaGateway
+        logs.to_stdout("INFO")
+        gateway = JavaGateway(gateway_parameters=GatewayParameters(port=9))
+        ending.end_children()
+        try:
+            gateway.jvm.System
+        except Exception as error:
+            print(type(error).__name__, flush=True)
+        os._exit(0)
+        """)
+    assert done.stdout == "Py4JNetworkError\n"
