@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_REFUSED = {"AccessDenied": "forbidden", "InvalidObjectState": "archived"}
+ARCHIVED = "archived"
+_REFUSED = {"AccessDenied": "forbidden", "InvalidObjectState": ARCHIVED}
 _noted = threading.Event()
 
 
@@ -90,15 +91,17 @@ def get(bucket: str, key: str, max_bytes: int) -> PhotoObject:
 
 
 def is_served(bucket: str, key: str) -> bool | None:
-    """Whether S3 would deliver the object now, without reading it; None if there is none.
+    """Whether S3 would deliver the object now, without reading it; None if there is none to deliver.
 
-    Raises botocore's error if it concerns all photos, like :func:`get`.
+    That is also one in an archive. Raises botocore's error if it concerns all photos, like :func:`get`.
     """
     try:
         get(bucket, key, max_bytes=-1)
     except Missing:
         return None
-    except (Refused, Unavailable):
+    except Refused as error:
+        return None if error.reason == ARCHIVED else False
+    except Unavailable:
         return False
     except TooLarge:
         pass

@@ -7,6 +7,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
@@ -130,11 +131,12 @@ class Breaker:
         return True
 
     def _serves_none(self, failed: Sequence[Outcome]) -> bool:
-        """Whether S3 refuses whatever it is asked for; what is no longer there says nothing."""
+        """Whether S3 refuses whatever it is asked for; what is not there, or archived, says nothing."""
         failing = {each.key for each in failed}
         others = (key for key in self._others() if key not in failing)
         keys = [*islice(others, PROBES), *islice(failing, PROBES)]
-        served = [objects.is_served(self._layout.bucket, key) for key in keys]
+        with ThreadPoolExecutor(len(keys)) as pool:  # each may take a minute
+            served = list(pool.map(lambda key: objects.is_served(self._layout.bucket, key), keys))
         return False in served and True not in served
 
     def _others(self) -> Iterable[str]:

@@ -123,6 +123,21 @@ def test_forbidden_photos_wait_where_others_can_be_read(world: World) -> None:
     assert world.pending().keys() == {each.key for each in theirs}
 
 
+def test_archived_photos_do_not_look_like_an_outage(world: World) -> None:
+    """By a lifecycle rule, all that are stored."""
+    world.handle(*(world.put(f"photos/{n}.cold", photo(n)) for n in range(3)))
+    forbidden = world.put("photos/a.no", photo(9))
+    with s3_answers(403, "InvalidObjectState", ".cold"):
+        world.handle(world.put("photos/new.cold", photo(4)))
+        with s3_answers(403, "AccessDenied", ".no"):
+            waiting = threading.Timer(20, world.services[0][1].stop)
+            waiting.start()
+            world.handle(forbidden)
+            waiting.cancel()
+    reasons = {key: row["reason"] for key, row in world.pending().items()}
+    assert reasons == {"photos/new.cold": "archived", "photos/a.no": "forbidden"}
+
+
 def test_before_anything_is_stored_other_photos_that_can_be_read_prove_there_is_no_outage(
     world: World,
 ) -> None:
