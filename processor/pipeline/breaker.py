@@ -131,13 +131,17 @@ class Breaker:
         return True
 
     def _serves_none(self, failed: Sequence[Outcome]) -> bool:
-        """Whether S3 refuses whatever it is asked for; what is not there, or archived, says nothing."""
+        """Whether S3 refuses whatever it is asked for.
+
+        What is not there, or archived, says nothing. Where nothing else can be asked for, those failed
+        count.
+        """
         failing = {each.key for each in failed}
-        others = (key for key in self._others() if key not in failing)
-        keys = [*islice(others, PROBES), *islice(failing, PROBES)]
+        others = list(islice((key for key in self._others() if key not in failing), PROBES))
+        keys = [*others, *islice(failing, PROBES)]
         with ThreadPoolExecutor(len(keys)) as pool:  # each may take a minute
             served = list(pool.map(lambda key: objects.is_served(self._layout.bucket, key), keys))
-        return False in served and True not in served
+        return True not in served and False in (served[: len(others)] or served)
 
     def _others(self) -> Iterable[str]:
         return self._stored(2 * PROBES) or self._listed()
