@@ -135,6 +135,9 @@ _WORKER_KILLED = "one of Spark's Python processes was killed (by the out-of-memo
 _SOURCE_KILLED = "the process that reads the queue was killed (by the out-of-memory killer?)"
 # Spark's words, and how Java finds the other end of the source's socket gone.
 _NO_WORKER = re.compile("Python worker (exited unexpectedly|failed to connect back)")
+_OURS = re.compile(
+    r"^(?:common|ingest|processor)\.[\w.]+: "
+)  # errors whose text is meant to be read
 _NO_SOURCE = ("", "Broken pipe", "Connection reset", "Connection reset by peer", "Socket closed")
 
 
@@ -146,7 +149,7 @@ def cause_in(text: str) -> str:
     _, traceback, rest = text.rpartition("Traceback (most recent call last):")
     lines = [line for line in rest.splitlines() if line and not line[0].isspace()]
     if traceback and lines:
-        return lines[0]
+        return _OURS.sub("", lines[0])
     if _NO_WORKER.search(text):
         return _WORKER_KILLED
     query = re.search(r"terminated with exception: ?(.*?) ?SQLSTATE", text)

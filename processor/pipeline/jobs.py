@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pyspark import SparkContext
 
-from processor.errors import PhotoError
+from common import aws
+from processor.errors import PhotoError, ServiceError
 from processor.photos import objects
 from processor.pipeline.outcomes import CRASH, Extracted, Kind, Outcome, Work
 from processor.pipeline.tasks import Recipe, extract, load_network
@@ -34,13 +35,19 @@ class Jobs:
         """Run :func:`.tasks.extract` over ``works``; every one of them has one outcome.
 
         A photo over which a worker process dies is found by bisection; it is pending, suspected of a
-        ``crash``. Raises py4j's ``Py4JJavaError`` if a task fails.
+        ``crash``. If a task fails, raises what Spark makes of its error: the text, which of an error of
+        AWS names cause and fix.
         """
         recipe = self.recipe
 
+        def task(share: Sequence[Work]) -> Extracted:
+            try:
+                return extract(share, recipe)
+            except aws.ERRORS as error:  # of which only the text reaches the driver
+                raise ServiceError(aws.explain(error)) from error
+
         def job(shares: Sequence[Sequence[Work]]) -> list[Extracted]:
-            rdd = self.context.parallelize(shares, len(shares))
-            return rdd.map(lambda share: extract(share, recipe)).collect()
+            return self.context.parallelize(shares, len(shares)).map(task).collect()
 
         done = isolate(works, job, self.workers)
         left = (*map(self._suspect, done.suspects), *map(_untried, done.untried))

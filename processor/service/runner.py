@@ -96,7 +96,6 @@ class Service:
         try:
             self._await(query, check, once=once)
             drained = not self._stopping.is_set()
-            self.stop()
             if once and not drained:
                 raise ServiceError("stopped before the queue was drained; run it again")
             if once and (waiting := self._batches.waiting):
@@ -106,6 +105,7 @@ class Service:
             if not once:
                 self._maintenance.join(self._stream.stop_grace_seconds)
         finally:
+            self.stop()  # what fails from now on follows from the end
             self._watchdog.stop()
             if self._batch.acquire(blocking=False):  # else a micro-batch is still at work
                 self._batches.close()

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.queue import QueueError
 from processor import errors
 from processor.errors import (
     ChildError,
     ProcessorError,
     Refused,
     RejectedImage,
+    ServiceError,
     TooLarge,
     cause_in,
     fault_in,
@@ -99,6 +101,11 @@ def test_the_cause_in_a_traceback_is_its_exception(around: str) -> None:
     assert (
         cause_in(around.format(traceback_of(ValueError("bad\nsecond line")))) == "ValueError: bad"
     )
+
+
+@pytest.mark.parametrize("error", [ServiceError("start it again"), QueueError("start it again")])
+def test_of_an_error_of_ours_it_is_the_text(error: Exception) -> None:
+    assert cause_in(traceback_of(error)) == "start it again"
 
 
 def test_of_several_tracebacks_the_last_counts() -> None:

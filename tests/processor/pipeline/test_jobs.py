@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from botocore.exceptions import ClientError
+from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 
 from common.layout import BucketLayout
+from processor.errors import fault_in
 from processor.network import engines
 from processor.network.spec import NetworkSpec
 from processor.photos.memory import MemoryBudget
@@ -50,6 +53,23 @@ def test_a_photo_that_kills_its_worker_is_suspected_alone(
     killer = outcomes.pop("killer")
     assert (killer.kind, killer.reason, killer.object_version) == (Kind.PENDING, "crash", "1")
     assert {each.kind for each in outcomes.values()} == {Kind.STORED}
+
+
+def finds_no_bucket(_share: Iterable[Work], _recipe: Recipe) -> Extracted:
+    error = {"Code": "NoSuchBucket", "Message": "gone"}
+    raise ClientError({"Error": error}, "GetObject")
+
+
+def test_what_concerns_all_photos_ends_the_job_with_cause_and_fix(
+    spark: SparkSession, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "extract", finds_no_bucket)
+    with pytest.raises(PythonException) as failure:
+        Jobs(spark.sparkContext, recipe(spec), 1).extract([work("a")])
+    assert fault_in(str(failure.value)) == (
+        "GetObject: there is no such bucket (gone): deploy it (python -m infra_scripts deploy) or "
+        "correct storage.bucket"
+    )
 
 
 def test_without_work_no_job_runs(spark: SparkSession, spec: NetworkSpec) -> None:

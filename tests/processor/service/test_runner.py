@@ -197,6 +197,9 @@ def test_a_fault_of_a_micro_batch_is_what_run_raises(running: Running, once: boo
     assert raised.value is fault
     assert running.batches.begun == [0]
     assert running.batches.closed
+    assert (
+        running.maintenance.calls[-1] == "stop"
+    )  # or what it then fails of would be logged as news
     assert "wake" not in running.maintenance.calls
     assert "refit" not in running.maintenance.calls
 
