@@ -90,15 +90,18 @@ def get(bucket: str, key: str, max_bytes: int) -> PhotoObject:
 
 
 def is_served(bucket: str, key: str) -> bool | None:
-    """Whether S3 would deliver the object now, without reading it; None if there is none.
+    """Whether S3 would deliver the object now, without reading it; None if it does not have it at hand.
 
-    Raises botocore's error if it concerns all photos, like :func:`get`.
+    That is, if there is none, or it is archived. Raises botocore's error if it concerns all photos, like
+    :func:`get`.
     """
     try:
         get(bucket, key, max_bytes=-1)
     except Missing:
         return None
-    except (Refused, Unavailable):
+    except Refused as error:
+        return None if error.reason == "archived" else False
+    except Unavailable:
         return False
     except TooLarge:
         pass
@@ -157,12 +160,12 @@ def _check_size(size: int, max_bytes: int, version: str) -> None:
 
 
 def concerns_all(error: Exception) -> bool:
-    """Whether it is about the bucket, the credentials or the clock: somebody has to act."""
+    """Whether it is about the bucket, the credentials or the clock, and does not pass by itself."""
     code = aws.code_of(error)
     if isinstance(error, ClientError):
         bad = code in aws.BAD_CREDENTIALS or aws.is_wrong_clock(error)
         return bad or code == "NoSuchBucket"
-    return aws.is_refusal(error)  # there are no credentials
+    return aws.is_refusal(error) and not aws.is_transient(error)  # there are no credentials
 
 
 def _fault(error: ClientError) -> ClientError | PhotoError:

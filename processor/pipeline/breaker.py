@@ -6,7 +6,7 @@ import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -34,8 +34,8 @@ T = TypeVar("T")
 class Breaker:
     """Tells an outage, which concerns all photos, from the trouble of those in one micro-batch.
 
-    It is an outage if the store cannot be written, or if most of a batch failed the same way and S3 does
-    not serve others either: some that are stored, or, as long as none is, some that it lists.
+    It is an outage if the store cannot be used, or if most of a batch failed the same way and S3 does
+    not serve others either: some that are stored, and some that it lists.
     """
 
     def __init__(
@@ -46,7 +46,8 @@ class Breaker:
     ) -> None:
         """``stored`` returns keys of stored photos, at most so many.
 
-        ``still_waiting`` is called before each wait, which is at most LONGEST_WAIT_SECONDS.
+        ``still_waiting`` is called before each wait, which is at most LONGEST_WAIT_SECONDS, and before
+        S3 is asked for a photo.
         """
         self._layout = layout
         self._stored = stored
@@ -130,15 +131,22 @@ class Breaker:
         return True
 
     def _serves_none(self, failed: Sequence[Outcome]) -> bool:
-        """Whether S3 refuses whatever it is asked for; what is no longer there says nothing."""
-        failing = {each.key for each in failed}
-        others = (key for key in self._others() if key not in failing)
-        keys = [*islice(others, PROBES), *islice(failing, PROBES)]
-        served = [objects.is_served(self._layout.bucket, key) for key in keys]
-        return False in served and True not in served
+        """Whether S3 refuses whatever it is asked for; what it does not have says nothing."""
+        refused = False
+        for key in self._probes({each.key for each in failed}):
+            self._still_waiting()
+            served = objects.is_served(self._layout.bucket, key)
+            if served:
+                return False
+            refused = refused or served is False
+        return refused
 
-    def _others(self) -> Iterable[str]:
-        return self._stored(2 * PROBES) or self._listed()
+    def _probes(self, failing: set[str]) -> Iterator[str]:
+        """Some of each sort; those listed, because of all that are stored none may be left."""
+        stored = (key for key in self._stored(2 * PROBES) if key not in failing)
+        yield from islice(stored, PROBES)
+        yield from islice((key for key in self._listed() if key not in failing), PROBES)
+        yield from islice(failing, PROBES)
 
     def _listed(self) -> list[str]:
         prefix = self._layout.photos_prefix

@@ -134,6 +134,30 @@ def test_before_anything_is_stored_other_photos_that_can_be_read_prove_there_is_
     assert world.pending().keys() == {each.key for each in theirs}
 
 
+def test_archived_photos_are_no_outage(world: World) -> None:
+    """A lifecycle rule archives all that is stored; they need not be readable."""
+    world.handle(*(world.put(f"photos/{n}.old", photo(n)) for n in range(3)))
+    late = world.put("photos/late.old", photo(9))
+    world.services[0][1].limit_patience(1)
+    with s3_answers(403, "InvalidObjectState", ".old"):
+        world.handle(late)
+    assert world.pending()[late.key]["reason"] == "archived"
+
+
+def test_stored_photos_that_were_removed_prove_no_outage(world: World) -> None:
+    """The events of their removal are queued behind the batch that would be held."""
+    stored = [world.put(f"photos/{n}.jpg", photo(n)) for n in range(3)]
+    world.handle(*stored)
+    for each in stored:
+        world.remove(each.key)
+    world.put("photos/new.jpg", photo(8))
+    forbidden = world.put("photos/a.no", photo(9))
+    world.services[0][1].limit_patience(1)
+    with s3_answers(403, "AccessDenied", ".no"):
+        world.handle(forbidden)
+    assert world.pending().keys() == {forbidden.key}
+
+
 def test_in_an_outage_stored_photos_keep_their_rows(world: World) -> None:
     events = [world.put(f"photos/{n}.jpg", photo(n)) for n in range(3)]
     world.handle(*events)
