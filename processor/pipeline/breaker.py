@@ -24,8 +24,11 @@ log = logging.getLogger(__name__)
 
 PROBES = 3  # photos of each sort that are asked for
 LISTED = 1000
-UNWRITTEN = "the store cannot be written"
+UNUSABLE = "the store cannot be used"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
+# For files that are written and not committed: after a day a vacuum may take them for orphans. SQS gives
+# their messages to others by then.
+LONGEST_HOLD_SECONDS = 12 * 3600.0
 
 
 T = TypeVar("T")
@@ -78,7 +81,7 @@ class Breaker:
         """
         first = outage[0]
         if first.reason == UNWRITABLE:
-            pauses, is_over = self._pauses(UNWRITTEN, first.detail), self._is_writable
+            pauses, is_over = self._pauses(UNUSABLE, first.detail), self._is_writable
         else:
             what = f"S3 serves no photo ({first.reason})"
             pauses = self._pauses(what, f"{first.key!r}: {first.detail}")
@@ -87,30 +90,34 @@ class Breaker:
             next(pauses)
         log.info("the outage has passed")
 
-    def until_allowed(self, write: Callable[[], T]) -> T:
-        """What ``write`` returns; repeated while AWS denies it. Raises like it and like :meth:`wait`."""
+    def until_allowed(self, call: Callable[[], T]) -> T:
+        """What ``call``, which uses the store, returns; repeated while AWS denies it.
+
+        Raises like it and like :meth:`wait`, and ServiceError after LONGEST_HOLD_SECONDS.
+        """
         pauses: Iterator[None] | None = None
         while True:
             try:
-                done = write()
+                done = call()
             except ClientError as error:
                 if not aws.is_denied(error) and not aws.is_key_refusal(error):
                     raise
-                pauses = pauses or self._pauses(UNWRITTEN, aws.explain(error, hint=""))
+                cause = aws.explain(error, hint="")
+                pauses = pauses or self._pauses(UNUSABLE, cause, LONGEST_HOLD_SECONDS)
                 next(pauses)
             else:
                 if pauses:
                     log.info("the outage has passed")
                 return done
 
-    def _pauses(self, what: str, cause: str) -> Iterator[None]:
+    def _pauses(self, what: str, cause: str, at_most: float = math.inf) -> Iterator[None]:
         """Says once what is wrong, then waits, longer each time."""
         log.error(
             "%s: %s; no further messages are taken until this has passed. %s",
             *(what, cause, aws.SERVICE_POLICY),
         )
         waited, pause = 0.0, FIRST_WAIT_SECONDS
-        while waited < self.patience_seconds:
+        while waited < min(self.patience_seconds, at_most):
             self._still_waiting()
             if self._stopping.wait(pause):
                 break
