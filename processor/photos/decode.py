@@ -134,6 +134,8 @@ def decode(
             traceback.clear_frames(error.__traceback__)  # of the pixels, while they are still held
             if isinstance(error, MemoryError):
                 raise Unavailable("this machine had not enough memory to decode it") from error
+            if isinstance(error, OSError) and error.errno:  # the system's; Pillow's have none
+                raise Unavailable(f"this machine could not decode it: {error}") from error
             raise _rejection(error, len(data)) from error
 
 

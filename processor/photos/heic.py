@@ -27,6 +27,11 @@ _LEAST_SECONDS = 5
 _PIXELS_PER_SECOND = 2_000_000  # measured: 20,000,000
 _START_SECONDS = 60
 _PROGRAM = ("-P", "-m", "processor.photos.heic_child")  # -P: nothing of the working directory
+# What a process does to itself. By any other signal somebody else has killed it.
+_CRASHES = {
+    *(signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP),
+    *(signal.SIGSYS, signal.SIGXCPU),
+}
 _MODES = {1: "L", 3: "RGB", 4: "RGBa"}
 
 _lock = threading.Lock()
@@ -100,7 +105,7 @@ def _death(status: int, request: Request) -> PhotoError:
     if status == -signal.SIGXCPU:
         cause = f"decoding takes more than {request.cpu_seconds} s of a processor"
         return RejectedImage("too-large", f"{cause}; scale it down or save it as JPEG")
-    if status == -signal.SIGKILL:
+    if status < 0 and -status not in _CRASHES:
         return Unavailable("its decoder was killed; free some memory, or scale it down")
     if status == -signal.SIGSYS:
         cause = "its decoder made a system call that processor/photos/sandbox.py forbids"

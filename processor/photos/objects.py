@@ -160,12 +160,12 @@ def _check_size(size: int, max_bytes: int, version: str) -> None:
 
 
 def concerns_all(error: Exception) -> bool:
-    """Whether it is about the bucket, the credentials or the clock: somebody has to act."""
+    """Whether it is about the bucket, the credentials or the clock, and does not pass by itself."""
     code = aws.code_of(error)
     if isinstance(error, ClientError):
         bad = code in aws.BAD_CREDENTIALS or aws.is_wrong_clock(error)
         return bad or code == "NoSuchBucket"
-    return aws.is_refusal(error)  # there are no credentials
+    return aws.is_refusal(error) and not aws.is_transient(error)  # there are no credentials
 
 
 def _fault(error: ClientError) -> ClientError | PhotoError:

@@ -6,7 +6,7 @@ import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -25,8 +25,11 @@ log = logging.getLogger(__name__)
 
 PROBES = 3  # photos of each sort that are asked for
 LISTED = 1000
-UNWRITTEN = "the store cannot be written"
+UNUSABLE = "the store cannot be used"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
+# For files that are written and not committed: after a day a vacuum may take them for orphans. SQS gives
+# their messages to others by then.
+LONGEST_HOLD_SECONDS = 12 * 3600.0
 
 
 T = TypeVar("T")
@@ -35,8 +38,8 @@ T = TypeVar("T")
 class Breaker:
     """Tells an outage, which concerns all photos, from the trouble of those in one micro-batch.
 
-    It is an outage if the store cannot be written, or if most of a batch failed the same way and S3 does
-    not serve others either: some that are stored, or, as long as none is, some that it lists.
+    It is an outage if the store cannot be used, or if most of a batch failed the same way and S3 does
+    not serve others either: some that are stored, and some that it lists.
     """
 
     def __init__(
@@ -47,7 +50,8 @@ class Breaker:
     ) -> None:
         """``stored`` returns keys of stored photos, at most so many.
 
-        ``still_waiting`` is called before each wait, which is at most LONGEST_WAIT_SECONDS.
+        ``still_waiting`` is called before each wait, which is at most LONGEST_WAIT_SECONDS, and before
+        S3 is asked for a photo.
         """
         self._layout = layout
         self._stored = stored
@@ -78,7 +82,7 @@ class Breaker:
         """
         first = outage[0]
         if first.reason == UNWRITABLE:
-            pauses, is_over = self._pauses(UNWRITTEN, first.detail), self._is_writable
+            pauses, is_over = self._pauses(UNUSABLE, first.detail), self._is_writable
         else:
             what = f"S3 serves no photo ({first.reason})"
             pauses = self._pauses(what, f"{first.key!r}: {first.detail}")
@@ -87,30 +91,34 @@ class Breaker:
             next(pauses)
         log.info("the outage has passed")
 
-    def until_allowed(self, write: Callable[[], T]) -> T:
-        """What ``write`` returns; repeated while AWS denies it. Raises like it and like :meth:`wait`."""
+    def until_allowed(self, call: Callable[[], T]) -> T:
+        """What ``call``, which uses the store, returns; repeated while AWS denies it.
+
+        Raises like it and like :meth:`wait`, and ServiceError after LONGEST_HOLD_SECONDS.
+        """
         pauses: Iterator[None] | None = None
         while True:
             try:
-                done = write()
+                done = call()
             except ClientError as error:
                 if not aws.is_denied(error) and not aws.is_key_refusal(error):
                     raise
-                pauses = pauses or self._pauses(UNWRITTEN, aws.explain(error, hint=""))
+                cause = aws.explain(error, hint="")
+                pauses = pauses or self._pauses(UNUSABLE, cause, LONGEST_HOLD_SECONDS)
                 next(pauses)
             else:
                 if pauses:
                     log.info("the outage has passed")
                 return done
 
-    def _pauses(self, what: str, cause: str) -> Iterator[None]:
+    def _pauses(self, what: str, cause: str, at_most: float = math.inf) -> Iterator[None]:
         """Says once what is wrong, then waits, longer each time."""
         log.error(
             "%s: %s; no further messages are taken until this has passed. %s",
             *(what, cause, aws.SERVICE_POLICY),
         )
         waited, pause = 0.0, FIRST_WAIT_SECONDS
-        while waited < self.patience_seconds:
+        while waited < min(self.patience_seconds, at_most):
             self._still_waiting()
             if self._stopping.wait(pause):
                 break
@@ -137,14 +145,17 @@ class Breaker:
         count.
         """
         failing = {each.key for each in failed}
-        others = list(islice((key for key in self._others() if key not in failing), PROBES))
+        others = list(self._others(failing))
         keys = [*others, *islice(failing, PROBES)]
+        self._still_waiting()
         with ThreadPoolExecutor(len(keys)) as pool:  # each may take a minute
             served = list(pool.map(lambda key: objects.is_served(self._layout.bucket, key), keys))
         return True not in served and False in (served[: len(others)] or served)
 
-    def _others(self) -> Iterable[str]:
-        return self._stored(2 * PROBES) or self._listed()
+    def _others(self, failing: set[str]) -> Iterator[str]:
+        """Some that are stored, and some that S3 lists, because of those stored none may be left."""
+        yield from islice((key for key in self._stored(2 * PROBES) if key not in failing), PROBES)
+        yield from islice((key for key in self._listed() if key not in failing), PROBES)
 
     def _listed(self) -> list[str]:
         prefix = self._layout.photos_prefix

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from common.layout import BucketLayout
 from ingest.events import ObjectEvent, newest
@@ -21,6 +22,8 @@ from processor.pipeline.outcomes import CRASH, VANISHED, Extracted, Kind, Outcom
 from processor.store.patience import patiently
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DEATHS = 5  # of workers over a photo alone, over an hour and a half, that prove its guilt
 MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same photos
@@ -94,23 +97,26 @@ class MicroBatches:
     ) -> tuple[Settled, Sequence[Outcome]]:
         """Settle what can be settled now; with the outcomes that an outage prevented."""
         began = time.monotonic()
-        patiently(self._store.features.refresh)
+        self._when_possible(self._store.features.refresh)
         planned_on = self._store.features.table_version
-        waiting = patiently(lambda: self._store.pending.rows([event.key for event in photos]))
+        keys = [event.key for event in photos]
+        waiting = self._when_possible(lambda: self._store.pending.rows(keys))
         now = datetime.now(UTC)
         tried = [event for event in photos if not _is_suspended(event, waiting, now)]
         results = self._extract(self._plan(tried))
         outage = self._breaker.outage(results)
         results = [_judged(each, waiting, outage) for each in results]
-        settled = self._breaker.until_allowed(
-            lambda: patiently(
-                lambda: self._store.settle(
-                    results, planned_on, self._is_current, {"batch": batch_id}, waiting
-                )
+        settled = self._when_possible(
+            lambda: self._store.settle(
+                results, planned_on, self._is_current, {"batch": batch_id}, waiting
             )
         )
         self._report(settled, results, batch_id, len(photos), time.monotonic() - began)
         return settled, outage
+
+    def _when_possible(self, call: Callable[[], T]) -> T:
+        """What ``call`` to the store returns, once it is neither out of reach nor denied."""
+        return self._breaker.until_allowed(lambda: patiently(call))
 
     def _is_photo(self, event: ObjectEvent) -> bool:
         if not self._layout.contains(event.bucket, event.key):

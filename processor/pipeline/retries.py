@@ -3,10 +3,12 @@
 They go the way of all events, so whatever happens to a retry happens to a message.
 """
 
+import heapq
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import pyarrow.compute as pc
@@ -22,6 +24,9 @@ GROWTH = 4
 LONGEST = timedelta(days=1)
 JITTER = 0.2  # the share by which a wait may be longer, so that what failed together spreads
 SENT_AT_ONCE = 1000  # the oldest first; the others a minute later
+SENT_FOR = timedelta(
+    days=1
+)  # then its message is taken for lost: somebody may have purged the queue
 VANISHED_FOR = timedelta(minutes=15)
 
 
@@ -38,19 +43,29 @@ class Retries:
         """``send`` enqueues message bodies."""
         self._layout = layout
         self._send = send
-        self._sent: dict[str, datetime] = {}  # by key, the row's `at`: once is enough
+        # By key, the row's `at` and when it was sent: once is enough.
+        self._sent: dict[str, tuple[datetime, datetime]] = {}
 
     def send_due(self) -> int:
         """Enqueue the photos whose time has come; their number.
 
-        Their rows stay until they are processed, so a photo is enqueued again if the process dies.
+        Their rows stay until they are processed, so a photo is enqueued again if the process dies, or
+        the message is lost.
         """
-        due = list(self._rows(self._layout.store.pending, pc.field("retry_at") <= _now()))
-        due.sort(key=lambda row: row["retry_at"])
-        new = [row for row in due if self._sent.get(row["key"]) != row["at"]][:SENT_AT_ONCE]
+        now = _now()
+        sent: dict[str, tuple[datetime, datetime]] = {}
+
+        def unsent() -> Iterator[dict[str, Any]]:
+            for row in self._rows(self._layout.store.pending, pc.field("retry_at") <= now):
+                at, sent_at = self._sent.get(row["key"], (None, now))
+                if at == row["at"] and now - sent_at < SENT_FOR:
+                    sent[row["key"]] = at, sent_at
+                else:
+                    yield row
+
+        new = heapq.nsmallest(SENT_AT_ONCE, unsent(), key=lambda row: row["retry_at"])
         self._send([message([self._event("ObjectCreated:Retry", row)]) for row in new])
-        self._sent = {row["key"]: row["at"] for row in due if row["key"] in self._sent}
-        self._sent |= {row["key"]: row["at"] for row in new}
+        self._sent = sent | {row["key"]: (row["at"], now) for row in new}
         if new:
             log.info("trying %d photos again", len(new))
         return len(new)
@@ -62,7 +77,7 @@ class Retries:
         again, it is processed.
         """
         vanished = (pc.field("reason") == "vanished") & (pc.field("at") <= _now() - VANISHED_FOR)
-        rows = list(self._rows(self._layout.store.rejects, vanished))[:SENT_AT_ONCE]
+        rows = list(islice(self._rows(self._layout.store.rejects, vanished), SENT_AT_ONCE))
         self._send([message([self._event("ObjectRemoved:Retry", row)]) for row in rows])
         return len(rows)
 

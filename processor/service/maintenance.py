@@ -5,6 +5,7 @@ unneeded ones.
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 import pyarrow as pa
 
@@ -125,22 +126,34 @@ class Maintenance:
             self._changed.clear()
             if self._stopping.is_set():
                 return
-            try:
-                if time.monotonic() - retried_at > CHECK_SECONDS:
-                    retried_at = time.monotonic()
-                    self.retry()
-                if 0 < self._interval < time.monotonic() - cleaned_at:
-                    cleaned_at = time.monotonic()
-                    self.clean()
-                self._matrix.update()
-            except Exception as error:
-                if self._stopping.is_set():
-                    return
+            now = time.monotonic()
+            steps: list[Callable[[], object]] = [self._matrix.update]
+            if 0 < self._interval < now - cleaned_at:
+                cleaned_at = now
+                steps.insert(0, self.clean)
+            if now - retried_at > CHECK_SECONDS:
+                retried_at = now
+                steps.insert(0, self.retry)
+            failed = [step for step in steps if not self._succeeds(step)]
+            if self._fault:
+                return
+            if failed:
+                self._stopping.wait(RETRY_SECONDS)
+
+    def _succeeds(self, step: Callable[[], object]) -> bool:
+        """Take a step, whether or not others fail, unless none is to be taken any more."""
+        if self._stopping.is_set() or self._fault:
+            return True
+        try:
+            step()
+        except Exception as error:
+            if not self._stopping.is_set():
                 if concerns_all(error):
                     self._fault = error
-                    return
-                log.exception("the tables could not be maintained; trying again later")
-                self._stopping.wait(RETRY_SECONDS)
+                else:
+                    log.exception("the tables could not be maintained; trying again later")
+                return False
+        return True
 
     def _vacuum(self, folder: str) -> None:
         table = delta.open_table(folder)

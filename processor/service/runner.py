@@ -86,7 +86,8 @@ class Service:
         """
         if once:
             self._batches.limit_patience(ONCE_PATIENCE_SECONDS)
-        self._maintenance.retry()
+        if once:  # otherwise the maintenance thread does it
+            self._maintenance.retry()
         query = self._start_query(once=once)
         if not once:
             self._maintenance.start()

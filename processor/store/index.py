@@ -89,7 +89,7 @@ class Index:
             f"the index {self._path} cannot be used ({cause}); the next start makes it again"
         )
 
-    def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
@@ -120,7 +120,7 @@ class Index:
             "select key from rows "
             "where file = (select file from files order by random() limit 1) limit ?"
         )
-        return [key for (key,) in self._connection.execute(query, (count,))]
+        return [key for (key,) in self._rows(query, count)]
 
     def __len__(self) -> int:
         ((count,),) = self._rows("select count(*) from rows")

@@ -1,6 +1,7 @@
 """HEIC photos: their pixels, and what a worker makes of a decoder that is hostile, slow or dead."""
 
 import os
+import resource
 import signal
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from processor.photos.heif import HEVC, Still
 from tests.processor.photos.test_exif import STORED
 from tests.support.heif import heic, oriented, with_size
 from tests.support.pictures import assert_colour, assert_scene, encode, rejection, scene
+from tests.support.traffic import until
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -282,6 +284,34 @@ def test_process_that_is_killed_every_time_rejects_no_photo(monkeypatch):
         monkeypatch.setattr(decoder._Decoder, "ask", lambda *_: b"")
         with pytest.raises(Unavailable, match="killed twice"):
             decode(DATA, 32)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_child_that_somebody_kills_rejects_no_photo(monkeypatch, number):
+    with hostile(monkeypatch, "threading.Event().wait()"), ThreadPoolExecutor(1) as pool:
+        decoding = pool.submit(decode, DATA, 32)
+        os.kill(until(child_of_decoder), number)
+        with pytest.raises(Unavailable, match="killed"):
+            decoding.result(60)
+
+
+def child_of_decoder():
+    if decoder._running is None:
+        return None
+    pid = decoder._running._process.pid
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text() or 0)
+
+
+def test_process_without_descriptors_to_spare_rejects_no_photo():
+    decoder.close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(Unavailable, match="Too many open files"):
+            decode(DATA, 32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert_scene(decode(DATA, 32), tolerance=6)
 
 
 # Where the sandbox or the library is missing

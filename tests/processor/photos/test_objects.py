@@ -152,6 +152,8 @@ def test_what_is_served(bucket: str) -> None:
     assert objects.is_served(bucket, "nothing") is None
     with s3_answers(400, "KMS.DisabledException", "/a"):
         assert objects.is_served(bucket, "a") is False
+    with s3_answers(403, "InvalidObjectState", "/a"):
+        assert objects.is_served(bucket, "a") is None
 
 
 # Refused or unavailable
@@ -205,6 +207,20 @@ def test_a_configuration_that_cannot_be_read_concerns_all_photos(
     aws.forget()
     with pytest.raises(ConfigParseError):
         objects.get(bucket, KEY, 9)
+
+
+@pytest.mark.parametrize("call", ["get", "current_version"])
+def test_credentials_that_cannot_be_renewed_now_may_be_later(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    config = tmp_path / "config"
+    config.write_text("[default]\ncredential_process = false\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    aws.forget()
+    with pytest.raises(Unavailable, match="retrieving credentials"):
+        look(call, bucket, "a")
 
 
 def look(call: str, bucket: str, key: str) -> object:

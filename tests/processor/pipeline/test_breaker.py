@@ -79,7 +79,7 @@ def test_a_store_that_cannot_be_written_is_waited_for(
     healed = threading.Event()
     events = [world.put(f"photos/{n}.jpg", photo(n)) for n in range(3)]
     with s3_answers(status, code, ".parquet", healed):
-        heal = healing(caplog, healed, "the store cannot be written")
+        heal = healing(caplog, healed, "the store cannot be used")
         world.handle(*events)
         heal.join()
     assert code in caplog.text or "PutObject was denied" in caplog.text
@@ -101,7 +101,35 @@ def test_a_commit_that_is_denied_is_waited_for(
         heal.join()
     world.assert_exactly_the_live_photos()
     assert len(world.computed) == 1
-    assert caplog.text.count("the store cannot be written") == 1
+    assert caplog.text.count("the store cannot be used") == 1
+
+
+def test_a_store_that_cannot_be_read_is_waited_for(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody has denied the service all of S3."""
+    healed = threading.Event()
+    event = world.put("photos/a.jpg", photo(1))
+    with s3_answers(403, "AccessDenied", ".json", healed, method="HEAD"):
+        world.services[0] = world.service("denied")
+        heal = healing(caplog, healed, "the store cannot be used")
+        world.handle(event)
+        heal.join()
+    world.assert_exactly_the_live_photos()
+
+
+def test_files_are_not_held_for_longer_than_a_vacuum_spares_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "LONGEST_HOLD_SECONDS", 0.2)
+    event = world.put("photos/a.jpg", photo(1))
+    with s3_answers(403, "AccessDenied", "1.json", method="PUT"):
+        world.services[0] = world.service("denied")
+        world.services[0][1].limit_patience(5)
+        began = time.monotonic()
+        with pytest.raises(ServiceError, match="left in the queue"):
+            world.handle(event)
+    assert time.monotonic() - began < 5
 
 
 def test_without_credentials_to_write_the_batch_fails(world: World) -> None:
@@ -147,6 +175,30 @@ def test_before_anything_is_stored_other_photos_that_can_be_read_prove_there_is_
     with s3_answers(403, "AccessDenied", ".no"):
         world.handle(*theirs)
     assert world.pending().keys() == {each.key for each in theirs}
+
+
+def test_archived_photos_are_no_outage(world: World) -> None:
+    """A lifecycle rule archives all that is stored; they need not be readable."""
+    world.handle(*(world.put(f"photos/{n}.old", photo(n)) for n in range(3)))
+    late = world.put("photos/late.old", photo(9))
+    world.services[0][1].limit_patience(1)
+    with s3_answers(403, "InvalidObjectState", ".old"):
+        world.handle(late)
+    assert world.pending()[late.key]["reason"] == "archived"
+
+
+def test_stored_photos_that_were_removed_prove_no_outage(world: World) -> None:
+    """The events of their removal are queued behind the batch that would be held."""
+    stored = [world.put(f"photos/{n}.jpg", photo(n)) for n in range(3)]
+    world.handle(*stored)
+    for each in stored:
+        world.remove(each.key)
+    world.put("photos/new.jpg", photo(8))
+    forbidden = world.put("photos/a.no", photo(9))
+    world.services[0][1].limit_patience(1)
+    with s3_answers(403, "AccessDenied", ".no"):
+        world.handle(forbidden)
+    assert world.pending().keys() == {forbidden.key}
 
 
 def test_in_an_outage_stored_photos_keep_their_rows(world: World) -> None:

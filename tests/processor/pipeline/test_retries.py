@@ -77,6 +77,17 @@ def test_another_process_sends_it_again(world: World, later: None) -> None:
     assert [Sent(world).retries.send_due() for _ in range(2)] == [1, 1]
 
 
+def test_after_a_day_its_message_is_taken_for_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid(world, photo(7))
+    sent = Sent(world)
+    for hours, number in ((1, 1), (24, 0), (26, 1), (27, 0)):
+        then = datetime.now(UTC) + timedelta(hours=hours)
+        monkeypatch.setattr(retries, "_now", lambda then=then: then)
+        assert sent.retries.send_due() == number
+
+
 def test_after_another_attempt_it_is_sent_again(world: World, later: None) -> None:
     forbid(world, photo(7))
     sent = Sent(world)

@@ -173,6 +173,33 @@ def test_a_failed_step_is_logged_and_tried_again(
     assert "a full disk" in caplog.text
 
 
+def test_a_step_that_always_fails_does_not_keep_others_from_being_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The service may not send messages, say."""
+    monkeypatch.setattr(module, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+    fake, retries = Matrix(), Retries(BucketLayout("nowhere"), lambda _: None)
+
+    def denied() -> int:
+        raise refusal("AccessDenied")
+
+    monkeypatch.setattr(retries, "send_due", denied)
+    keeper = Maintenance(
+        StoreLayout("nowhere/"),
+        fake,
+        InThisProcess(),
+        retries,
+        interval_seconds=0,
+        retention_hours=168,
+    )
+    keeper.start()
+    assert fake.updated.acquire(timeout=10)
+    keeper.check()
+    keeper.stop()
+    keeper.join(30)
+
+
 def test_stopped_before_it_started() -> None:
     keeper = thread_of(Matrix())
     keeper.stop()

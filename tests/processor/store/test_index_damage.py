@@ -45,6 +45,7 @@ def assert_right_or_empty(index: Index) -> None:
         assert (len(index), index.paths(), index.find(ROWS)) == (0, set(), {})
         return
     assert index.origin() == ("table", 1)
+    assert {*index.some_keys(9)} <= {*ROWS, "photos/q.jpg"}
     assert index.find(ROWS) == {key: Location(version, "P") for key, version in ROWS.items()}
     assert index.find(["photos/q.jpg"]) == {"photos/q.jpg": Location("q", "Q")}
     assert (len(index), index.paths()) == (len(ROWS) + 1, {"P", "Q"})
