@@ -226,7 +226,7 @@ def test_it_stops_once_the_running_micro_batch_is_durable(running: Running) -> N
     assert running.batches.done == [(FIRST, 0)]  # and none was begun after
     assert running.batches.closed
     assert spark.query.stopped.is_set()
-    assert running.maintenance.calls == ["retry", "start", "stop", "wake", ("join", 60)]
+    assert running.maintenance.calls == ["start", "stop", "wake", ("join", 60)]
     assert running.batches.stopped.is_set()
 
 
