@@ -189,8 +189,7 @@ class Service:
                 self._batches.handle([records.event(row) for row in rows.collect()], batch_id)
                 self._maintenance.wake()
             except BaseException as error:
-                if not self._stopping.is_set():
-                    self._fault = error
+                self._fault = error
                 raise
             self._watchdog.progress()
 
