@@ -86,8 +86,7 @@ class Service:
         """
         if once:
             self._batches.limit_patience(ONCE_PATIENCE_SECONDS)
-        if once:  # otherwise the maintenance thread does it
-            self._maintenance.retry()
+            self._maintenance.retry()  # otherwise its thread does
         query = self._start_query(once=once)
         if not once:
             self._maintenance.start()

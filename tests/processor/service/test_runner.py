@@ -215,7 +215,7 @@ def test_it_stops_once_the_running_micro_batch_is_durable(running: Running) -> N
     running.batches.during = durable.wait
     spark = Streaming(FIRST, SECOND)
     service, run = running.start(spark)
-    until(lambda: running.batches.begun)
+    until(lambda: running.batches.begun and "start" in running.maintenance.calls)
     service.stop()
     with pytest.raises(TimeoutError):
         run.result(0.2)
