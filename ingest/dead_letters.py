@@ -39,7 +39,7 @@ class DeadLetters:
                 self._target = self._queue.beside(arn)
                 self._before = self._target.depth().total
         except aws.ERRORS as error:
-            if aws.is_overloaded(error) or aws.is_unreachable(error):
+            if aws.is_transient(error):
                 raise
             self._target = None
             reason = aws.explain(error, arn, hint="")

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-DEATHS = 5  # of workers over a photo alone, over an hour and a half, that prove its guilt
+DEATHS = 5  # of workers over a photo alone, over more than an hour, that prove its guilt
 MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same photos
 
 

@@ -86,8 +86,7 @@ class Service:
         """
         if once:
             self._batches.limit_patience(ONCE_PATIENCE_SECONDS)
-        if once:  # otherwise the maintenance thread does it
-            self._maintenance.retry()
+            self._maintenance.retry()  # otherwise its thread does
         query = self._start_query(once=once)
         if not once:
             self._maintenance.start()
@@ -189,8 +188,7 @@ class Service:
                 self._batches.handle([records.event(row) for row in rows.collect()], batch_id)
                 self._maintenance.wake()
             except BaseException as error:
-                if not self._stopping.is_set():
-                    self._fault = error
+                self._fault = error
                 raise
             self._watchdog.progress()
 

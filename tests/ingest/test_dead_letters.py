@@ -1,7 +1,7 @@
 """The dead-letter queue: found, sent to, counted; as an inbox uses it: test_inbox_malformed."""
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import CredentialRetrievalError, EndpointConnectionError
 
 from ingest.dead_letters import DeadLetters
 from ingest.queue import Queue
@@ -42,19 +42,27 @@ def test_a_dead_letter_queue_that_was_deleted_is_as_good_as_none(
     assert stack.stack.dead_letter_queue in caplog.text
 
 
+@pytest.mark.parametrize(
+    "outage",
+    [
+        EndpointConnectionError(endpoint_url="http://down"),
+        CredentialRetrievalError(provider="iam-role", error_msg="no answer"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
 def test_an_outage_while_it_is_looked_up_is_for_the_caller_to_wait_out(
-    stack: DeployedStack,
+    stack: DeployedStack, outage: Exception
 ) -> None:
     down = [True]
 
     def fail_once(request: object) -> None:
         if down:
             down.clear()
-            raise EndpointConnectionError(endpoint_url="http://down")
+            raise outage
 
     client = Client(stack.sqs, spied(stack, "get_queue_url", fail_once))
     letters = DeadLetters(Queue(client, stack.queue_url))
-    with pytest.raises(EndpointConnectionError):
+    with pytest.raises(type(outage)):
         letters.find()
     letters.find()
     assert letters.add("malformed")
