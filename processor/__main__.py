@@ -46,6 +46,7 @@ from processor.service.preflight import check_bucket, find_queue
 from processor.service.status import status
 from processor.service.why import why
 from processor.service.work_dir import claimed
+from processor.spark import processes
 from processor.spark.session import check_java, jvm_end
 from processor.store import delta
 
@@ -98,6 +99,7 @@ def _run(config: Config, options: argparse.Namespace) -> int:
     queue_url = find_queue(config.queue.name)
     if config.logs.cloudwatch:
         cloudwatch.attach(config.logs.group)
+    processes.keep_orphans()
     with claimed(Path(config.service.work_dir)) as work_dir:
         service = assembly.service(config, queue_url)
         for number in STOP_SIGNALS:

@@ -1,6 +1,7 @@
 """Processes: all that descend from this one, that is Spark's JVM and the Python processes it starts."""
 
 import contextlib
+import ctypes
 import logging
 import os
 import select
@@ -15,6 +16,7 @@ from common.logs import STACKS_SIGNAL
 
 log = logging.getLogger(__name__)
 
+_PR_SET_CHILD_SUBREAPER = 36  # see prctl(2)
 _STATES = {"D": "waiting for a device", "R": "running", "S": "waiting", "T": "stopped", "Z": "dead"}
 
 
@@ -44,6 +46,11 @@ class Process:
         """Send a signal; to one that has ended, none."""
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self.handle, number)
+
+
+def keep_orphans() -> None:
+    """Become the parent of descendants whose own was killed, or :func:`descendants` would miss them."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @contextmanager

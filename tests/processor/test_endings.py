@@ -111,12 +111,14 @@ def test_other_commands_say_that_they_were_interrupted(site: Site) -> None:
 def test_sparks_jvm_is_killed_and_what_it_left_is_swept(site: Site) -> None:
     """By the next start; then the process that reads the queue is killed."""
     service = started(site)
-    java = jvm(service)
+    java, reads = jvm(service), planner(service)
     left = set((site.folder / "work/spark").glob("*/*"))
     assert {each.name.partition("-")[0] for each in left} >= {"blockmgr", "spark", "artifacts"}
     java.kill()
     how = "Spark's JVM ended by SIGKILL (from the out-of-memory killer?)"
     assert ended(service) == (1, f"error: {how}: {NEXT}\n")
+    assert reads
+    assert not lives(reads)
     assert (left := {each for each in left if each.exists()})
 
     service = started(site)
