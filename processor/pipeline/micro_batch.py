@@ -105,7 +105,7 @@ class MicroBatches:
         tried = [event for event in photos if not _is_suspended(event, waiting, now)]
         results = self._extract(self._plan(tried))
         outage = self._breaker.outage(results)
-        results = [_judged(each, waiting, outage) for each in results]
+        results = [_judged(each, waiting, outage, now) for each in results]
         settled = self._when_possible(
             lambda: self._store.settle(
                 results, planned_on, self._is_current, {"batch": batch_id}, waiting
@@ -171,24 +171,29 @@ class MicroBatches:
 
 
 def _is_suspended(event: ObjectEvent, waiting: Mapping[str, Row], now: datetime) -> bool:
-    """Whether the event is about a suspect that waits: another attempt would kill another worker."""
+    """Whether the event is about a suspect that waits: another attempt would kill another worker.
+
+    A removal, which may name the version it removes, is not: reading S3 harms nobody then.
+    """
     row = waiting.get(event.key)
     return (
         row is not None
+        and not event.removed
         and (row["reason"], row["version"]) == (CRASH, event.version_id or event.etag)
         and row["retry_at"] > now
     )
 
 
 def _judged(
-    result: Extracted, waiting: Mapping[str, Row], outage: Collection[Outcome]
+    result: Extracted, waiting: Mapping[str, Row], outage: Collection[Outcome], now: datetime
 ) -> Extracted:
-    """The result without what an outage prevented, and with the verdicts on suspects."""
+    """The result without what an outage prevented, and with the verdicts on suspects that were due."""
 
     def judged(outcome: Outcome) -> Outcome:
         row = waiting.get(outcome.key, {})
-        known = (row.get("reason"), row.get("version")) == (outcome.reason, outcome.object_version)
-        if outcome.reason == CRASH and known and row["attempts"] + 1 >= DEATHS:
+        known = (row.get("reason"), row.get("version")) == (CRASH, outcome.object_version)
+        due = known and outcome.reason == CRASH and row["retry_at"] <= now
+        if due and row["attempts"] + 1 >= DEATHS:
             detail = f"{DEATHS} workers died over it alone; it exploits or exhausts the decoder"
             return replace(outcome, kind=Kind.REJECTED, detail=detail)
         return outcome

@@ -70,7 +70,6 @@ class FakeTable(KeyedTable):
         self, name: str, ask: Callable[[Access], Any], new_path: Callable[[], object]
     ) -> None:
         self.folder = name
-        self.description = ""
         self._ask = ask
         self._new_path = new_path
         self._version = -1

@@ -185,6 +185,24 @@ def test_a_suspect_is_rejected_after_several_deaths(
     assert world.pending()[event.key]["attempts"] == 1
 
 
+def test_events_without_a_version_bring_the_verdict_no_sooner(world: World, die: Callable) -> None:
+    """As some implementations of S3 send them; each kills a worker, but is no attempt."""
+    world.put("photos/a.jpg", photo(1))
+    event = dataclasses.replace(world.put("photos/a.jpg", photo(1)), etag=None)
+    for _ in range(DEATHS + 1):
+        die(event)
+    assert world.rejects() == {}
+    assert world.pending()[event.key]["attempts"] == 1
+
+
+def test_a_suspect_that_is_removed_is_forgotten(world: World, die: Callable) -> None:
+    event = world.put("photos/a.jpg", photo(1))
+    die(event)
+    removal = dataclasses.replace(world.remove(event.key), etag=event.etag)
+    world.handle(removal)
+    assert world.pending() == world.rejects() == {}
+
+
 def test_a_suspect_that_can_be_decoded_is_stored(
     world: World, die: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
