@@ -103,6 +103,21 @@ def _await_writable(descriptor: int, seconds: float) -> None:
         raise TimeoutError("nothing reads it")
 
 
+def open_missing() -> None:
+    """Open the standard streams that the process was started without; writing to stdout then fails.
+
+    Otherwise the next file or socket would take its place, and Python's own stream is None.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nothing = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            if nothing != descriptor:
+                os.dup2(nothing, descriptor)
+                os.close(nothing)
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
+
+
 def screen() -> int:
     """The descriptor of what stderr was at first."""
     return _stderr

@@ -135,7 +135,7 @@ def _status(config: Config, options: argparse.Namespace) -> int:
     check_bucket(config.storage.bucket)
     names = config.queue.name, config.queue.dead_letter_name
     state = status(config.storage.layout.store, *names)
-    print(json.dumps(state) if options.json else _lines(state))
+    _show(json.dumps(state) if options.json else _lines(state))
     return 0
 
 
@@ -143,8 +143,12 @@ def _why(config: Config, options: argparse.Namespace) -> int:
     """Show everything known about one photo."""
     check_bucket(config.storage.bucket)
     known = why(config.storage.layout, options.key)
-    print(json.dumps(known, default=str) if options.json else _lines(known))
+    _show(json.dumps(known, default=str) if options.json else _lines(known))
     return 0
+
+
+def _show(text: str) -> None:
+    print(text, flush=True)  # ending.end() could not report that it failed
 
 
 def _lines(value: Mapping[str, object], indent: str = "") -> str:
@@ -196,5 +200,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    logs.open_missing()
     faulthandler.enable(os.dup(2))  # stderr itself becomes log lines later
     main()

@@ -58,7 +58,7 @@ RESERVED: dict[str, set[str]] = {
     "ncnn": {"processor/network/engine_ncnn.py"},
     "ctypes": {
         *("processor/network/native.py", "processor/network/winograd_code.py"),
-        "processor/photos/sandbox.py",
+        *("processor/photos/sandbox.py", "processor/spark/processes.py"),
     },
     "pillow_heif": {"processor/photos/heic_child.py"},
     "deltalake": {"processor/store/delta.py", "processor/store/delta_aws.py"},

@@ -107,3 +107,22 @@ def test_no_command_and_help(site: Site) -> None:
     why = site.command("why", "photos/\x1b[2Jnone\u202e.jpg").stdout
     assert "unknown" in why
     assert r"key: photos/\u001b[2Jnone\u202e.jpg" in why.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("streams", "status"), [("<&- 2>&-", 0), ("<&- >&-", 1), (">/dev/full", 1)]
+)
+def test_streams_that_are_closed_or_full(site: Site, streams: str, status: int) -> None:
+    command = f'unset PYTHONUNBUFFERED; "$0" -m processor status {streams}'
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable],
+        cwd=ROOT,
+        env=site.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert ("photos: 0" in done.stdout) == (status == 0)
+    assert ("error: OSError: [Errno" in done.stderr) == (status == 1)
