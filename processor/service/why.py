@@ -105,7 +105,7 @@ def _verdict(
         return "stored, up to date" + ("" if in_matrix else "; not yet in the matrix")
     if pending:
         at = pending["retry_at"].isoformat(timespec="seconds")
-        tried = f"tried {pending['attempts']} times, next after {at}"
+        tried = f"attempt {pending['attempts']}, the next after {at}"
         kept = "; its row is of an older version" if row else ""
         return f"waits: {pending['reason']}: {pending['detail']}; {tried}{kept}"
     if row:

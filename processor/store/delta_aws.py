@@ -5,6 +5,7 @@ What delta-rs says over ten coloured lines becomes one line with the whole cause
 - botocore's ``ClientError`` for a response of S3, and its ``ConnectionError`` where none came, so that
   :mod:`common.aws` explains them, and tells what may pass, as it does for boto3's own;
 - :class:`~processor.errors.CommitConflict` where another commit came first;
+- :class:`~processor.errors.ServiceError` where the table was deleted while it was in use;
 - :class:`~processor.errors.StoreError` for everything else: a damaged log, a table that forbids what
   we do.
 """
@@ -21,7 +22,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from common import aws
 from common.layout import split
-from processor.errors import CommitConflict, StoreError
+from processor.errors import CommitConflict, ServiceError, StoreError
 from processor.store import altered
 
 _TOKENS = {"aws_session_token", "aws_token", "session_token", "token"}  # read in any case
@@ -30,6 +31,7 @@ _FRAME = re.compile(r"\d+: \S|at \S+:\d+")  # a line of a Rust backtrace
 _REQUEST = re.compile(r"Error performing (?P<method>[A-Z]+) (?P<url>\S+)")
 _STATUS = re.compile(r"returned [\w -]*status(?: code)?: (?P<status>\d{3})")
 _REDIRECT = "redirect without LOCATION"  # how S3 says that the bucket is in another region
+_GONE = "Invalid table version"  # the one that was read before is no longer there
 _ALTERED = ("Unsupported", "not supported", "Schema error")
 _CONFLICT = ("Failed to commit transaction", "Tried committing existing table version")
 
@@ -83,6 +85,10 @@ def _translation(error: Exception, folder: str) -> Exception:
         return CommitConflict(f"{folder}: {text}")
     request = _REQUEST.search(text)
     if request is None:
+        if _GONE in text:
+            return ServiceError(
+                f"{folder} was deleted or replaced ({text}): start the service again"
+            )
         if isinstance(error, CommitFailedError) or any(word in text for word in _ALTERED):
             return altered.unsupported(folder, text)
         return StoreError(f"{folder}: {text}")

@@ -64,9 +64,7 @@ def test_a_photo_that_waits(world: World, stored: bool) -> None:
         found = look(world)
     waits = world.pending()[KEY]
     assert found["pending"] == waits
-    assert found["verdict"].startswith(
-        "waits: forbidden: S3 answered AccessDenied: no; tried 1 times"
-    )
+    assert found["verdict"].startswith("waits: forbidden: S3 answered AccessDenied: no; attempt 1,")
     assert waits["retry_at"].isoformat(timespec="seconds") in found["verdict"]
     assert found["verdict"].endswith("; its row is of an older version") == stored
 

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common import aws
-from processor.errors import CommitConflict, StoreError
+from processor.errors import CommitConflict, ServiceError, StoreError
 from processor.store import datafiles, delta, delta_aws, objects
 from tests.support import keyed_tables
 from tests.support.certificates import certificates
@@ -365,6 +365,17 @@ def test_what_no_retry_mends_is_an_error_of_the_store(place: str) -> None:
     assert line.isprintable()
     assert "Json error" in line
     assert "unknown" not in line  # of the backtrace
+
+
+def test_a_table_that_is_deleted_in_use_is_named(place: str) -> None:
+    table = delta.create_table(place, SCHEMA, "")
+    file = datafiles.write(place, pa.table({"key": ["a"], "version": ["1"]}, schema=SCHEMA))
+    table.commit(SCHEMA, [file], [])
+    for each in list(objects.listing(place)):
+        objects.delete(each.uri)
+    with pytest.raises(ServiceError, match=r"was deleted or replaced.*start the service again"):
+        table.commit(SCHEMA, [file], [])
+    assert delta.create_table(place, SCHEMA, "").rows == 0
 
 
 # Other threads
