@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from common import aws
+from common import aws_errors
 from common.config import Config, ConfigError, load
 from common.printable import printable
 from demo import embedded, photos, picture, results, sample, summary, weights
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(options, display)
     except (DemoError, ConfigError, InfraError, PreflightError) as error:
         fault = str(error)
-    except aws.ERRORS as error:
-        fault = aws.explain(error, "the embedded AWS")
+    except aws_errors.ERRORS as error:
+        fault = aws_errors.explain(error, "the embedded AWS")
     except KeyboardInterrupt:
         fault = "interrupted; nothing is left running"
     except OSError as error:

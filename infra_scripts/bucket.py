@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
 
-from common import aws
+from common import aws_errors
 from infra_scripts.bucket_settings import present
 from infra_scripts.errors import Conflict, StackError
 from infra_scripts.parts import Part
@@ -44,7 +44,7 @@ def exists(s3: "S3Client", name: str, region: str) -> Existence | None:
     try:
         answer = present(lambda: s3.head_bucket(Bucket=name))
     except ClientError as error:
-        if not aws.is_denied(error):
+        if not aws_errors.is_denied(error):
             raise
         raise Conflict(
             f"bucket {name!r} belongs to somebody else, or this caller lacks s3:ListBucket on it: "

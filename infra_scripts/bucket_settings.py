@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NotRequired, TypedDict, TypeVar
 
 from botocore.exceptions import ClientError
 
-from common import aws
+from common import aws_errors
 from infra_scripts import policies
 from infra_scripts.parts import AnyPart, Part
 from infra_scripts.stack import ABORT_UPLOADS_DAYS, Place, Stack
@@ -77,7 +77,7 @@ def present(read: Callable[[], Answer]) -> Answer | None:
     try:
         return read()
     except ClientError as error:
-        if aws.code_of(error) in ABSENT:
+        if aws_errors.code_of(error) in ABSENT:
             return None
         raise
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common import aws
+from common import aws_errors
 
 
 class InfraError(RuntimeError):
@@ -49,18 +49,18 @@ def as_stack_errors() -> Iterator[None]:
     """Raise every AWS error inside as a :class:`StackError`. Also a decorator."""
     try:
         yield
-    except aws.EndpointError as error:
+    except aws_errors.EndpointError as error:
         raise StackError(str(error)) from error
-    except aws.ERRORS as error:
+    except aws_errors.ERRORS as error:
         raise stack_error(error) from error
 
 
 def stack_error(error: ClientError | BotoCoreError) -> StackError:
     """The error of our tree, in one line, for an error of boto3."""
     # No hint at the service's policy: whoever deploys needs more than that grants.
-    message = aws.explain(error, hint="")
-    if aws.is_refusal(error):
+    message = aws_errors.explain(error, hint="")
+    if aws_errors.is_refusal(error):
         return Denied(message)
-    if aws.is_unreachable(error):
+    if aws_errors.is_unreachable(error):
         return Unreachable(message)
     return StackError(message)

@@ -2,7 +2,7 @@
 
 Read events (what a message says), records (an event as a row), queue (SQS), dead_letters (where
 malformed messages go), inbox (receive, renew, acknowledge, release), source (the stream). Nothing of
-ours is needed beside it but `common.aws` and `common.logs`, and of others boto3 and PySpark.
+ours is needed beside it but the AWS and the log of `common`, and of others boto3 and PySpark.
 
 Delivery guarantee: at least once, in any order. A message is deleted only after the micro-batch that
 contained its events has ended.
@@ -18,7 +18,7 @@ Errors, and who has to do something about them::
     ├── QueueError           the queue is missing, access denied, or the credentials refused; or messages
     │                        became dead letters while it was drained: restarting alone does not help;
     │                        the message names the fix
-    └── aws.EndpointError    AWS_ENDPOINT_URL is not a URL
+    └── EndpointError        AWS_ENDPOINT_URL is not a URL (common.aws_errors)
     botocore's ClientError and BotoCoreError
     ├── NoRegionError        no region can be found; raised when the client is made
     └── all others           retryable: throttling, outages. An inbox waits them out with a log line

@@ -8,7 +8,7 @@ receive, so that limit should be large, and malformed messages do not wait for i
 import logging
 import threading
 
-from common import aws
+from common import aws_errors
 from ingest.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -38,11 +38,11 @@ class DeadLetters:
             if arn:
                 self._target = self._queue.beside(arn)
                 self._before = self._target.depth().total
-        except aws.ERRORS as error:
-            if aws.is_transient(error):
+        except aws_errors.ERRORS as error:
+            if aws_errors.is_transient(error):
                 raise
             self._target = None
-            reason = aws.explain(error, arn, hint="")
+            reason = aws_errors.explain(error, arn, hint="")
             log.warning("malformed messages wait until SQS moves them itself: %s", reason)
         self._found = True
 
@@ -52,8 +52,8 @@ class DeadLetters:
             return None
         try:
             sent = self._target.send(body)
-        except aws.ERRORS as error:
-            reason = aws.explain(error, "the dead-letter queue", hint="")
+        except aws_errors.ERRORS as error:
+            reason = aws_errors.explain(error, "the dead-letter queue", hint="")
             log.warning("a malformed message cannot be moved: %s", reason)
             return None
         with self._counting:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from common import aws
+from common import aws_errors
 from ingest.dead_letters import DeadLetters
 from ingest.events import ForeignMessage, MalformedMessage, ObjectEvent, parse
 from ingest.queue import (
@@ -178,7 +178,7 @@ class Inbox:
             if self._queue.depth().total > held + len(self._parked):
                 return False
             lost = self._dead_letters.unseen()
-        except aws.ERRORS as error:
+        except aws_errors.ERRORS as error:
             self._fail_or_pause(error)
             return False
         if lost:
@@ -377,7 +377,8 @@ class Inbox:
             except Exception as error:  # any: without renewals all that is held would come back
                 self._failed(error)
                 log.warning(
-                    "cannot delete or change the visibility of messages: %s", aws.explain(error)
+                    "cannot delete or change the visibility of messages: %s",
+                    aws_errors.explain(error),
                 )
                 return list(ten)
             self._forget(each.delivery for each in failures if each.lost)
@@ -399,7 +400,7 @@ class Inbox:
             name = type(error).__name__
             log.warning(
                 "cannot receive from %s, trying again: %s: %s",
-                *(self._queue.url, name, aws.explain(error)),
+                *(self._queue.url, name, aws_errors.explain(error)),
             )
             self._stopping.wait(OUTAGE_PAUSE_SECONDS)
 

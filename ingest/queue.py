@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from common import aws
+from common import aws, aws_errors
 from ingest.events import ObjectEvent
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Queue:
 def connect(connections: int) -> "SQSClient":
     """An SQS client for as many threads as ``connections``, patient enough for long polls.
 
-    Raises :class:`common.aws.EndpointError`, and botocore's ``NoRegionError``.
+    Raises :class:`common.aws_errors.EndpointError`, and botocore's ``NoRegionError``.
     """
     return aws.client(
         "sqs",
@@ -213,17 +213,17 @@ def unusable(error: Exception, queue_url: str) -> QueueError | None:
     throttling, a fault of SQS, no answer
     ================================================ =========================================
     """
-    code = aws.code_of(error)
-    if aws.is_missing_queue(error):
+    code = aws_errors.code_of(error)
+    if aws_errors.is_missing_queue(error):
         fix = "the queue does not exist: deploy it or correct its name"
-    elif aws.is_key_refusal(error):
+    elif aws_errors.is_key_refusal(error):
         fix = "its KMS key cannot be used: enable it, and allow kms:Decrypt and kms:GenerateDataKey"
-    elif code in aws.BAD_CREDENTIALS:
+    elif code in aws_errors.BAD_CREDENTIALS:
         fix = "AWS does not accept the credentials: renew or correct them"
-    elif code in aws.DENIED and not aws.is_of_issuer(error):
+    elif code in aws_errors.DENIED and not aws_errors.is_of_issuer(error):
         fix = _DENIED
-    elif code in aws.DENIED or (not code and aws.is_refusal(error) and not aws.is_transient(error)):
-        return QueueError(f"queue {queue_url}: {aws.explain(error, hint='')}")
+    elif code in aws_errors.DENIED or (not code and aws_errors.is_lasting_refusal(error)):
+        return QueueError(f"queue {queue_url}: {aws_errors.explain(error, hint='')}")
     else:
         return None
     return QueueError(f"queue {queue_url}: {fix} ({code})")

@@ -14,7 +14,7 @@ Its columns are :data:`ingest.records.SCHEMA`. Its options (Spark ignores the ca
 ``maxSecondsPerTrigger``    unlimited how long a micro-batch should take, judged by the one before it
 ``visibilityTimeoutSeconds``60        how soon a killed job's messages come back, at most 43,200
 ``receivers``               4         receiving threads under load, at most 64
-``bucket``, ``prefix``      any       the objects that are wanted; a message about others is left for
+``bucket``, ``prefix``      any       the objects that are wanted; a message about others is moved to
                                       the dead-letter queue
 =========================== ========= ==============================================================
 

@@ -36,7 +36,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from common import aws, logs
+from common import aws_errors, logs
 from common.config import Config, ConfigError, load
 from common.printable import printable
 from processor import assembly
@@ -63,10 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         config = load(options.config)
         logs.to_stdout(config.logs.level)
         done: int = options.command(config, options)
-    except (ConfigError, ProcessorError, aws.EndpointError) as error:
+    except (ConfigError, ProcessorError, aws_errors.EndpointError) as error:
         fault = str(error)
-    except aws.ERRORS as error:
-        fault = aws.explain(error)
+    except aws_errors.ERRORS as error:
+        fault = aws_errors.explain(error)
     except KeyboardInterrupt:
         if options.command is _run and not options.once:  # it had not started, so that is all
             log.info("stopped")

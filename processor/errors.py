@@ -22,7 +22,7 @@
 
 Any other exception from a commit leaves its outcome unknown, until the next ``refresh`` reads the
 table's log. AWS errors that concern everything rather than one photo (no such bucket, invalid
-credentials) stay botocore's; :func:`common.aws.explain` puts them into words.
+credentials) stay botocore's; :func:`common.aws_errors.explain` puts them into words.
 """
 
 import re

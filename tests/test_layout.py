@@ -65,7 +65,7 @@ RESERVED: dict[str, set[str]] = {
     "obstore": {"processor/photos/native_s3.py"},
     "watchtower": {"processor/service/cloudwatch.py"},
     "sqlite3": {"processor/store/index.py"},
-    "boto3": {"common/aws.py"},
+    "boto3": {"common/aws.py", "common/aws_errors.py"},
     "moto": {
         f"infra_scripts/embedded/{name}.py" for name in ("server", "queue", "events", "listing")
     },

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from benchmarks.harness import aws as embedded
 from benchmarks.harness.child import Child
 from benchmarks.harness.errors import BenchError
-from common.aws import status_of
+from common.aws_errors import status_of
 from common.layout import StoreLayout, split
 from infra_scripts.embedded import EmbeddedAws
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import aws
+from common import aws, aws_errors
 from processor.errors import ChildError, WeightsError
 from processor.network import child
 from processor.network.cache import locked, staging
@@ -196,7 +196,7 @@ def _by_keras(source: str, target: Path, *, include_top: bool) -> None:
 def _download(bucket: str, key: str, sha256: str, target: Path) -> None:
     try:
         aws.client("s3", read_seconds=60, attempts=5).download_file(bucket, key, str(target))
-    except aws.ERRORS as error:
+    except aws_errors.ERRORS as error:
         raise WeightsError(
             f"cannot get weights from s3://{bucket}/{key} ({one_line(error)}): check that it "
             "exists, that s3:GetObject is allowed, and AWS_REGION and AWS_ENDPOINT_URL"

@@ -22,7 +22,7 @@ from botocore.exceptions import (
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from urllib3.exceptions import HTTPError
 
-from common import aws
+from common import aws, aws_errors
 from processor.errors import Missing, PhotoError, Refused, TooLarge, Unavailable
 from processor.photos import native_s3
 
@@ -63,9 +63,9 @@ def current_version(bucket: str, key: str) -> str | None:
     try:
         return version_of(aws.s3().head_object(Bucket=bucket, Key=key))
     except ClientError as error:
-        if aws.status_of(error) in (404, 405):  # 405: a delete marker
+        if aws_errors.status_of(error) in (404, 405):  # 405: a delete marker
             return None
-        if aws.is_overloaded(error):
+        if aws_errors.is_overloaded(error):
             raise Unavailable(_describe(error)) from error
         raise Refused("forbidden", _describe(error)) from error
     except BotoCoreError as error:
@@ -161,26 +161,26 @@ def _check_size(size: int, max_bytes: int, version: str) -> None:
 
 def concerns_all(error: Exception) -> bool:
     """Whether it is about the bucket, the credentials or the clock, and does not pass by itself."""
-    code = aws.code_of(error)
+    code = aws_errors.code_of(error)
     if isinstance(error, ClientError):
-        bad = code in aws.BAD_CREDENTIALS or aws.is_wrong_clock(error)
+        bad = code in aws_errors.BAD_CREDENTIALS or aws_errors.is_wrong_clock(error)
         return bad or code == "NoSuchBucket"
-    return aws.is_refusal(error) and not aws.is_transient(error)  # there are no credentials
+    return aws_errors.is_lasting_refusal(error)
 
 
 def _fault(error: ClientError) -> ClientError | PhotoError:
-    code = aws.code_of(error)
+    code = aws_errors.code_of(error)
     if concerns_all(error):
         return error
-    if aws.is_missing(error):
+    if aws_errors.is_missing(error):
         return Missing(code)
-    if aws.is_overloaded(error):
+    if aws_errors.is_overloaded(error):
         return Unavailable(_describe(error))
-    if aws.is_key_refusal(error):
+    if aws_errors.is_key_refusal(error):
         return Refused("encrypted", _describe(error))
-    reason = _REFUSED.get(code, "forbidden" if aws.status_of(error) == 403 else "refused")
+    reason = _REFUSED.get(code, "forbidden" if aws_errors.status_of(error) == 403 else "refused")
     return Refused(reason, _describe(error))
 
 
 def _describe(error: ClientError) -> str:
-    return f"S3 answered {aws.code_of(error)}: {aws.message_of(error)}"
+    return f"S3 answered {aws_errors.code_of(error)}: {aws_errors.message_of(error)}"

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from botocore.exceptions import ClientError
 
-from common import aws
+from common import aws, aws_errors
 from common.layout import BucketLayout
 from processor.errors import ServiceError
 from processor.photos import objects
@@ -101,9 +101,9 @@ class Breaker:
             try:
                 done = call()
             except ClientError as error:
-                if not aws.is_denied(error) and not aws.is_key_refusal(error):
+                if not aws_errors.is_denied(error) and not aws_errors.is_key_refusal(error):
                     raise
-                cause = aws.explain(error, hint="")
+                cause = aws_errors.explain(error, hint="")
                 pauses = pauses or self._pauses(UNUSABLE, cause, LONGEST_HOLD_SECONDS)
                 next(pauses)
             else:
@@ -115,7 +115,7 @@ class Breaker:
         """Says once what is wrong, then waits, longer each time."""
         log.error(
             "%s: %s; no further messages are taken until this has passed. %s",
-            *(what, cause, aws.SERVICE_POLICY),
+            *(what, cause, aws_errors.SERVICE_POLICY),
         )
         waited, pause = 0.0, FIRST_WAIT_SECONDS
         while waited < min(self.patience_seconds, at_most):
@@ -132,9 +132,9 @@ class Breaker:
         uri = f"{self._layout.store.features}/{datafiles.new_name()}"
         try:
             store.put(uri, b"")
-        except aws.ERRORS:
+        except aws_errors.ERRORS:
             return False
-        with contextlib.suppress(*aws.ERRORS):
+        with contextlib.suppress(*aws_errors.ERRORS):
             store.delete(uri)
         return True
 
@@ -163,7 +163,7 @@ class Breaker:
             page = aws.s3().list_objects_v2(
                 Bucket=self._layout.bucket, Prefix=prefix, MaxKeys=LISTED
             )
-        except aws.ERRORS:
+        except aws_errors.ERRORS:
             return []
         keys = [each["Key"] for each in page.get("Contents", ())]
         random.shuffle(keys)

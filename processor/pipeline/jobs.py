@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pyspark import SparkContext
 
-from common import aws
+from common import aws_errors
 from processor.errors import PhotoError, ServiceError
 from processor.photos import objects
 from processor.pipeline.outcomes import CRASH, Extracted, Kind, Outcome, Work
@@ -43,8 +43,8 @@ class Jobs:
         def task(share: Sequence[Work]) -> Extracted:
             try:
                 return extract(share, recipe)
-            except aws.ERRORS as error:  # of which only the text reaches the driver
-                raise ServiceError(aws.explain(error)) from error
+            except aws_errors.ERRORS as error:  # of which only the text reaches the driver
+                raise ServiceError(aws_errors.explain(error)) from error
 
         def job(shares: Sequence[Sequence[Work]]) -> list[Extracted]:
             return self.context.parallelize(shares, len(shares)).map(task).collect()

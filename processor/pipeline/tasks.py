@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark import SparkFiles
 
-from common import aws, logs
+from common import aws_errors, logs
 from common.layout import BucketLayout
 from ingest.events import UNKNOWN_TIME
 from processor.errors import Missing, Refused, RejectedImage, TooLarge, Unavailable
@@ -103,10 +103,10 @@ def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
     table = _table(rows, np.concatenate(features), recipe)
     try:
         file = patiently(lambda: datafiles.write(recipe.layout.store.features, table))
-    except aws.ERRORS as error:
+    except aws_errors.ERRORS as error:
         if objects.concerns_all(error):
             raise
-        detail = aws.explain(error, hint="")
+        detail = aws_errors.explain(error, hint="")
         stored = (
             _pending(row.work, row.outcome.object_version, UNWRITABLE, detail) for row in rows
         )

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-from common import aws
+from common import aws, aws_errors
 from common.layout import StoreLayout
 from ingest.queue import Queue
 from processor.matrix import models
@@ -130,7 +130,7 @@ def _oldest(queue_name: str) -> int | None:
             Period=60,
             Statistics=["Maximum"],
         )["Datapoints"]
-    except aws.ERRORS:
+    except aws_errors.ERRORS:
         return None
     newest = max(points, key=lambda point: point["Timestamp"], default=None)
     return int(newest["Maximum"]) if newest else None

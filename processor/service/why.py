@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import pyarrow.compute as pc
 from botocore.exceptions import ClientError
 
-from common import aws
+from common import aws, aws_errors
 from common.layout import BucketLayout
 from processor.photos.objects import version_of
 from processor.store import delta
@@ -66,7 +66,7 @@ def _in_s3(bucket: str, key: str) -> InS3 | None:
     try:
         answer = aws.s3().head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if aws.is_missing(error):
+        if aws_errors.is_missing(error):
             return None
         raise
     return {

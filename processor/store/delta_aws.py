@@ -3,7 +3,7 @@
 What delta-rs says over ten coloured lines becomes one line with the whole cause:
 
 - botocore's ``ClientError`` for a response of S3, and its ``ConnectionError`` where none came, so that
-  :mod:`common.aws` explains them, and tells what may pass, as it does for boto3's own;
+  :mod:`common.aws_errors` explains them, and tells what may pass, as it does for boto3's own;
 - :class:`~processor.errors.CommitConflict` where another commit came first;
 - :class:`~processor.errors.ServiceError` where the table was deleted while it was in use;
 - :class:`~processor.errors.StoreError` for everything else: a damaged log, a table that forbids what

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from common import aws
+from common import aws, aws_errors
 from common.layout import split
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def get(uri: str) -> bytes | None:
     try:
         body: bytes = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError as error:
-        if aws.is_missing(error):
+        if aws_errors.is_missing(error):
             return None
         raise
     return body
@@ -199,6 +199,6 @@ def _head(uri: str) -> "HeadObjectOutputTypeDef | None":
     try:
         return aws.s3().head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if aws.is_missing(error):
+        if aws_errors.is_missing(error):
             return None
         raise

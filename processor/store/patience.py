@@ -16,7 +16,7 @@ from tenacity import (
 )
 from urllib3.exceptions import HTTPError
 
-from common import aws
+from common import aws_errors
 from processor.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def patiently(call: Callable[[], T]) -> T:
 def is_transient(error: BaseException) -> bool:
     """Whether AWS was overloaded or not reached, or its response broke off."""
     return isinstance(error, (Unavailable, HTTPError)) or (
-        isinstance(error, Exception) and aws.is_transient(error)
+        isinstance(error, Exception) and aws_errors.is_transient(error)
     )
 
 

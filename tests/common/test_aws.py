@@ -1,4 +1,4 @@
-"""AWS: the region rule, clients, and errors explained to the operator."""
+"""AWS: the region rule and clients."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from botocore import exceptions as boto
 
-from common import aws
+from common import aws, aws_errors
 from infra_scripts.clients import Clients
 from tests.support.aws import DeployedStack
 from tests.support.signers import Profile, instance_role
@@ -26,14 +26,6 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.
     monkeypatch.setattr(aws, "_instance_region", lambda: None)
     yield monkeypatch
     aws.forget()
-
-
-def answer(code: str, operation: str = "GetObject", status: int = 400) -> boto.ClientError:
-    described = {
-        "Error": {"Code": code, "Message": "two\nlines"},
-        "ResponseMetadata": {"HTTPStatusCode": status},
-    }
-    return boto.ClientError(described, operation)
 
 
 def test_the_region_is_the_first_that_is_set(nowhere: pytest.MonkeyPatch) -> None:
@@ -63,23 +55,13 @@ def test_a_client_needs_a_region_and_a_valid_endpoint(nowhere: pytest.MonkeyPatc
         aws.client("sqs")
     nowhere.setenv("AWS_REGION", "eu-west-2")
     nowhere.setenv("AWS_ENDPOINT_URL", "nowhere")
-    with pytest.raises(aws.EndpointError, match="nowhere: correct AWS_ENDPOINT_URL"):
+    with pytest.raises(aws_errors.EndpointError, match="nowhere: correct AWS_ENDPOINT_URL"):
         aws.client("sqs")
 
 
 def test_a_queue_that_does_not_exist_has_no_url(clients: Clients, stack: DeployedStack) -> None:
     assert aws.queue_url(clients.sqs, stack.stack.queue) == stack.queue_url
     assert aws.queue_url(clients.sqs, "nobodys") is None
-
-
-def test_the_kind_of_an_error() -> None:
-    assert aws.is_refusal(answer("AccessDenied"))
-    assert aws.is_refusal(answer("Something", status=403))
-    assert aws.is_refusal(boto.NoCredentialsError())
-    assert not aws.is_refusal(answer("NoSuchKey", status=404))
-    assert aws.is_unreachable(boto.ConnectTimeoutError(endpoint_url="http://aws"))
-    assert not aws.is_unreachable(answer("InternalError", status=500))
-    assert not aws.is_unreachable(boto.NoRegionError())
 
 
 @pytest.mark.parametrize(
@@ -152,71 +134,3 @@ def test_credentials_that_were_missed_are_found_the_next_time(
         metadata.missing = 0
         aws.s3().head_bucket(Bucket=stack.bucket)
         assert aws.credentials().access_key == "key"
-
-
-@pytest.mark.parametrize(
-    ("error", "refusal", "transient"),
-    [
-        (answer("ExpiredTokenException"), True, False),
-        (answer("OptInRequired", status=403), True, False),
-        (boto.SSOTokenLoadError(error_msg="no"), True, False),
-        (boto.UnauthorizedSSOTokenError(), True, False),
-        (boto.TokenRetrievalError(provider="sso", error_msg="no"), True, False),
-        (boto.LoginRefreshRequired(), True, False),
-        (boto.ConfigParseError(path="config"), True, False),
-        (
-            RuntimeError(
-                "Credentials were refreshed, but the refreshed credentials are still expired."
-            ),
-            True,
-            False,
-        ),
-        (RuntimeError("another"), False, False),
-        (boto.CredentialRetrievalError(provider="iam-role", error_msg="no"), True, True),
-        (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), False, True),
-        (answer("SlowDown", status=503), False, True),
-        (answer("RequestTimeTooSkewed", status=403), False, False),
-    ],
-    ids=lambda each: (
-        f"{type(each).__name__}-{str(each)[:30]}" if isinstance(each, Exception) else None
-    ),
-)
-def test_what_may_pass_by_itself(error: Exception, refusal: bool, transient: bool) -> None:
-    assert aws.is_refusal(error) == refusal
-    assert aws.is_transient(error) == transient
-    assert "\n" not in aws.explain(error)
-
-
-@pytest.mark.parametrize(
-    ("operation", "action"),
-    [
-        ("GetObject", "s3:GetObject"),
-        ("HeadObject", "s3:GetObject"),
-        ("ListObjectsV2", "s3:ListBucket"),
-        ("PutBucketNotificationConfiguration", "s3:PutBucketNotification"),
-        ("ReceiveMessage", "sqs:ReceiveMessage"),
-        ("PutRetentionPolicy", "logs:PutRetentionPolicy"),
-        ("GetMetricStatistics", "cloudwatch:GetMetricStatistics"),
-        ("GetCallerIdentity", "sts:GetCallerIdentity"),
-        ("AssumeRole", "sts:AssumeRole"),
-    ],
-)
-def test_the_action_that_allows_an_operation(operation: str, action: str) -> None:
-    assert aws.action_of(operation) == action
-
-
-def test_an_explanation_is_one_line_with_the_fix() -> None:
-    denied = aws.explain(answer("AccessDenied"), "bucket 'pears'")
-    assert denied == (
-        "bucket 'pears': no permission: GetObject was denied (two lines); grant s3:GetObject to "
-        "these credentials (`python -m infra_scripts policy` prints what the service needs)"
-    )
-    assert aws.explain(answer("AccessDenied"), hint="").endswith("to these credentials")
-    assert "renew or correct" in aws.explain(answer("ExpiredToken"))
-    assert "retry in a minute" in aws.explain(answer("OperationAborted"))
-    assert "set AWS_REGION" in aws.explain(boto.NoRegionError())
-    assert "correct storage.bucket" in aws.explain(answer("NoSuchBucket"))
-    assert "correct AWS_REGION" in aws.explain(answer("PermanentRedirect"))
-    issuer = boto.CredentialRetrievalError(provider="iam-role", error_msg="no answer")
-    assert aws.explain(issuer).startswith("AWS credentials cannot be renewed: ")
-    assert aws.explain(answer("NoSuchKey")) == "GetObject failed: NoSuchKey: two lines"

@@ -3,7 +3,7 @@
 import pytest
 from botocore import exceptions as boto
 
-from common.aws import EndpointError
+from common.aws_errors import EndpointError
 from infra_scripts.errors import (
     Conflict,
     Denied,

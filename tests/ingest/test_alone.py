@@ -33,6 +33,7 @@ def test_importing_the_source_is_light() -> None:
     assert ours == {
         "common",
         "common.aws",
+        "common.aws_errors",
         "common.logs",
         "common.printable",
         "ingest",

@@ -7,7 +7,7 @@ import pytest
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from common import aws as common_aws
+from common import aws_errors
 from infra_scripts.embedded import EmbeddedAws
 from ingest import queue
 from ingest.events import parse
@@ -18,7 +18,7 @@ from tests.support.traffic import TEST_EVENT, Client, counts, refusal, send
 
 MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 NAMED = {"AuthFailure", "IncompleteSignature", "InvalidSignatureException", "OptInRequired"}
-FATAL = sorted(MISSING | NAMED | common_aws.DENIED | common_aws.BAD_CREDENTIALS)
+FATAL = sorted(MISSING | NAMED | aws_errors.DENIED | aws_errors.BAD_CREDENTIALS)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common import aws
+from common import aws, aws_errors
 from processor.errors import CommitConflict, ServiceError, StoreError
 from processor.store import datafiles, delta, delta_aws, objects
 from tests.support import keyed_tables
@@ -283,7 +283,7 @@ def test_the_configured_authority_is_trusted(
 def one_line(error: BaseException) -> str:
     """As a command shows it."""
     assert isinstance(error, Exception)
-    line = aws.explain(error)
+    line = aws_errors.explain(error)
     assert line.isprintable()
     return line
 
@@ -330,8 +330,8 @@ def test_a_response_of_s3_is_one_line_with_the_whole_cause(
     target = requests[-1].target
     assert all(word in line for word in (words, f"{method} http", target)), line
     assert "no & no" in line or status == 301  # of which delta-rs does not read the body
-    assert aws.is_transient(failure.value) == transient
-    assert aws.is_refusal(failure.value) == (words.startswith(("grant", "does not accept")))
+    assert aws_errors.is_transient(failure.value) == transient
+    assert aws_errors.is_refusal(failure.value) == (words.startswith(("grant", "does not accept")))
 
 
 def test_no_response_is_one_line_that_may_pass(place: str) -> None:
@@ -341,7 +341,7 @@ def test_no_response_is_one_line_that_may_pass(place: str) -> None:
     assert all(
         word in line for word in (f"GET {NOBODY}", "Connection refused", "AWS_ENDPOINT_URL")
     ), line
-    assert aws.is_transient(failure.value)
+    assert aws_errors.is_transient(failure.value)
 
 
 def test_a_row_that_cannot_be_read_is_one_line(place: str, tmp_path: Path) -> None:
