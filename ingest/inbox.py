@@ -1,32 +1,22 @@
-"""The inbox: receives SQS messages, keeps them invisible while they are worked on, deletes or releases.
+"""The inbox: receives SQS messages ahead of its consumer, who acknowledges or releases them.
 
 Delivery guarantee: at least once. A message with events is deleted only by :meth:`Inbox.acknowledge`.
 One that is neither acknowledged nor released (the process was killed) becomes visible again after the
-visibility timeout, because only a living process renews it.
+visibility timeout, see :mod:`ingest.holding`.
 """
 
-import contextlib
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from common import aws_errors
 from ingest.dead_letters import DeadLetters
 from ingest.events import ForeignMessage, MalformedMessage, ObjectEvent, parse
-from ingest.queue import (
-    BATCH,
-    LONG_POLL_SECONDS,
-    Delivery,
-    Failure,
-    Queue,
-    QueueError,
-    connect,
-    unusable,
-)
+from ingest.holding import SETTLERS, Holding, delay_of
+from ingest.queue import BATCH, LONG_POLL_SECONDS, Delivery, Queue, QueueError, connect, unusable
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -36,11 +26,7 @@ log = logging.getLogger(__name__)
 
 LINGER_SECONDS = 0.5  # for a micro-batch to fill under load; each costs time, whatever its size
 LOADED_POLL_SECONDS = 1  # short, so that a receiver is idle again soon after the queue ran dry
-MAX_HOLD_SECONDS = 12 * 3600 - 60  # SQS ends a message's invisibility 12 h after its receipt
-PROMPT_RECEIVES = 10  # of one message; a queue must not spin on what it cannot get rid of
-LATE_RECEIVE_SECONDS = 900  # between later ones; so the 1,000 that SQS allows last for ten days
 OUTAGE_PAUSE_SECONDS = 5.0
-SETTLERS = 8  # threads that delete or renew when there are more than ten messages
 SPARE_CONNECTIONS = SETTLERS + 2  # beside those of the receivers
 
 
@@ -50,9 +36,9 @@ class Inbox:
     The consumer may change ``capacity`` at any time. Polls under way count as full, so it is exceeded
     only where a message carries several events.
 
-    ``receivers`` threads share the work under load; idle, a single long poll is open. A further thread
-    renews every held message at half the visibility timeout from the moment it is received, until it
-    is acknowledged or released. All methods may be called from several threads.
+    ``receivers`` threads share the work under load; idle, a single long poll is open. What they receive
+    is held, and renewed, until it is acknowledged or released. All methods may be called from several
+    threads.
 
     A message without object events in it (S3's test event) is deleted on receipt. A malformed one is
     logged and moved to the dead-letter queue. So is one whose events are all foreign, that is, not
@@ -66,8 +52,7 @@ class Inbox:
 
     Errors: where the queue cannot be used as configured, whichever thread notices,
     :meth:`take` and :meth:`drained` raise :class:`~ingest.queue.QueueError` from then on. Everything
-    else that AWS answers, and that nobody answers, is waited out with a log line. Where it is unknown
-    whether a deletion took effect it counts as failed: the message comes back or is gone.
+    else that AWS answers, and that nobody answers, is waited out with a log line.
     """
 
     def __init__(
@@ -92,25 +77,20 @@ class Inbox:
         self._is_ours = is_ours
         self._visibility = visibility_timeout_seconds
         self._changed = threading.Condition()
-        self._renewing = threading.Lock()  # taken for each round of renewals
         self._ending = threading.Lock()
         self._ready: deque[Delivery] = deque()
         self._coming = 0  # messages that polls under way may bring
-        self._held: dict[str, tuple[Delivery, float]] = {}  # by receipt handle: when last renewed
         self._fault: QueueError | None = None
         self._stopping = threading.Event()
-        self._released = threading.Event()  # by stop(); until then messages are renewed
         self._under_load = threading.Event()
         self._empty_polls = 0
         self._parked: set[str] = set()  # malformed messages that are hidden for a long time
-        self._pool = ThreadPoolExecutor(SETTLERS, thread_name_prefix="sqs-settle")
-        self._acknowledger = ThreadPoolExecutor(1, thread_name_prefix="sqs-acknowledge")
+        self._holding = Holding(self._queue, visibility_timeout_seconds, self._failed)
         self._receivers = [
             threading.Thread(target=self._receive, args=(n,), name=f"sqs-receive-{n}", daemon=True)
             for n in range(receivers)
         ]
-        self._renewer = threading.Thread(target=self._renew, name="sqs-renew", daemon=True)
-        for thread in (*self._receivers, self._renewer):
+        for thread in self._receivers:
             thread.start()
 
     # ------------------------------------------------------------------ for the consumer
@@ -144,22 +124,19 @@ class Inbox:
             return taken
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Delete the messages, in another thread: a thousand take a third of a second.
+        """Delete the messages, in another thread.
 
         Returns at once; may be repeated. What is not deleted, because the inbox stops or SQS fails, is
         redelivered, and the consumer has to recognise it as already processed.
         """
-        with contextlib.suppress(RuntimeError):  # stop() has shut it down
-            self._acknowledger.submit(self._delete, deliveries)
+        self._holding.delete_later(deliveries)
 
     def release(self, deliveries: Sequence[Delivery], delay_seconds: int = 0) -> None:
         """Make the messages visible again after ``delay_seconds``, at most 43,200.
 
         Where SQS fails they become visible when their timeout ends.
         """
-        with self._renewing:  # a renewal under way could reach SQS later, and undo this
-            self._forget(deliveries)
-        self._hide(deliveries, delay_seconds)
+        self._holding.release(deliveries, delay_seconds)
 
     def drained(self) -> bool:
         """True when nothing is ready here, a whole poll found nothing, and the queue reports nothing.
@@ -173,7 +150,7 @@ class Inbox:
                 raise self._fault
             if self._ready or self._empty_polls == 0:
                 return False
-            held = len(self._held)
+            held = len(self._holding)
         try:
             if self._queue.depth().total > held + len(self._parked):
                 return False
@@ -204,18 +181,9 @@ class Inbox:
             deadline = time.monotonic() + LONG_POLL_SECONDS + 5
             for thread in self._receivers:
                 thread.join(max(0.0, deadline - time.monotonic()))
-            self._acknowledger.shutdown(wait=True)
             with self._changed:
-                held = [delivery for delivery, _ in self._held.values()]
                 self._ready.clear()
-            if held:
-                log.info("releasing %d messages", len(held))
-                self.release([each for each in held if each.receive_count <= PROMPT_RECEIVES])
-                late = [each for each in held if each.receive_count > PROMPT_RECEIVES]
-                self.release(late, LATE_RECEIVE_SECONDS)
-            self._released.set()
-            self._renewer.join()
-            self._pool.shutdown(wait=True)
+            self._holding.close()
             self._queue.client.close()
 
     def _is_enough(self, wanted: int | None) -> bool:
@@ -262,7 +230,7 @@ class Inbox:
 
     def _poll(self, at_most: int) -> "list[MessageTypeDef]":
         # A long poll only if there is nothing that stop() would have to release after it.
-        idle = self._empty_polls and not self._held
+        idle = self._empty_polls and not len(self._holding)
         messages = self._queue.receive(
             at_most,
             wait_seconds=LONG_POLL_SECONDS if idle else LOADED_POLL_SECONDS,
@@ -287,11 +255,10 @@ class Inbox:
                 deliveries.append(delivery)
             else:
                 log.info("message %s has no object events; deleted", delivery.message_id)
-                self._delete([delivery])
-        with self._changed:
+                self._holding.delete([delivery])
+        with self._changed:  # as one: what is held but not ready looks drained
             self._empty_polls = 0 if messages else self._empty_polls + 1
-            now = time.monotonic()
-            self._held.update({each.receipt_handle: (each, now) for each in deliveries})
+            self._holding.add(deliveries)
             self._ready.extend(deliveries)
             self._changed.notify_all()
 
@@ -310,88 +277,16 @@ class Inbox:
                 "%s message %s was moved to the dead-letter queue, as %s: %s",
                 *(kind, delivery.message_id, moved, error),
             )
-            self._delete([delivery])
+            self._holding.delete([delivery])
             return
-        delay, count = 0, delivery.receive_count
+        delay = delay_of(delivery)
         log.error(
             "%s message %s (receive %d) is left for the dead-letter queue: %s",
-            *(kind, delivery.message_id, count, error),
+            *(kind, delivery.message_id, delivery.receive_count, error),
         )
-        if count > PROMPT_RECEIVES:
-            delay = LATE_RECEIVE_SECONDS
+        if delay:
             self._parked.add(delivery.message_id)
-        self._hide([delivery], delay)
-
-    # ------------------------------------------------------------------ holding
-
-    def _renew(self) -> None:
-        while not self._released.wait(self._visibility / 8):
-            with self._renewing:
-                now = time.monotonic()
-                due = self._due(now)
-                failed = set(self._hide(due, self._visibility))  # due again in an eighth
-                with self._changed:
-                    for each in due:
-                        if each.receipt_handle in self._held and each not in failed:
-                            self._held[each.receipt_handle] = (each, now)
-
-    def _due(self, now: float) -> list[Delivery]:
-        oldest = now + self._visibility - MAX_HOLD_SECONDS  # SQS refuses to renew beyond its limit
-        with self._changed:
-            held = list(self._held.values())
-        visible = now - self._visibility  # again, what was not renewed since
-        if expired := [
-            each for each, renewed in held if each.received_at < oldest and renewed < visible
-        ]:
-            log.warning(
-                "SQS keeps no message invisible for more than 12 h: %d will be redelivered",
-                len(expired),
-            )
-            self._forget(expired)
-        return [
-            each
-            for each, renewed in held
-            if now - renewed > self._visibility * 3 / 8 and each.received_at >= oldest
-        ]
-
-    def _hide(self, deliveries: Sequence[Delivery], seconds: int) -> list[Delivery]:
-        """Make the messages visible again after ``seconds``; those for which that failed."""
-        return self._settle(lambda ten: self._queue.hide(ten, seconds), deliveries)
-
-    def _delete(self, deliveries: Sequence[Delivery]) -> None:
-        failed = self._settle(self._queue.delete, deliveries)
-        self._forget(deliveries)
-        if failed:
-            log.warning("%d messages could not be deleted and will come back", len(failed))
-
-    def _settle(
-        self,
-        call: Callable[[Sequence[Delivery]], list[Failure]],
-        deliveries: Sequence[Delivery],
-    ) -> list[Delivery]:
-        """Make the call for all, ten at a time; those for which it failed."""
-
-        def settle(ten: Sequence[Delivery]) -> list[Delivery]:
-            try:
-                failures = call(ten)
-            except Exception as error:  # any: without renewals all that is held would come back
-                self._failed(error)
-                log.warning(
-                    "cannot delete or change the visibility of messages: %s",
-                    aws_errors.explain(error),
-                )
-                return list(ten)
-            self._forget(each.delivery for each in failures if each.lost)
-            return [each.delivery for each in failures]
-
-        tens = [deliveries[at : at + BATCH] for at in range(0, len(deliveries), BATCH)]
-        run = self._pool.map if len(tens) > 1 else map
-        return [each for failed in run(settle, tens) for each in failed]
-
-    def _forget(self, deliveries: Iterable[Delivery]) -> None:
-        with self._changed:
-            for delivery in deliveries:
-                self._held.pop(delivery.receipt_handle, None)
+        self._holding.release([delivery], delay)
 
     # ------------------------------------------------------------------ errors
 

@@ -1,6 +1,6 @@
 """The SQS queue: its client and calls, what it delivers, its depth, and the error that no retry mends.
 
-What is received when, held and deleted is decided in :mod:`ingest.inbox`.
+What is received when is decided in :mod:`ingest.inbox`, what is kept how long in :mod:`ingest.holding`.
 """
 
 import json

@@ -39,6 +39,7 @@ def test_importing_the_source_is_light() -> None:
         "ingest",
         "ingest.dead_letters",
         "ingest.events",
+        "ingest.holding",
         "ingest.inbox",
         "ingest.queue",
         "ingest.records",

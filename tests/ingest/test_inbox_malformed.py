@@ -79,7 +79,7 @@ def limit_receives(stack: DeployedStack, limit: int) -> None:
 def test_malformed_is_hidden_for_long_where_there_is_no_dead_letter_queue(
     stack: DeployedStack, open_inbox: OpenInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.inbox.PROMPT_RECEIVES", 2)
+    monkeypatch.setattr("ingest.holding.PROMPT_RECEIVES", 2)
     policy = {"RedrivePolicy": ""}
     stack.sqs.set_queue_attributes(QueueUrl=stack.queue_url, Attributes=policy)
     send_bodies(stack, GARBAGE)

@@ -20,7 +20,7 @@ from pyspark.sql.streaming.datasource import ReadMaxFiles
 from ingest.source import S3SqsStreamReader
 reader = S3SqsStreamReader({"queueUrl": sys.argv[1]})
 reader.latestOffset({"messages": 0}, ReadMaxFiles(3))
-while len(reader._inbox._held) < 15:
+while len(reader._inbox._holding._held) < 15:
     time.sleep(0.02)
 with reader._inbox._changed:
     os.kill(os.getpid(), signal.SIGTERM)

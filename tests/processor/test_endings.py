@@ -165,7 +165,7 @@ def test_a_standstill_ends_it_with_all_stacks_in_the_log_and_messages_released(
     messages = [line["message"] for line in log(site)]
     assert any("service/runner.py" in each and "_await" in each for each in messages)  # the driver
     assert any(
-        "ingest/inbox.py" in each and "in _renew" in each for each in messages
+        "ingest/holding.py" in each and "in _renew" in each for each in messages
     )  # the planner
     assert any("Full thread dump" in each for each in messages)  # the JVM
     assert f"process {stopped.pid} (python) is stopped" in messages

@@ -1,4 +1,4 @@
-"""What an inbox holds: renewed, acknowledged, released, and given back when it stops."""
+"""The messages in hand of an inbox: renewed, acknowledged, released, given back when it stops."""
 
 import threading
 import time
@@ -64,7 +64,7 @@ def test_held_for_12_hours_at_most(
 ) -> None:
     passed = [0]
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0], time=time.time)
-    monkeypatch.setattr("ingest.inbox.time", clock)
+    monkeypatch.setattr("ingest.holding.time", clock)
     renewals: list[Any] = []
     send(stack, "a", "b")
     renewing = spied(stack, "change_message_visibility_batch", renewals.append)
@@ -87,13 +87,13 @@ def test_a_visibility_timeout_as_long_as_sqs_allows(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """With 43,200 s none can be renewed; here it is 4 s, and the limit is as much below as there."""
-    monkeypatch.setattr("ingest.inbox.MAX_HOLD_SECONDS", 3)
+    monkeypatch.setattr("ingest.holding.MAX_HOLD_SECONDS", 3)
     send(stack, "a", "b")
     inbox = open_inbox(visibility=4)
     (kept, _) = take_all(inbox, 2)
     time.sleep(1.2)  # two rounds of renewals
     assert "12 h" not in caplog.text
-    assert len(inbox._held) == 2
+    assert len(inbox._holding._held) == 2
     inbox.acknowledge([kept])
     inbox.stop()
     assert counts(stack) == (1, 0)  # given back at once, and not when its timeout ends
@@ -109,7 +109,7 @@ def test_what_another_receipt_replaced_is_forgotten(
     )
     (delivery,) = take_all(inbox, 1)
     stack.sqs.delete_message(QueueUrl=stack.queue_url, ReceiptHandle=delivery.receipt_handle)
-    until(lambda: not inbox._held)
+    until(lambda: not inbox._holding._held)
     known = len(renewals)
     time.sleep(1.5)
     assert len(renewals) == known
@@ -176,7 +176,7 @@ def test_released_with_a_delay(stack: DeployedStack, open_inbox: OpenInbox) -> N
     inbox = open_inbox()
     inbox.release(take_all(inbox, 1), delay_seconds=900)
     assert counts(stack) == (0, 1)
-    assert not inbox._held
+    assert not inbox._holding._held
 
 
 def test_a_renewal_under_way_does_not_undo_a_release(
@@ -234,7 +234,7 @@ def test_a_message_received_often_is_released_with_a_delay(
     stack: DeployedStack, open_inbox: OpenInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service that fails again and again uses up the receives of its messages slowly."""
-    monkeypatch.setattr("ingest.inbox.PROMPT_RECEIVES", 2)
+    monkeypatch.setattr("ingest.holding.PROMPT_RECEIVES", 2)
     send(stack, "often")
     for _ in range(2):
         assert receive(stack, 5, hidden=0)
