@@ -1,4 +1,4 @@
-"""The breaker: holds a micro-batch while S3 serves no photo, or takes no file; that costs time only."""
+"""The breaker: holds a micro-batch while S3 serves no photo, or the store cannot be used."""
 
 import contextlib
 import logging
@@ -31,7 +31,6 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 # their messages to others by then.
 LONGEST_HOLD_SECONDS = 12 * 3600.0
 
-
 T = TypeVar("T")
 
 
@@ -51,7 +50,7 @@ class Breaker:
         """``stored`` returns keys of stored photos, at most so many.
 
         ``still_waiting`` is called before each wait, which is at most LONGEST_WAIT_SECONDS, and before
-        S3 is asked for a photo.
+        S3 is asked for photos.
         """
         self._layout = layout
         self._stored = stored
@@ -82,12 +81,11 @@ class Breaker:
         """
         first = outage[0]
         if first.reason == UNWRITABLE:
-            pauses, is_over = self._pauses(UNUSABLE, first.detail), self._is_writable
+            pauses = self._pauses(UNUSABLE, first.detail)
         else:
             what = f"S3 serves no photo ({first.reason})"
             pauses = self._pauses(what, f"{first.key!r}: {first.detail}")
-            is_over = lambda: not self._serves_none(outage)  # noqa: E731
-        while not is_over():
+        while self._lasts(outage):
             next(pauses)
         log.info("the outage has passed")
 
@@ -126,6 +124,11 @@ class Breaker:
             waited += pause
             pause = min(LONGEST_WAIT_SECONDS, pause * random.uniform(1.5, 2))  # noqa: S311
         raise ServiceError(f"{what}: {cause}; its messages are left in the queue")
+
+    def _lasts(self, outage: Sequence[Outcome]) -> bool:
+        if outage[0].reason == UNWRITABLE:
+            return not self._is_writable()
+        return self._serves_none(outage)
 
     def _is_writable(self) -> bool:
         """By a file that a vacuum would take for an orphan."""

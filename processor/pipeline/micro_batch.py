@@ -6,7 +6,7 @@ returned, and may pass the same ones in again at any time.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -64,8 +64,8 @@ class MicroBatches:
 
         Faults of AWS that may pass are waited out, see :func:`.patiently`, and so is one that concerns
         everything, see :class:`.Breaker`. Returns what the last of several rounds settled; see
-        :attr:`.Settled.again`. Raises whatever prevented that; no event may be
-        acknowledged then, so all are redelivered.
+        :attr:`.Settled.again`. Raises whatever prevented that; no event may be acknowledged then, so all
+        are redelivered.
         """
         photos = [event for event in newest(events).values() if self._is_photo(event)]
         contradicted = 0
@@ -105,7 +105,8 @@ class MicroBatches:
         tried = [event for event in photos if not _is_suspended(event, waiting, now)]
         results = self._extract(self._plan(tried))
         outage = self._breaker.outage(results)
-        results = [_judged(each, waiting, outage, now) for each in results]
+        prevented = frozenset(outage)
+        results = [_judged(each, waiting, prevented, now) for each in results]
         settled = self._when_possible(
             lambda: self._store.settle(
                 results, planned_on, self._is_current, {"batch": batch_id}, waiting
@@ -185,7 +186,7 @@ def _is_suspended(event: ObjectEvent, waiting: Mapping[str, Row], now: datetime)
 
 
 def _judged(
-    result: Extracted, waiting: Mapping[str, Row], outage: Collection[Outcome], now: datetime
+    result: Extracted, waiting: Mapping[str, Row], outage: Set[Outcome], now: datetime
 ) -> Extracted:
     """The result without what an outage prevented, and with the verdicts on suspects that were due."""
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.logs import MAX_LINE, JsonFormatter
+from tests.support import scripts
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,14 +98,9 @@ def test_long_messages_lose_their_end_and_tracebacks_their_beginning(log: Log) -
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    done = scripts.run(script)
+    done.check_returncode()
+    return done
 
 
 def lines(text: str) -> Iterator[dict[str, Any]]:

@@ -30,6 +30,16 @@ time.sleep(600)
 """
 
 
+def started(says: str, *arguments: str) -> subprocess.Popen[str]:
+    """A process of Python that has said so."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == f"{says}\n"
+    return process
+
+
 def test_sigterm_while_a_lock_is_held(aws: EmbeddedAws, stack: DeployedStack) -> None:
     send(stack, *(f"k{n}" for n in range(15)))
     ended = subprocess.run(
@@ -55,14 +65,7 @@ def test_restarts_make_no_dead_letters(aws: EmbeddedAws, stack: DeployedStack) -
     """Each costs what was held one receive, and only the next micro-batch is held beside this one."""
     send(stack, *(f"k{n}" for n in range(60)))
     for _ in range(2):
-        with subprocess.Popen(
-            [sys.executable, "-c", RESTARTED, stack.queue_url],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout
-            assert process.stdout.readline() == "received\n"
+        with started("received", RESTARTED, stack.queue_url) as process:
             held = counts(stack)[1]
             for _ in range(2):  # as Spark does
                 process.terminate()
@@ -95,14 +98,7 @@ def test_available_now_does_not_outlive_a_killed_parent(
 ) -> None:
     send(stack, "a")
     assert receive(stack, 5, hidden=600)  # so that there is something to wait for
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT, WAITING, stack.queue_url],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as parent:
-        assert parent.stdout
-        assert parent.stdout.readline() == "waiting\n"
+    with started("waiting", PARENT, WAITING, stack.queue_url) as parent:
         (child,) = psutil.Process(parent.pid).children()
         try:
             time.sleep(2)

@@ -88,22 +88,17 @@ class World:
         )
 
     def features(self) -> dict[str, dict]:
-        """The features table by key, as any reader sees it."""
-        table = delta.open_table(f"s3://{self.bucket}/features")
-        assert table is not None
-        rows = table.dataset().to_table().to_pylist()
-        assert len({row["key"] for row in rows}) == len(rows)
-        return {row["key"]: row for row in rows}
+        return self._rows("features")
 
     def rejects(self) -> dict[str, dict]:
-        table = delta.open_table(f"s3://{self.bucket}/rejects")
-        assert table is not None
-        rows = table.dataset().to_table().to_pylist()
-        assert len({row["key"] for row in rows}) == len(rows)
-        return {row["key"]: row for row in rows}
+        return self._rows("rejects")
 
     def pending(self) -> dict[str, dict]:
-        table = delta.open_table(f"s3://{self.bucket}/pending")
+        return self._rows("pending")
+
+    def _rows(self, name: str) -> dict[str, dict]:
+        """A table by key, as any reader sees it."""
+        table = delta.open_table(f"s3://{self.bucket}/{name}")
         assert table is not None
         rows = table.dataset().to_table().to_pylist()
         assert len({row["key"] for row in rows}) == len(rows)

@@ -2,25 +2,14 @@
 
 import json
 import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support import scripts
+
+BEFORE = "import threading, time\nfrom common import logs\nfrom processor.service import ending\n"
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    start = (
-        "import threading, time\nfrom common import logs\nfrom processor.service import ending\n"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", start + textwrap.dedent(script)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return scripts.run(script, BEFORE)
 
 
 def test_no_thread_keeps_it_from_ending() -> None:

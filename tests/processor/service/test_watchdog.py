@@ -1,13 +1,12 @@
 """The watchdog: in real processes, with limits of tenths of a second."""
 
 import contextlib
-import os
 import socket
 import subprocess
-import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from tests.support import scripts
 
 ROOT = Path(__file__).resolve().parents[3]
 GUARDED = """
@@ -28,15 +27,7 @@ dog = watchdog.Watchdog(0.5, give_up)
 
 
 def guarded(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", GUARDED + textwrap.dedent(script)],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return scripts.run(script, GUARDED, **environment)
 
 
 def test_without_progress_it_gives_up_and_the_log_has_the_stacks() -> None:
