@@ -176,9 +176,8 @@ def adopt_stderr() -> None:
                 if line.strip():
                     try:
                         logging.getLogger().handle(_record(line.rstrip()))
-                    except (
-                        Exception
-                    ) as error:  # unread, the pipe would fill up and block its writers
+                    # Any: unread, the pipe would fill up and block its writers.
+                    except Exception as error:
                         to_screen(f"a line of stderr was not logged: {error!r}\n")
 
     threading.Thread(target=relay, name="stderr", daemon=True).start()

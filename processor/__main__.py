@@ -47,7 +47,7 @@ from processor.service.status import status
 from processor.service.why import why
 from processor.service.work_dir import claimed
 from processor.spark import processes
-from processor.spark.session import check_java, jvm_end
+from processor.spark.session import check_java, jvm_end, jvm_id
 from processor.store import delta
 
 log = logging.getLogger("processor")
@@ -106,7 +106,12 @@ def _run(config: Config, options: argparse.Namespace) -> int:
             signal.signal(number, lambda *_: service.stop())
         if _interrupted.is_set():  # where the exception was not passed on, as in a callback
             service.stop()
-        service.run(once=options.once, check=work_dir.check)
+
+        def check() -> None:
+            work_dir.check()
+            processes.reap_orphan(keep=jvm_id())
+
+        service.run(once=options.once, check=check)
     if not options.once:
         ending.end_children()
     return 0

@@ -33,6 +33,7 @@ from processor.service import ending
 from processor.service.maintenance import Maintenance
 from processor.service.runner import Service, Stream
 from processor.service.watchdog import Watchdog
+from processor.service.work_dir import CHECKPOINT
 from processor.spark import session
 from processor.spark.background import Background
 from processor.spark.resources import cores, memory_bytes
@@ -191,7 +192,7 @@ def service(config: Config, queue_url: str) -> Service:
             max_seconds=config.batch.max_seconds,
             visibility_timeout_seconds=config.queue.visibility_timeout_seconds,
             receivers=config.queue.receivers,
-            checkpoint=work_dir / "checkpoint",
+            checkpoint=work_dir / CHECKPOINT,
             stop_grace_seconds=config.service.stop_grace_seconds,
         ),
         MicroBatches(store, layout, jobs.extract, still_waiting=watchdog.progress),

@@ -135,9 +135,8 @@ _WORKER_KILLED = "one of Spark's Python processes was killed (by the out-of-memo
 _SOURCE_KILLED = "the process that reads the queue was killed (by the out-of-memory killer?)"
 # Spark's words, and how Java finds the other end of the source's socket gone.
 _NO_WORKER = re.compile("Python worker (exited unexpectedly|failed to connect back)")
-_OURS = re.compile(
-    r"^(?:common|ingest|processor)\.[\w.]+: "
-)  # errors whose text is meant to be read
+# Errors whose text is meant to be read.
+_OURS = re.compile(r"^(?:common|ingest|processor)\.[\w.]+: ")
 _NO_SOURCE = ("", "Broken pipe", "Connection reset", "Connection reset by peer", "Socket closed")
 
 

@@ -20,10 +20,7 @@ class Kind(StrEnum):
 
 CRASH = "crash"  # the reason where a worker died over a photo
 UNWRITABLE = "unwritable"  # where the store could not be written
-
-
-VANISHED = "vanished"  # the reason where an event announced a photo that S3 does not have
-
+VANISHED = "vanished"  # where an event announced a photo that S3 does not have
 
 SETTLED = (Kind.STORED, Kind.UNCHANGED, Kind.GONE, Kind.REJECTED)  # by what S3 has
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from common.layout import BucketLayout
 from ingest.events import UNKNOWN_TIME, ObjectEvent, message
+from processor.pipeline.outcomes import VANISHED
 from processor.store import delta
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,8 @@ GROWTH = 4
 LONGEST = timedelta(days=1)
 JITTER = 0.2  # the share by which a wait may be longer, so that what failed together spreads
 SENT_AT_ONCE = 1000  # the oldest first; the others a minute later
-SENT_FOR = timedelta(
-    days=1
-)  # then its message is taken for lost: somebody may have purged the queue
+# Then its message is taken for lost: somebody may have purged the queue.
+SENT_FOR = timedelta(days=1)
 VANISHED_FOR = timedelta(minutes=15)
 
 
@@ -76,7 +76,7 @@ class Retries:
         Nothing else drops them if the removal was handled before the creation. If there is a photo
         again, it is processed.
         """
-        vanished = (pc.field("reason") == "vanished") & (pc.field("at") <= _now() - VANISHED_FOR)
+        vanished = (pc.field("reason") == VANISHED) & (pc.field("at") <= _now() - VANISHED_FOR)
         rows = list(islice(self._rows(self._layout.store.rejects, vanished), SENT_AT_ONCE))
         self._send([message([self._event("ObjectRemoved:Retry", row)]) for row in rows])
         return len(rows)

@@ -22,9 +22,8 @@ log = logging.getLogger("processor")
 # its messages.
 CHILDREN_SECONDS = 35.0
 
-_first = (
-    threading.RLock()
-)  # of the thread that ends the process; what others then report follows from it
+# Of the thread that ends the process; what others then report follows from it.
+_first = threading.RLock()
 
 
 def fail(fault: str) -> NoReturn:

@@ -1,6 +1,4 @@
-"""Maintenance: keeps the matrix up to date, has photos tried again, compacts small files, deletes
-unneeded ones.
-"""
+"""Maintenance: the thread that has photos tried again, and keeps the matrix and the tables in order."""
 
 import logging
 import threading

@@ -12,9 +12,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-MAX_SUSPECTS = (
-    3  # if workers die over more, it is likely the machine: each further death costs time
-)
+MAX_SUSPECTS = 3  # if workers die over more, it is likely the machine; each death costs time
 _WORKER_DIED = "Python worker exited unexpectedly"  # Spark's message
 
 

@@ -16,6 +16,7 @@ from common.logs import STACKS_SIGNAL
 
 log = logging.getLogger(__name__)
 
+_ended = 0  # the id of a child that had ended when reap_orphan looked last
 _PR_SET_CHILD_SUBREAPER = 36  # see prctl(2)
 _STATES = {"D": "waiting for a device", "R": "running", "S": "waiting", "T": "stopped", "Z": "dead"}
 
@@ -51,6 +52,20 @@ class Process:
 def keep_orphans() -> None:
     """Become the parent of descendants whose own was killed, or :func:`descendants` would miss them."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap_orphan(keep: int) -> None:
+    """Reap a child that had ended at the call before, too; to be called every second or so.
+
+    By then a child of our own is reaped by whoever started it, but for ``keep``, which is spared.
+    """
+    global _ended
+    with contextlib.suppress(ChildProcessError):
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        ended = found.si_pid if found else 0
+        if ended and ended == _ended != keep:
+            os.waitpid(ended, os.WNOHANG)
+        _ended = ended
 
 
 @contextmanager

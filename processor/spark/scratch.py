@@ -11,9 +11,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_held: list[
-    int
-] = []  # descriptors, whose locks end with this process; children do not inherit them
+# Descriptors, whose locks end with this process; children do not inherit them.
+_held: list[int] = []
 
 
 def claim(parent: Path) -> Path:

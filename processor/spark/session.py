@@ -166,6 +166,12 @@ def _local(builder: SparkSession.Builder, folder: Path) -> SparkSession.Builder:
     )
 
 
+def jvm_id() -> int:
+    """The process id of this process's JVM; 0 without one."""
+    gateway = SparkContext._gateway
+    return gateway.proc.pid if gateway and gateway.proc else 0
+
+
 def jvm_end() -> str | None:
     """How this process's JVM ended, as a fault of the service; None while it lives, or without one."""
     gateway = SparkContext._gateway

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.support import scripts
 from tests.support.traffic import until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -69,6 +70,35 @@ def test_who_does_not_end_is_killed(tmp_path: Path) -> None:
         assert not [each for each in below if each.is_running() and each.status() != "zombie"]
 
 
+ORPHANS = """
+import subprocess, sys, time
+from processor.spark import processes
+processes.keep_orphans()
+kept = subprocess.Popen(["sh", "-c", "exit 7"])
+subprocess.run(["sh", "-c", "sleep 0.1 & sleep 0.1 &"])
+time.sleep(0.5)
+def ended():
+    with processes.descendants() as family:
+        return sorted(each.pid == kept.pid for each in family if each.state == "Z")
+print(ended())
+for _ in range(9):
+    processes.reap_orphan(keep=kept.pid)
+print(ended())
+print(kept.wait())
+for _ in range(9):
+    processes.reap_orphan(keep=kept.pid)
+print(ended())
+"""
+
+
+def test_orphans_that_end_do_not_pile_up() -> None:
+    """They wait until the child that is spared was reaped, if the kernel names that one first."""
+    before, between, status, after = scripts.run(ORPHANS).stdout.splitlines()
+    assert before == "[False, False, True]"
+    assert "True" in between
+    assert (status, after) == ("7", "[]")
+
+
 STACKS = """
 import subprocess, sys, time
 from processor.spark import processes
@@ -90,14 +120,7 @@ for each in children:
 
 def test_stacks_come_from_those_that_can_write_them_and_the_others_live() -> None:
     """Also from one that was stopped."""
-    done = subprocess.run(
-        [sys.executable, "-c", STACKS],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    done = scripts.run(STACKS)
     assert done.stdout == "[None, None]\n"
     assert done.stderr.count("most recent call first") == 1
     assert 'File "<string>", line 1 in <module>' in done.stderr
