@@ -104,6 +104,7 @@ class Pca(_Section):
 class Upkeep(_Section):
     interval_seconds: Count = 3600
     retention_hours: int = Field(168, ge=24)
+    reconcile_interval_seconds: Count = 86_400
 
 
 class Service(_Section):

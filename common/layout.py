@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 STORE_FOLDERS = ("features/", "rejects/", "pending/", "reduced/", "models/")
-STORE_FILES = ("reduced.csv",)
+STORE_FILES = ("reduced.csv", "reconciliation.json")
 # In delta-rs' URLs "#" and "?" end a path and "%20" is a blank; ".", ".." and "//" are not kept.
 _PLAIN = re.compile(r"((?!\.{1,2}/)[A-Za-z0-9_.=-]+/)*")
 
@@ -46,6 +46,11 @@ class StoreLayout:
     def reduced_csv(self) -> str:
         """The object with the matrix of the last refit as CSV."""
         return f"{self.root}reduced.csv"
+
+    @property
+    def reconciliation(self) -> str:
+        """The object that says how far the last reconciliation came, and what it found."""
+        return f"{self.root}reconciliation.json"
 
     @property
     def pca_models(self) -> str:

@@ -102,8 +102,9 @@ def service_role(stack: Stack, place: Place) -> Document:
         _allow("AbortUploads", ["s3:AbortMultipartUpload"], stored),
         # "IfExists": S3 answers 404 for a missing object only to callers who may list, and checks
         # that without a prefix. Everybody else gets 403, which does not prove absence.
-        _allow("List", ["s3:ListBucket"], bucket)
+        _allow("List", ["s3:ListBucket", "s3:ListBucketVersions"], bucket)
         | {"Condition": {"StringLikeIfExists": {"s3:prefix": listed}}},
+        _allow("ReadVersioning", ["s3:GetBucketVersioning"], bucket),
         _allow(
             "WorkQueue",
             [
@@ -112,7 +113,7 @@ def service_role(stack: Stack, place: Place) -> Document:
                 "sqs:GetQueueAttributes",
                 "sqs:GetQueueUrl",
                 "sqs:ReceiveMessage",
-                "sqs:SendMessage",  # a photo that S3 could not deliver is re-enqueued; redrive
+                "sqs:SendMessage",  # retries, reconciliation, redrive
             ],
             place.queue_arn(stack.queue),
         ),

@@ -34,13 +34,17 @@ import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NoReturn
 
 from common import aws_errors, logs
 from common.config import Config, ConfigError, load
 from common.printable import printable
+from ingest.queue import Queue, connect
 from processor import assembly
 from processor.errors import ProcessorError, ServiceError, fault_in
+from processor.pipeline.comparison import Scope
+from processor.pipeline.outcomes import REASONS
 from processor.service import cloudwatch, ending
 from processor.service.preflight import check_bucket, find_queue
 from processor.service.status import status
@@ -152,6 +156,51 @@ def _why(config: Config, options: argparse.Namespace) -> int:
     return 0
 
 
+def _reconcile(config: Config, options: argparse.Namespace) -> int:
+    """Compare the bucket with the store, and queue every photo in which they differ.
+
+    That is a photo without a row or with one of an older version, a row without its photo, a photo that
+    waits to be tried again. The service does the same by itself once a day. What is interrupted is
+    continued by the next one, unless it had a --prefix or --since.
+    """
+    layout = config.storage.layout
+    prefix = options.prefix or layout.photos_prefix
+    if not prefix.startswith(layout.photos_prefix):
+        raise ServiceError(f"--prefix {prefix!r} should begin with {layout.photos_prefix!r}")
+    check_bucket(layout.bucket)
+    queue = Queue(connect(1), find_queue(config.queue.name))
+    queued = queue.depth().total
+    if queued and not options.dry_run:
+        _note(f"{queued:,} messages are in the queue; their photos may be queued a second time")
+    done = assembly.reconciliation(config, queue).run(
+        Scope(prefix=prefix, since=options.since, rejects=frozenset(options.retry), pending=True),
+        dry_run=options.dry_run,
+        note=lambda so_far: _note(
+            f"{so_far.objects:,} objects compared, {so_far.found:,} differences; "
+            f"at {printable(so_far.after)}"
+        ),
+    )
+    report = {"objects": done.objects, **done.differences, "examples": done.examples}
+    report["queued"] = 0 if options.dry_run else done.found
+    _show(json.dumps(report) if options.json else _lines(report))
+    return 0
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _time(text: str) -> datetime:
+    """A date, or a time, in ISO 8601; in UTC unless it names another zone."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-11-26 or 2026-11-26T08:30+01:00"
+        ) from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def _show(text: str) -> None:
     print(text, flush=True)  # ending.end() could not report that it failed
 
@@ -199,7 +248,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     why.add_argument("key", metavar="KEY", help="the photo's key in the bucket")
     why.set_defaults(command=_why)
-    for command in (status, why):
+
+    reconcile = commands.add_parser(
+        "reconcile",
+        parents=[common],
+        help="compare bucket and store, queue what differs",
+        description=_reconcile.__doc__,
+    )
+    reconcile.add_argument(
+        "--prefix",
+        metavar="P",
+        help="only photos whose keys begin with P (with storage.photos_prefix)",
+    )
+    reconcile.add_argument(
+        "--since",
+        metavar="T",
+        type=_time,
+        help="of the photos in S3 only those modified since T, a date or a time (ISO 8601; UTC)",
+    )
+    reconcile.add_argument(
+        "--retry",
+        metavar="REASON",
+        action="append",
+        default=[],
+        choices=REASONS,
+        help="also queue photos rejected for that reason: too-large, say, after a limit was raised "
+        f"(may be repeated; one of {', '.join(REASONS)})",
+    )
+    reconcile.add_argument("--dry-run", action="store_true", help="compare and count only")
+    reconcile.set_defaults(command=_reconcile)
+    for command in (status, why, reconcile):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 

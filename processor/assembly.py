@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from common import logs
 from common.config import Config
 from ingest.queue import Queue, connect
-from processor.errors import NetworkError
+from processor.errors import NetworkError, ServiceError
 from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import RefitPolicy
 from processor.network import compiled, engines
@@ -27,10 +27,12 @@ from processor.photos.memory import MemoryBudget
 from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.jobs import Jobs
 from processor.pipeline.micro_batch import MicroBatches
+from processor.pipeline.reconciliation import Reconciliation
 from processor.pipeline.retries import Retries
 from processor.pipeline.tasks import Recipe
 from processor.service import ending
 from processor.service.maintenance import Maintenance
+from processor.service.reconciler import Reconciler
 from processor.service.runner import Service, Stream
 from processor.service.watchdog import Watchdog
 from processor.service.work_dir import CHECKPOINT
@@ -162,6 +164,19 @@ def matrix(config: Config, tasks: Background) -> Matrix:
     return Matrix(config.storage.layout.store, refit_policy(config), tasks)
 
 
+def reconciliation(config: Config, queue: Queue) -> Reconciliation:
+    """The reconciliation of the configured store, which sorts in ``service.work_dir``.
+
+    Raises :class:`ServiceError` if that cannot be created.
+    """
+    scratch = Path(config.service.work_dir)
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceError(f"service.work_dir {scratch}: {error.strerror}") from error
+    return Reconciliation(config.storage.layout, scratch, queue.send_all)
+
+
 def service(config: Config, queue_url: str) -> Service:
     """The whole service, ready to run, with Spark started.
 
@@ -203,6 +218,11 @@ def service(config: Config, queue_url: str) -> Service:
             Retries(layout, queue.send_all),
             interval_seconds=config.upkeep.interval_seconds,
             retention_hours=config.upkeep.retention_hours,
+        ),
+        Reconciler(
+            Reconciliation(layout, work_dir, queue.send_all, lambda: queue.depth().total),
+            layout.photos_prefix,
+            config.upkeep.reconcile_interval_seconds,
         ),
         jobs.warm_up,
         watchdog,

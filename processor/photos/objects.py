@@ -47,10 +47,11 @@ class PhotoObject:
 
 def version_of(answer: "GetObjectOutputTypeDef | HeadObjectOutputTypeDef") -> str:
     """The identity of an object's content: its version id, in an unversioned bucket its ETag."""
-    return _version(answer.get("VersionId"), answer["ETag"])
+    return version_named(answer.get("VersionId"), answer["ETag"])
 
 
-def _version(version_id: str | None, etag: str) -> str:
+def version_named(version_id: str | None, etag: str) -> str:
+    """The same of an object with these two."""
     return version_id if version_id and version_id != "null" else etag.strip('"')
 
 
@@ -119,7 +120,7 @@ def _note(hindrance: Exception, key: str) -> None:
 def _get_natively(bucket: str, key: str, max_bytes: int) -> PhotoObject:
     answer = native_s3.get(bucket, key)
     meta = answer.meta
-    version = _version(meta["version"], meta["e_tag"] or "")
+    version = version_named(meta["version"], meta["e_tag"] or "")
     _check_size(meta["size"], max_bytes, version)
     return PhotoObject(answer.bytes().to_bytes(), version, meta["last_modified"])
 

@@ -22,6 +22,9 @@ CRASH = "crash"  # the reason where a worker died over a photo
 UNWRITABLE = "unwritable"  # where the store could not be written
 VANISHED = "vanished"  # where an event announced a photo that S3 does not have
 
+# Why a photo is rejected for good; see :class:`processor.errors.RejectedImage`.
+REASONS = ("empty", "unsupported", "corrupt", "truncated", "too-large", CRASH)
+
 SETTLED = (Kind.STORED, Kind.UNCHANGED, Kind.GONE, Kind.REJECTED)  # by what S3 has
 
 

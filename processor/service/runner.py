@@ -27,6 +27,7 @@ from ingest.source import S3SqsDataSource
 from processor.errors import ServiceError, cause_in, fault_in
 from processor.pipeline.micro_batch import MicroBatches
 from processor.service.maintenance import Maintenance
+from processor.service.reconciler import Reconciler
 from processor.service.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Service:
         stream: Stream,
         batches: MicroBatches,
         maintenance: Maintenance,
+        reconciler: Reconciler,
         warm_up: Callable[[], None],
         watchdog: Watchdog,
     ) -> None:
@@ -71,6 +73,7 @@ class Service:
         self._stream = stream
         self._batches = batches
         self._maintenance = maintenance
+        self._reconciler = reconciler
         self._warm_up = warm_up
         self._watchdog = watchdog
         self._stopping = threading.Event()
@@ -90,6 +93,7 @@ class Service:
         query = self._start_query(once=once)
         if not once:
             self._maintenance.start()
+            self._reconciler.start()
         threading.Thread(target=self._keep_warm, name="warm", daemon=True).start()
         self._watchdog.start()
         log.info("service started", extra={"queue": self._stream.queue_url, "once": once})
@@ -121,6 +125,7 @@ class Service:
         self._stopping.set()
         self._batches.stop()
         self._maintenance.stop()
+        self._reconciler.stop()
 
     def _start_query(self, *, once: bool) -> StreamingQuery:
         stream = self._stream

@@ -12,6 +12,7 @@ from common.layout import StoreLayout
 from ingest.queue import Queue
 from processor.matrix import models
 from processor.matrix.mirror import mirrored_version, model_name
+from processor.pipeline.reconciliation import last_pass
 from processor.service.preflight import find_queue
 from processor.store import delta
 from processor.store.delta import Table
@@ -64,6 +65,16 @@ class LastBatch(TypedDict):
     at: str
 
 
+class ReconciliationState(TypedDict):
+    """The last comparison of the whole bucket with the store; times in ISO 8601, counts of photos."""
+
+    began: str
+    at: str
+    finished: bool
+    objects: int
+    differences: dict[str, int]
+
+
 class Status(TypedDict):
     """What ``python -m processor status --json`` prints."""
 
@@ -74,6 +85,7 @@ class Status(TypedDict):
     features: FeaturesState
     reduced: ReducedState
     last_batch: LastBatch | None
+    reconciliation: ReconciliationState | None
 
 
 def status(layout: StoreLayout, queue_name: str, dead_letter_name: str) -> Status:
@@ -93,6 +105,7 @@ def status(layout: StoreLayout, queue_name: str, dead_letter_name: str) -> Statu
         },
         "reduced": _reduced(layout),
         "last_batch": _last_batch(features) if features else None,
+        "reconciliation": _reconciliation(layout),
     }
 
 
@@ -148,6 +161,19 @@ def _reduced(layout: StoreLayout) -> ReducedState:
         "features_version": mirrored_version(table) if table else None,
         "explained_variance": (float(model.pca.explained_variance_ratio_.sum()) if model else None),
         "model": name,
+    }
+
+
+def _reconciliation(layout: StoreLayout) -> ReconciliationState | None:
+    last = last_pass(layout)
+    if last is None:
+        return None
+    return {
+        "began": last.began.isoformat(timespec="seconds"),
+        "at": last.at.isoformat(timespec="seconds"),
+        "finished": last.finished,
+        "objects": last.objects,
+        "differences": last.differences,
     }
 
 

@@ -82,9 +82,14 @@ def read(folder: str, path: str, columns: Sequence[str] | None = None) -> pa.Tab
 
     Raises FileNotFoundError.
     """
-    table = _open(folder, path).read(columns=columns)
-    # Files by other writers (delta-rs' own MERGE) are read as string views, which pyarrow cannot
-    # filter yet.
+    return without_views(_open(folder, path).read(columns=columns))
+
+
+def without_views(table: pa.Table) -> pa.Table:
+    """The same with plain strings: of other writers' files (delta-rs' own MERGE) views are read.
+
+    pyarrow can neither filter nor sort those yet.
+    """
     return table.cast(
         pa.schema(
             [

@@ -10,7 +10,6 @@ boto3 instead: parts of a data file, and the log's history.
 """
 
 import contextlib
-import io
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pa_dataset
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
 from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
@@ -133,9 +133,10 @@ class Table:
         with translated(self.folder):
             return self.dataset().to_table(columns=list(columns), filter=condition)
 
-    def open_file(self, path: str) -> io.RawIOBase | io.BufferedReader:
-        """A data file, to read parts of it. Raises FileNotFoundError."""
-        return objects.opened(f"{self.folder}/{path}")
+    def read_columns(self, path: str, columns: Sequence[str]) -> pa.Table:
+        """Columns of a data file, without reading its others. Raises FileNotFoundError."""
+        with objects.opened(f"{self.folder}/{path}") as source:
+            return datafiles.without_views(pq.ParquetFile(source).read(columns=list(columns)))
 
     def refresh(self) -> None:
         """Advance to the newest version: lists the log and reads its new entries."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from processor.errors import CommitConflict
 from processor.store import datafiles, delta, key_digests, objects
@@ -211,6 +210,5 @@ class KeyedTable:
         return recent and not objects.exists(self._table.log_entry(self.table_version + 1))
 
     def _object_versions(self, path: str) -> dict[str, str]:
-        with self._table.open_file(path) as source:
-            table = pq.ParquetFile(source).read(columns=["key", "version"])
+        table = self._table.read_columns(path, ("key", "version"))
         return dict(zip(table["key"].to_pylist(), table["version"].to_pylist(), strict=True))
