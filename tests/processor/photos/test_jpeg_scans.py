@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -140,6 +140,8 @@ def test_a_cut_scan_is_truncated(kind, share):
 def test_a_tail_of_zeros_is_truncated(kind, share):
     data, _ = drawn(kind)
     at = place(kind, share)
+    # Zeros that begin in the header of a scan, or in its tables, make it corrupt.
+    assume(not any(marker in data[at - 64 : at] for marker in (b"\xff\xda", b"\xff\xc4")))
     zeros = bytes(len(data) - at - 2)
     assert rejection(data[:at] + zeros).reason == "truncated"
     assert rejection(data[:at] + zeros + EOI).reason == "truncated"

@@ -1,4 +1,4 @@
-"""Sorted rows: all rows of a table, once each, in the order of the keys' bytes, whatever its files are."""
+"""Sorted rows: all of a table, once each, in the order of their keys, however its files were written."""
 
 import tempfile
 from pathlib import Path
