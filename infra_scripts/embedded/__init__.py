@@ -27,6 +27,8 @@ class EmbeddedAws:
     a request fails inside it; without it that output is discarded.
     """
 
+    SERVER = "infra_scripts.embedded.server"  # the module that the child runs
+
     def __init__(
         self, port: int = 0, region: str = "eu-west-1", errors: IO[bytes] | int | None = None
     ) -> None:
@@ -85,7 +87,7 @@ class EmbeddedAws:
             raise EmbeddedAwsError("the embedded AWS is already running")
         with tempfile.TemporaryFile() as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "infra_scripts.embedded.server", str(self._port)],
+                [sys.executable, "-m", self.SERVER, str(self._port)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output if self._errors is None else self._errors,
