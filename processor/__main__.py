@@ -1,4 +1,4 @@
-"""``python -m processor``: run the service, refit the PCA, show the state, explain one photo."""
+"""``python -m processor``: run the service, refit the PCA, show the state, explain a photo, redrive."""
 
 import os
 import signal
@@ -39,10 +39,14 @@ from typing import NoReturn
 from common import aws_errors, logs
 from common.config import Config, ConfigError, load
 from common.printable import printable
+from ingest.dead_letters import Cause
+from ingest.holding import SETTLERS
+from ingest.queue import Queue, connect
 from processor import assembly
 from processor.errors import ProcessorError, ServiceError, fault_in
-from processor.service import cloudwatch, ending
+from processor.service import cloudwatch, ending, remainder
 from processor.service.preflight import check_bucket, find_queue
+from processor.service.redrive import Redrive, unfinished
 from processor.service.status import status
 from processor.service.why import why
 from processor.service.work_dir import claimed
@@ -112,7 +116,9 @@ def _run(config: Config, options: argparse.Namespace) -> int:
             processes.reap_orphan(keep=jvm_id())
 
         service.run(once=options.once, check=check)
-    if not options.once:
+    if options.once:
+        remainder.report(config.storage.layout.store, config.queue.dead_letter_name)
+    else:
         ending.end_children()
     return 0
 
@@ -147,9 +153,41 @@ def _status(config: Config, options: argparse.Namespace) -> int:
 def _why(config: Config, options: argparse.Namespace) -> int:
     """Show everything known about one photo."""
     check_bucket(config.storage.bucket)
-    known = why(config.storage.layout, options.key)
+    known = why(config.storage.layout, options.key, config.queue.dead_letter_name)
     _show(json.dumps(known, default=str) if options.json else _lines(known))
     return 0
+
+
+def _redrive(config: Config, options: argparse.Namespace) -> int:
+    """Show the dead letters by cause, then move back to the queue those that can be processed now.
+
+    The others stay where they are, and are named. A message is sent before it is deleted, so none is
+    lost, however the command ends.
+    """
+    layout = config.storage.layout
+    url = find_queue(config.queue.name)
+    dead_url = find_queue(config.queue.dead_letter_name, "queue.dead_letter_name")
+    client = connect(SETTLERS + 2)
+    causes = list(Cause) if options.cause == "all" else [Cause(options.cause)]
+    with Redrive(
+        Queue(client, url),
+        Queue(client, dead_url),
+        lambda event: layout.contains(event.bucket, event.key),
+        visibility_timeout_seconds=config.queue.visibility_timeout_seconds,
+        say=lambda line: logs.to_screen(f"{line}\n"),
+    ) as letters:
+        shown = letters.read()
+        # Before anything is moved; stdout gets one object with --json.
+        print(_lines(shown), file=sys.stderr if options.json else sys.stdout, flush=True)
+        moved = letters.move([] if options.dry_run else causes)
+    _show(json.dumps({**shown, **moved}) if options.json else _lines(moved))
+    if options.dry_run or not (fault := unfinished(shown, moved)):
+        return 0
+    logs.to_screen(f"error: {printable(fault)}\n")
+    return 1
+
+
+SHOWN = 20  # objects of a list
 
 
 def _show(text: str) -> None:
@@ -161,6 +199,12 @@ def _lines(value: Mapping[str, object], indent: str = "") -> str:
     for name, each in value.items():
         if isinstance(each, dict):
             lines += [f"{indent}{name}:", _lines(each, f"{indent}  ")]
+        elif isinstance(each, list) and each and isinstance(each[0], dict):
+            lines.append(f"{indent}{name}: ({len(each)})")
+            for item in each[:SHOWN]:
+                text = "; ".join(f"{n} {v}" for n, v in item.items() if v)
+                lines.append(f"{indent}  {printable(text)}")
+            lines += [f"{indent}  … (--json prints all)"] * (len(each) > SHOWN)
         elif isinstance(each, list):
             shown = ", ".join(f"{n:.4g}" if isinstance(n, float) else str(n) for n in each[:4])
             more = ", …" if len(each) > 4 else ""
@@ -199,7 +243,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     why.add_argument("key", metavar="KEY", help="the photo's key in the bucket")
     why.set_defaults(command=_why)
-    for command in (status, why):
+
+    redrive = commands.add_parser(
+        "redrive",
+        parents=[common],
+        help="show dead letters by cause and move them back",
+        description=_redrive.__doc__,
+    )
+    redrive.add_argument(
+        "--cause",
+        choices=[*(cause.value for cause in Cause), "all"],
+        default=Cause.VALID.value,
+        help="move those of this cause, by default the valid ones",
+    )
+    redrive.add_argument("--dry-run", action="store_true", help="show them, and move none")
+    redrive.set_defaults(command=_redrive)
+    for command in (status, why, redrive):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
