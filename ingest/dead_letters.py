@@ -138,8 +138,9 @@ class Letter:
             return any(event.key == key for event in parse(self.body))
         encoded = {quote(key, safe=safe, errors="replace") for safe in ("/", "")}
         encoded |= {quote_plus(key, safe=safe, errors="replace") for safe in ("/", "")}
-        text = self.body.replace('\\"', '"')  # in SNS' envelope
-        return any(f'"{each}"' in text for each in {key, json.dumps(key)[1:-1]} | encoded)
+        text = self.body.replace("\\", "")  # SNS' envelope has more of them
+        spelt = {key, json.dumps(key)[1:-1].replace("\\", ""), *encoded}
+        return any(f'"{each}"' in text for each in spelt)
 
 
 def received(

@@ -36,6 +36,9 @@ def test_the_service_role_is_least_privilege() -> None:
     ]
     assert "photos/*" in by_sid["List"]["Condition"]["StringLikeIfExists"]["s3:prefix"]
     assert "sqs:SendMessage" in by_sid["DeadLetters"]["Action"]  # malformed messages are moved
+    reading = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}
+    assert set(by_sid["Redrive"]["Action"]) == reading  # the service itself needs none of them
+    assert not reading & set(by_sid["DeadLetters"]["Action"])
     assert len(json.dumps(statements, separators=(",", ":"))) < 2048  # fits any inline policy
 
 
