@@ -184,7 +184,10 @@ def unfinished(shown: Shown, moved: Moved) -> str | None:
     if moved["fault"]:
         return f"{moved['moved']} were moved, then: {moved['fault']}"
     if shown["more"]:
-        return f"about {shown['more']} more are left, too many for one redrive: run it again"
+        return (
+            f"about {shown['more']} more are left, too many for one redrive: run it again, with --cause "
+            "all if those that stay are in the way"
+        )
     if shown["in_flight"]:
         return (
             f"{shown['in_flight']} are in flight, held by another redrive, or by one that was killed: "

@@ -169,7 +169,9 @@ def _consequence(letters: list[Letter]) -> str:
     if not letters:
         return ""
     if any(each["cause"] == Cause.VALID for each in letters):
-        return "; its event is a dead letter: `python -m processor redrive` moves it back"
+        return (
+            "; a dead letter about it can be processed: `python -m processor redrive` moves it back"
+        )
     first = letters[0]
     return (
         f"; a dead letter about it is {first['cause']}: {first['reason']}; `python -m processor redrive "

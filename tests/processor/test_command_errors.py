@@ -80,7 +80,9 @@ def test_a_user_without_a_name_is_one_line(site: Site) -> None:
     assert_one_line(done, "a name for the user id 54321", "/etc/passwd")
 
 
-@pytest.mark.parametrize("command", [("run", "--once"), ("refit",), ("status",), ("why", "k")])
+@pytest.mark.parametrize(
+    "command", [("run", "--once"), ("refit",), ("status",), ("why", "k"), ("redrive",)]
+)
 def test_no_permission_is_one_line(site: Site, command: tuple[str, ...]) -> None:
     with serving(Denies) as url:
         done = site.command(*command, AWS_ENDPOINT_URL=url)

@@ -167,7 +167,7 @@ def test_dead_letters_about_it_are_named_and_stay(served: World, stack: Deployed
     kill_letters(stack, message([event(KEY, bucket=stack.bucket)]))
     found = look(served, dead_letter_queue=queue)
     assert [each["cause"] for each in found["dead_letters"]["found"]] == ["malformed", "valid"]
-    assert "its event is a dead letter: `python -m processor redrive`" in found["verdict"]
+    assert "it can be processed: `python -m processor redrive` moves it back" in found["verdict"]
     assert counts(stack, stack.dead_letter_queue_url) == (15, 0)
 
 
