@@ -105,17 +105,17 @@ def public_access(s3: "S3Client", name: str) -> "Part[PublicAccessBlockConfigura
     def write(before: object, after: "PublicAccessBlockConfigurationTypeDef") -> None:
         s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=after)
 
-    def kept(after: "PublicAccessBlockConfigurationTypeDef | None") -> str:
+    def note(after: "PublicAccessBlockConfigurationTypeDef | None") -> str:
         if after == NO_PUBLIC_ACCESS:
             return ""
         settings = ",".join(f"{setting}=true" for setting in NO_PUBLIC_ACCESS)
         return (
-            "a policy or an ACL may make objects public; unless somebody needs that: aws s3api "
+            "kept: a policy or an ACL may make objects public; unless somebody needs that: aws s3api "
             f"put-public-access-block --bucket {name} --public-access-block-configuration {settings}"
         )
 
     want = _unless_in_use(s3, name, NO_PUBLIC_ACCESS)
-    return Part(f"bucket {name}: public access", read, want, write, kept)
+    return Part(f"bucket {name}: public access", read, want, write, note)
 
 
 def ownership(s3: "S3Client", name: str) -> "Part[OwnershipControlsOutputTypeDef]":
@@ -128,17 +128,17 @@ def ownership(s3: "S3Client", name: str) -> "Part[OwnershipControlsOutputTypeDef
     def write(before: object, after: "OwnershipControlsOutputTypeDef") -> None:
         s3.put_bucket_ownership_controls(Bucket=name, OwnershipControls=after)
 
-    def kept(after: "OwnershipControlsOutputTypeDef | None") -> str:
+    def note(after: "OwnershipControlsOutputTypeDef | None") -> str:
         if after == OWNER_ONLY:
             return ""
         return (
-            "ACLs are in effect, so photos that other accounts upload may be unreadable for the "
+            "kept: ACLs are in effect, so photos that other accounts upload may be unreadable for the "
             "service; unless somebody needs ACLs: aws s3api put-bucket-ownership-controls --bucket "
             f"{name} --ownership-controls 'Rules=[{{ObjectOwnership=BucketOwnerEnforced}}]'"
         )
 
     want = _unless_in_use(s3, name, OWNER_ONLY)
-    return Part(f"bucket {name}: ownership", read, want, write, kept)
+    return Part(f"bucket {name}: ownership", read, want, write, note)
 
 
 def encryption(s3: "S3Client", name: str) -> "Part[ServerSideEncryptionConfigurationOutputTypeDef]":
@@ -175,15 +175,15 @@ def policy(
     def write(before: object, after: policies.Document) -> None:
         s3.put_bucket_policy(Bucket=name, Policy=json.dumps(after))
 
-    def kept(after: policies.Document | None) -> str:
+    def note(after: policies.Document | None) -> str:
         if has_ours(after):
             return ""
         return (
-            "the bucket answers over plain HTTP too; unless somebody needs that, e.g. a website, add "
-            f"to its policy: {json.dumps(statements)}"
+            "kept: the bucket answers over plain HTTP too; unless somebody needs that, e.g. a website, "
+            f"add to its policy: {json.dumps(statements)}"
         )
 
-    return Part(f"bucket {name}: policy", read, want, write, kept)
+    return Part(f"bucket {name}: policy", read, want, write, note)
 
 
 def lifecycle(s3: "S3Client", name: str) -> Part[Lifecycle]:
@@ -229,16 +229,16 @@ def lifecycle(s3: "S3Client", name: str) -> Part[Lifecycle]:
             request["TransitionDefaultMinimumObjectSize"] = size
         s3.put_bucket_lifecycle_configuration(**request)
 
-    def kept(after: Lifecycle | None) -> str:
+    def note(after: Lifecycle | None) -> str:
         if has_ours(after):
             return ""
         return (
-            "uploads that nobody finishes may stay, invisible, and cost as much as objects; unless "
-            f"somebody uploads for longer than that, add a lifecycle rule {ABORT_RULE_ID!r} that "
+            "kept: uploads that nobody finishes may stay, invisible, and cost as much as objects; "
+            f"unless somebody uploads for longer than that, add a lifecycle rule {ABORT_RULE_ID!r} that "
             f"aborts them after {ABORT_UPLOADS_DAYS} day"
         )
 
-    return Part(f"bucket {name}: lifecycle", read, want, write, kept)
+    return Part(f"bucket {name}: lifecycle", read, want, write, note)
 
 
 def _aborts_uploads(rule: "LifecycleRuleOutputTypeDef") -> bool:

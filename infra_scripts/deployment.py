@@ -5,6 +5,7 @@ repeated.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from infra_scripts import bucket, bucket_settings, log_group, notifications, queues
 from infra_scripts.clients import Clients
@@ -42,12 +43,22 @@ def deploy(clients: Clients, stack: Stack, place: Place, say: Say = print) -> li
     """
     every = parts(clients, stack, place)
     # Compare all of them first: conflicts come to light before anything is changed.
-    changes = [part.compare() for part in every]
-    for part, change in zip(every, changes, strict=True):
-        if change.action != "unchanged":
-            part.write(change.before, change.after)
-        say(change.describe(done=True))
-    return changes
+    planned = [part.compare() for part in every]
+    made = []
+    for part, change in zip(every, planned, strict=True):
+        made.append(_carry_out(part, change))
+        say(made[-1].describe(done=True))
+    return made
+
+
+def _carry_out(part: AnyPart, change: Change) -> Change:
+    """The change as it was made: AWS may offer less than was planned."""
+    if change.action == "unchanged":
+        return change
+    written = part.write(change.before, change.after)
+    if written is None:
+        return change
+    return replace(change, after=written, note=part.note(written))
 
 
 @as_stack_errors()

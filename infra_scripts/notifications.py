@@ -2,18 +2,24 @@
 
 import time
 from collections.abc import Iterator
+from itertools import product
 from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
 
+from common import aws_errors
 from infra_scripts.bucket_settings import present
 from infra_scripts.errors import Conflict
 from infra_scripts.parts import Part
-from infra_scripts.stack import EVENTS, Place, Stack
+from infra_scripts.stack import EVENTS, MORE_EVENTS, Place, Stack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.literals import EventType
     from types_boto3_s3.type_defs import (
+        FilterRuleTypeDef,
         LambdaFunctionConfigurationUnionTypeDef,
         NotificationConfigurationTypeDef,
         QueueConfigurationTypeDef,
@@ -37,7 +43,8 @@ def part(s3: "S3Client", stack: Stack, place: Place) -> "Part[NotificationConfig
         f"bucket {stack.bucket}: notifications to {stack.queue}",
         lambda: present(lambda: read(s3, stack.bucket)) or None,
         lambda before: want(before, stack, place),
-        lambda before, after: write(s3, stack.bucket, after),
+        lambda before, after: _write_offered(s3, stack, place, after),
+        lambda after: _note(after, stack),
     )
 
 
@@ -46,30 +53,31 @@ def want(
 ) -> "NotificationConfigurationTypeDef":
     """``before`` with our entry in it, and ``before`` itself where it is there already.
 
-    Raises :class:`Conflict` where another entry overlaps with ours, which S3 would refuse.
+    Raises :class:`Conflict` where another entry overlaps with :data:`EVENTS`, which S3 would refuse;
+    what else others have of ours, :data:`MORE_EVENTS`, is left to them.
     """
     known: NotificationConfigurationTypeDef = before or {}
-    ours: QueueConfigurationTypeDef = {
-        "Id": stack.notification_id,
-        "QueueArn": place.queue_arn(stack.queue),
-        "Events": list(EVENTS),
-        "Filter": {
-            "Key": {"FilterRules": [{"Name": "prefix", "Value": stack.layout.photos_prefix}]}
-        },
-    }
-    for destination, entry in _entries(known):
-        if entry.get("Id") != stack.notification_id and _overlap(entry, ours):
+    prefix = stack.layout.photos_prefix
+    others = [each for each in _entries(known) if not _is_ours(each[1], stack)]
+    for destination, entry in others:
+        if _overlap(entry, prefix, EVENTS):
             raise Conflict(
                 f"bucket {stack.bucket!r} already sends events under "
                 f"{_prefix(entry) or 'every prefix'!r} to {destination} (configuration "
                 f"{entry.get('Id')!r}), and S3 allows one destination: remove that configuration "
                 "or choose another storage.photos_prefix"
             )
+    free = [
+        event
+        for event in MORE_EVENTS
+        if not any(_overlap(entry, prefix, (event,)) for _, entry in others)
+    ]
+    ours = _entry(stack, place, stack.notification_id, [*EVENTS, *free])
+    basic = _entry(stack, place, stack.basic_notification_id, EVENTS)
     entries = known.get("QueueConfigurations", [])
-    if any(_same(entry, ours) for entry in entries):
+    if any(_same(entry, ours) or _same(entry, basic) for entry in entries):
         return known
-    others = [entry for entry in entries if entry.get("Id") != stack.notification_id]
-    return {**known, "QueueConfigurations": [*others, ours]}
+    return _with(known, ours, stack)
 
 
 def without(
@@ -78,7 +86,7 @@ def without(
     """``before`` without our entry."""
     after = before.copy()
     entries = after.pop("QueueConfigurations", [])
-    if others := [entry for entry in entries if entry.get("Id") != stack.notification_id]:
+    if others := [entry for entry in entries if not _is_ours(entry, stack)]:
         after["QueueConfigurations"] = others
     return after
 
@@ -107,12 +115,87 @@ def write(s3: "S3Client", bucket: str, configuration: "NotificationConfiguration
                 Bucket=bucket, NotificationConfiguration=configuration
             )
         except ClientError as error:
-            unseen = "Unable to validate the following destination" in str(error)
-            if not unseen or time.monotonic() > deadline:
+            if not _is_of_destination(error) or time.monotonic() > deadline:
                 raise
             time.sleep(RETRY_SECONDS)
         else:
             return
+
+
+def _write_offered(
+    s3: "S3Client", stack: Stack, place: Place, after: "NotificationConfigurationTypeDef"
+) -> "NotificationConfigurationTypeDef | None":
+    """Write ``after``; where S3 refuses it, with :data:`EVENTS` alone, which is then returned.
+
+    The Id of that entry tells it from one that was written before we asked for more.
+    """
+    try:
+        write(s3, stack.bucket, after)
+    except ClientError as error:
+        if not _may_be_of_events(error):
+            raise
+    else:
+        return None
+    fewer = _with(after, _entry(stack, place, stack.basic_notification_id, EVENTS), stack)
+    write(s3, stack.bucket, fewer)
+    return fewer
+
+
+def _is_of_destination(error: ClientError) -> bool:
+    return "Unable to validate the following destination" in str(error)
+
+
+def _may_be_of_events(error: ClientError) -> bool:
+    """Whether S3 may have refused an event's name: InvalidArgument, MalformedXML, NotImplemented, ….
+
+    Implementations differ; whether it was that shows when the request is made without those events.
+    """
+    if aws_errors.status_of(error) != 400:
+        return aws_errors.status_of(error) == 501
+    others = (_is_of_destination, aws_errors.is_refusal, aws_errors.is_overloaded)
+    return not any(is_other(error) for is_other in others)
+
+
+def _note(after: "NotificationConfigurationTypeDef | None", stack: Stack) -> str:
+    entries = (after or {}).get("QueueConfigurations", [])
+    ours = next((entry for entry in entries if _is_ours(entry, stack)), None)
+    missing = [event for event in MORE_EVENTS if ours and event not in ours["Events"]]
+    if not (ours and missing):
+        return ""
+    why = "another configuration has them"
+    if ours.get("Id") == stack.basic_notification_id:
+        why = (
+            "this S3 refused them; should it offer them now, remove the configuration "
+            f"{stack.basic_notification_id!r} and deploy again"
+        )
+    return (
+        f"not subscribed: {', '.join(missing)} ({why}): the daily reconciliation finds such changes "
+        "instead"
+    )
+
+
+def _entry(
+    stack: Stack, place: Place, name: str, events: "Iterable[EventType]"
+) -> "QueueConfigurationTypeDef":
+    rules: list[FilterRuleTypeDef] = [{"Name": "prefix", "Value": stack.layout.photos_prefix}]
+    return {
+        "Id": name,
+        "QueueArn": place.queue_arn(stack.queue),
+        "Events": list(events),
+        "Filter": {"Key": {"FilterRules": rules}},
+    }
+
+
+def _is_ours(entry: "Entry", stack: Stack) -> bool:
+    return entry.get("Id") in (stack.notification_id, stack.basic_notification_id)
+
+
+def _with(
+    known: "NotificationConfigurationTypeDef", ours: "QueueConfigurationTypeDef", stack: Stack
+) -> "NotificationConfigurationTypeDef":
+    """``known`` with this entry of ours and no other of ours."""
+    others = without(known, stack)
+    return {**others, "QueueConfigurations": [*others.get("QueueConfigurations", []), ours]}
 
 
 def _entries(configuration: "NotificationConfigurationTypeDef") -> "Iterator[tuple[str, Entry]]":
@@ -135,13 +218,18 @@ def _same(entry: "QueueConfigurationUnionTypeDef", ours: "QueueConfigurationType
     )
 
 
-def _overlap(entry: "Entry", ours: "QueueConfigurationTypeDef") -> bool:
-    """Whether some event would match both, whatever suffix ``entry`` filters by."""
-    prefix, other = _prefix(ours), _prefix(entry)
-    kinds = tuple(event.removesuffix("*") for event in ours["Events"])
-    return (prefix.startswith(other) or other.startswith(prefix)) and any(
-        event.startswith(kinds) for event in entry.get("Events", [])
-    )
+def _overlap(entry: "Entry", prefix: str, events: "Iterable[EventType]") -> bool:
+    """Whether some event under ``prefix`` would match both, whatever suffix ``entry`` filters by."""
+    pairs = product(map(_kind, events), map(_kind, entry.get("Events", [])))
+    return _nested(prefix, _prefix(entry)) and any(_nested(*pair) for pair in pairs)
+
+
+def _kind(event: str) -> str:
+    return event.removesuffix("*")
+
+
+def _nested(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def _rules(entry: "Entry") -> dict[str, str]:

@@ -17,10 +17,10 @@ class Change:
     action: Action
     before: object  # None: the part does not exist
     after: object
-    kept: str = ""  # see Part.kept
+    note: str = ""  # see Part.note
 
     def describe(self, *, done: bool = False) -> str:
-        """One line; for an update one more for each member that differs, and one for what is kept."""
+        """One line; for an update one more for each member that differs; and the note."""
         action = f"{self.action}d" if done and self.action != "unchanged" else self.action
         lines = [f"{action:<9} {self.part}"]
         if self.action == "update":
@@ -28,8 +28,8 @@ class Change:
                 f"          {name}: {_short(old)} -> {_short(new)}"
                 for name, old, new in _differences(self.before, self.after)
             ]
-        if self.kept:
-            lines.append(f"          kept: {self.kept}")
+        if self.note:
+            lines.append(f"          {self.note}")
         return "\n".join(lines)
 
 
@@ -39,16 +39,17 @@ class Part(Generic[State]):
 
     ``read()`` returns None where the setting does not exist. ``want(before)`` returns what should
     be there: it keeps everything that is not ours, and returns ``before`` itself where nothing has
-    to change. ``write(before, after)`` makes it so. ``kept(after)`` is a line for the operator where
-    what others have set stays although we would set something else: what it is, why it matters, how
-    to change it; else it is empty.
+    to change. ``write(before, after)`` makes it so, and returns what it wrote if that is less than
+    ``after``. ``note(after)`` is a line for the operator where something stays other than we would have
+    it, by somebody's choice or for want of a feature: what it is, why it matters, how to change it; else
+    it is empty.
     """
 
     name: str
     read: Callable[[], State | None]
     want: Callable[[State | None], State | None]
-    write: Callable[[State | None, State], None]
-    kept: Callable[[State | None], str] = lambda after: ""
+    write: Callable[[State | None, State], State | None]
+    note: Callable[[State | None], str] = lambda after: ""
 
     def compare(self) -> Change:
         """What :meth:`write` would have to do; changes nothing."""
@@ -57,7 +58,7 @@ class Part(Generic[State]):
         action: Action = "create" if before is None else "update"
         if before == after:
             action = "unchanged"
-        return Change(self.name, action, before, after, self.kept(after))
+        return Change(self.name, action, before, after, self.note(after))
 
 
 AnyPart = Part[Any]  # in a list of parts, each has a State of its own

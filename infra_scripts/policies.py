@@ -120,13 +120,16 @@ def service_role(stack: Stack, place: Place) -> Document:
         _allow(
             "DeadLetters",
             [
-                "sqs:ChangeMessageVisibility",
-                "sqs:DeleteMessage",  # redrive: sent back first, then deleted here
                 "sqs:GetQueueAttributes",
                 "sqs:GetQueueUrl",
-                "sqs:ReceiveMessage",
                 "sqs:SendMessage",  # a malformed message does not wait for SQS to move it
             ],
+            place.queue_arn(stack.dead_letter_queue),
+        ),
+        # Not for the service: for whoever runs `redrive` and, but for the deletion, `why`.
+        _allow(
+            "Redrive",
+            ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage"],
             place.queue_arn(stack.dead_letter_queue),
         ),
         _allow(

@@ -93,17 +93,17 @@ def _part(
             url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
             sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
 
-    def kept(after: Attributes | None) -> str:
+    def note(after: Attributes | None) -> str:
         key = (after or {}).get("KmsMasterKeyId")
         if not key:
             return ""
         return (
-            f"encrypted with KMS key {key}: its key policy must allow s3.amazonaws.com (of bucket "
+            f"kept: encrypted with KMS key {key}: its key policy must allow s3.amazonaws.com (of bucket "
             "events) and the service's role kms:GenerateDataKey and kms:Decrypt, which the policy of "
             "alias/aws/sqs cannot; for SQS' own encryption set SqsManagedSseEnabled=true on the queue"
         )
 
-    return Part(f"{kind} {queue}", read, want, write, kept)
+    return Part(f"{kind} {queue}", read, want, write, note)
 
 
 def messages(sqs: "SQSClient", name: str) -> int | None:

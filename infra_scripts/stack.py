@@ -18,6 +18,11 @@ MESSAGE_RETENTION_SECONDS = 14 * 86_400  # the longest that SQS offers: an outag
 LONG_POLL_SECONDS = 20  # the longest that SQS offers: the fewest empty receives to pay for
 ABORT_UPLOADS_DAYS = 1  # unfinished multipart uploads are invisible and cost as much as objects
 EVENTS: "Final[tuple[EventType, ...]]" = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
+# Not every implementation of S3 offers these. What they tell, the daily reconciliation finds too.
+MORE_EVENTS: "Final[tuple[EventType, ...]]" = (
+    "s3:LifecycleExpiration:*",
+    "s3:ObjectRestore:Completed",
+)
 
 # S3 compares a filter with the URL-encoded key, so other characters would never match.
 _PLAIN = frozenset(string.ascii_letters + string.digits + "/-_.!*'()=")
@@ -57,6 +62,11 @@ class Stack:
     def notification_id(self) -> str:
         """The Id that marks our entry in the bucket's notification configuration."""
         return f"photos-to-{self.queue}"
+
+    @property
+    def basic_notification_id(self) -> str:
+        """The Id of our entry where S3 refused the events that not every implementation offers."""
+        return f"{self.notification_id}-basic"
 
 
 @dataclass(frozen=True, slots=True)

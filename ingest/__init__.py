@@ -1,9 +1,9 @@
 """Ingestion: S3's events, from an SQS queue, as the rows of a Spark stream. Usable alone.
 
 Read events (what a message says), records (an event as a row), queue (SQS), dead_letters (where
-malformed messages go), holding (renew, delete, release), inbox (receive ahead of the consumer), source
-(the stream). Nothing of ours is needed beside it but the AWS and the log of `common`, and of others
-boto3 and PySpark.
+malformed messages go, and what is there), holding (renew, delete, release), inbox (receive ahead of the
+consumer), source (the stream). Nothing of ours is needed beside it but the AWS and the log of `common`,
+and of others boto3 and PySpark.
 
 Delivery guarantee: at least once, in any order. A message is deleted only after the micro-batch that
 contained its events has ended.

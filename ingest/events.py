@@ -21,6 +21,7 @@ from urllib.parse import quote_plus, unquote_plus
 
 # Ceph's own are ObjectSynced (:Create, :Delete, :DeletionMarkerCreated) and ObjectLifecycle.
 _CREATIONS = ("ObjectCreated", "ObjectSynced:Create")
+_RESTORATIONS = ("ObjectRestore:Completed",)  # not :Post, a request, nor :Delete, the copy's expiry
 _REMOVALS = ("ObjectRemoved", "LifecycleExpiration", "ObjectLifecycle:Expiration", "ObjectSynced:D")
 _CREATED_BY = {  # EventBridge's reason -> S3's event name
     "PutObject": "ObjectCreated:Put",
@@ -50,7 +51,7 @@ class ForeignMessage(MalformedMessage):
 
 @dataclass(frozen=True, slots=True)
 class ObjectEvent:
-    """One creation or removal of an object, as S3 reported it."""
+    """One creation or removal of an object, or restoration from an archive, as S3 reported it."""
 
     bucket: str
     key: str  # decoded, and not normalised: to S3, NFC and NFD are different keys
@@ -72,8 +73,8 @@ def parse(body: str) -> tuple[ObjectEvent, ...]:
 
     Reads S3's notification, EventBridge's event (as matched, not transformed), and SNS's envelope
     around either; SNS's signatures are not checked, the queue's policy says who may send. S3's
-    test event, other kinds of record (restore, tagging, ACL, replication, ...) and an empty list of
-    records contain no object events: deleting such a message loses nothing.
+    test event, other kinds of record (tagging, ACL, replication, a restore that has begun or expired,
+    ...) and an empty list of records contain no object events: deleting such a message loses nothing.
 
     Anything else raises MalformedMessage, and nothing else is ever raised. One malformed record
     makes the whole message malformed; otherwise it would be deleted with its well-formed neighbours.
@@ -203,7 +204,7 @@ def _notification_events(records: object, where: str) -> tuple[ObjectEvent, ...]
         record = _Part.of(value, f"{where}[{index}]")
         s3 = record.part("s3")  # needed of every kind: other services' Records lack it
         name = record.need("eventName").removeprefix("s3:")
-        if name.startswith(_CREATIONS + _REMOVALS):
+        if name.startswith(_CREATIONS + _REMOVALS + _RESTORATIONS):
             key = s3.part("object").need("key")
             with _malformed_if_refused(f"{s3.where}.object.key is not UTF-8 once decoded", key):
                 key = unquote_plus(key, errors="strict")
@@ -215,12 +216,14 @@ def _eventbridge_events(document: _Part) -> tuple[ObjectEvent, ...]:
     kind, source = document.need("detail-type"), document.need("source")
     if source != "aws.s3" or kind.endswith("via CloudTrail"):
         raise MalformedMessage(f"{_shown(kind)} from {_shown(source)} is not an event of S3's own")
-    if kind not in ("Object Created", "Object Deleted"):
+    if kind not in ("Object Created", "Object Deleted", "Object Restore Completed"):
         return ()
     detail = document.part("detail")
     reason = detail.text("reason") or ""
     if kind == "Object Created":
         name = _CREATED_BY.get(reason, "ObjectCreated")
+    elif kind == "Object Restore Completed":
+        name = "ObjectRestore:Completed"
     else:
         name = "LifecycleExpiration" if reason == "Lifecycle Expiration" else "ObjectRemoved"
         marker = detail.text("deletion-type") == "Delete Marker Created"

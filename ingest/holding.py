@@ -58,12 +58,13 @@ class Holding:
             now = time.monotonic()
             self._held.update({each.receipt_handle: (each, now) for each in deliveries})
 
-    def delete(self, deliveries: Sequence[Delivery]) -> None:
-        """Delete the messages; a thousand take a third of a second."""
+    def delete(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Delete the messages; those that were not. A thousand take a third of a second."""
         failed = self._settle(self._queue.delete, deliveries)
         self._forget(deliveries)
         if failed:
             log.warning("%d messages could not be deleted and will come back", len(failed))
+        return failed
 
     def delete_later(self, deliveries: Sequence[Delivery]) -> None:
         """Delete them in another thread, in the order of the calls; nothing after :meth:`close`."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from common import aws_errors
-from ingest.dead_letters import DeadLetters
+from ingest.dead_letters import DeadLetters, expect_ours
 from ingest.events import ForeignMessage, MalformedMessage, ObjectEvent, parse
 from ingest.holding import SETTLERS, Holding, delay_of
 from ingest.queue import BATCH, LONG_POLL_SECONDS, Delivery, Queue, QueueError, connect, unusable
@@ -264,9 +264,7 @@ class Inbox:
 
     def _parse(self, body: str) -> tuple[ObjectEvent, ...]:
         events = parse(body)
-        if events and not any(map(self._is_ours, events)):
-            place = f"s3://{events[0].bucket}/{events[0].key}"
-            raise ForeignMessage(f"{place!r} is not one of the objects that are processed here")
+        expect_ours(events, self._is_ours)
         return events
 
     def _dismiss(self, delivery: Delivery, body: str, error: MalformedMessage) -> None:

@@ -1,4 +1,4 @@
-"""``python -m processor``: run the service, refit the PCA, show the state, explain one photo."""
+"""``python -m processor``: the service, and what an operator asks of it."""
 
 import os
 import signal
@@ -30,29 +30,23 @@ _ignore_other_sparks()
 
 import argparse
 import faulthandler
-import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NoReturn
 
 from common import aws_errors, logs
 from common.config import Config, ConfigError, load
-from common.printable import printable
-from ingest.queue import Queue, connect
-from processor import assembly
-from processor.errors import ProcessorError, ServiceError, fault_in
-from processor.pipeline.comparison import Scope
+from ingest.dead_letters import Cause
+from processor import assembly, commands
+from processor.errors import ProcessorError, fault_in
 from processor.pipeline.outcomes import REASONS
-from processor.service import cloudwatch, ending
+from processor.service import cloudwatch, ending, remainder
 from processor.service.preflight import check_bucket, find_queue
-from processor.service.status import status
-from processor.service.why import why
 from processor.service.work_dir import claimed
 from processor.spark import processes
 from processor.spark.session import check_java, jvm_end, jvm_id
-from processor.store import delta
 
 log = logging.getLogger("processor")
 
@@ -116,78 +110,11 @@ def _run(config: Config, options: argparse.Namespace) -> int:
             processes.reap_orphan(keep=jvm_id())
 
         service.run(once=options.once, check=check)
-    if not options.once:
+    if options.once:
+        remainder.report(config.storage.layout.store, config.queue.dead_letter_name)
+    else:
         ending.end_children()
     return 0
-
-
-def _refit(config: Config, _options: argparse.Namespace) -> int:
-    """Refit the PCA now and rewrite the matrix."""
-    check_java()
-    check_bucket(config.storage.bucket)
-    nothing = ServiceError("there are no features to fit yet: run the service first")
-    if delta.open_table(config.storage.layout.store.features) is None:  # before Spark starts
-        raise nothing
-    spark = assembly.spark_session(config)
-    tasks = assembly.background(spark.sparkContext)
-    update = assembly.matrix(config, tasks).update(force=True)
-    if update is None:
-        raise nothing
-    log.info(
-        "matrix rewritten", extra={"rows": update.projected, "features": update.features_version}
-    )
-    return 0
-
-
-def _status(config: Config, options: argparse.Namespace) -> int:
-    """Show the state of queue, store and matrix."""
-    check_bucket(config.storage.bucket)
-    names = config.queue.name, config.queue.dead_letter_name
-    state = status(config.storage.layout.store, *names)
-    _show(json.dumps(state) if options.json else _lines(state))
-    return 0
-
-
-def _why(config: Config, options: argparse.Namespace) -> int:
-    """Show everything known about one photo."""
-    check_bucket(config.storage.bucket)
-    known = why(config.storage.layout, options.key)
-    _show(json.dumps(known, default=str) if options.json else _lines(known))
-    return 0
-
-
-def _reconcile(config: Config, options: argparse.Namespace) -> int:
-    """Compare the bucket with the store, and queue every photo in which they differ.
-
-    That is a photo without a row or with one of an older version, a row without its photo, a photo that
-    waits to be tried again. The service does the same by itself once a day. What is interrupted is
-    continued by the next one, unless it had a --prefix or --since.
-    """
-    layout = config.storage.layout
-    prefix = options.prefix or layout.photos_prefix
-    if not prefix.startswith(layout.photos_prefix):
-        raise ServiceError(f"--prefix {prefix!r} should begin with {layout.photos_prefix!r}")
-    check_bucket(layout.bucket)
-    queue = Queue(connect(1), find_queue(config.queue.name))
-    queued = queue.depth().total
-    if queued and not options.dry_run:
-        _note(f"{queued:,} messages are in the queue; their photos may be queued a second time")
-    done = assembly.reconciliation(config, queue).run(
-        Scope(prefix=prefix, since=options.since, rejects=frozenset(options.retry), pending=True),
-        dry_run=options.dry_run,
-        note=lambda so_far: _note(
-            f"{so_far.objects:,} objects compared, {so_far.found:,} differences; "
-            f"at {printable(so_far.after)}"
-        ),
-    )
-    report = {"objects": done.objects, **done.differences, "examples": done.examples}
-    report["queued"] = 0 if options.dry_run else done.found
-    _show(json.dumps(report) if options.json else _lines(report))
-    return 0
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _time(text: str) -> datetime:
@@ -201,59 +128,47 @@ def _time(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _show(text: str) -> None:
-    print(text, flush=True)  # ending.end() could not report that it failed
-
-
-def _lines(value: Mapping[str, object], indent: str = "") -> str:
-    lines = []
-    for name, each in value.items():
-        if isinstance(each, dict):
-            lines += [f"{indent}{name}:", _lines(each, f"{indent}  ")]
-        elif isinstance(each, list):
-            shown = ", ".join(f"{n:.4g}" if isinstance(n, float) else str(n) for n in each[:4])
-            more = ", …" if len(each) > 4 else ""
-            lines.append(f"{indent}{name}: {printable(shown)}{more} ({len(each)})")
-        else:
-            lines.append(f"{indent}{name}: {'-' if each is None else printable(str(each))}")
-    return "\n".join(lines)
-
-
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--config", type=Path, metavar="FILE", help="use FILE instead of this folder's config.toml"
     )
     parser = argparse.ArgumentParser(prog="python -m processor", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser(
+    run = subparsers.add_parser(
         "run", parents=[common], help="run the service", description=_run.__doc__
     )
     run.add_argument("--once", action="store_true", help="drain the queue, refit the PCA and exit")
     run.set_defaults(command=_run)
 
-    refit = commands.add_parser(
-        "refit", parents=[common], help="refit the PCA now", description=_refit.__doc__
+    refit = subparsers.add_parser(
+        "refit", parents=[common], help="refit the PCA now", description=commands.refit.__doc__
     )
-    refit.set_defaults(command=_refit)
+    refit.set_defaults(command=commands.refit)
 
-    status = commands.add_parser(
-        "status", parents=[common], help="show the current state", description=_status.__doc__
+    status = subparsers.add_parser(
+        "status",
+        parents=[common],
+        help="show the current state",
+        description=commands.status.__doc__,
     )
-    status.set_defaults(command=_status)
+    status.set_defaults(command=commands.status)
 
-    why = commands.add_parser(
-        "why", parents=[common], help="show what is known about a photo", description=_why.__doc__
+    why = subparsers.add_parser(
+        "why",
+        parents=[common],
+        help="show what is known about a photo",
+        description=commands.why.__doc__,
     )
     why.add_argument("key", metavar="KEY", help="the photo's key in the bucket")
-    why.set_defaults(command=_why)
+    why.set_defaults(command=commands.why)
 
-    reconcile = commands.add_parser(
+    reconcile = subparsers.add_parser(
         "reconcile",
         parents=[common],
         help="compare bucket and store, queue what differs",
-        description=_reconcile.__doc__,
+        description=commands.reconcile.__doc__,
     )
     reconcile.add_argument(
         "--prefix",
@@ -276,8 +191,22 @@ def _parser() -> argparse.ArgumentParser:
         f"(may be repeated; one of {', '.join(REASONS)})",
     )
     reconcile.add_argument("--dry-run", action="store_true", help="compare and count only")
-    reconcile.set_defaults(command=_reconcile)
-    for command in (status, why, reconcile):
+    reconcile.set_defaults(command=commands.reconcile)
+    redrive = subparsers.add_parser(
+        "redrive",
+        parents=[common],
+        help="show dead letters by cause and move them back",
+        description=commands.redrive.__doc__,
+    )
+    redrive.add_argument(
+        "--cause",
+        choices=[*(cause.value for cause in Cause), "all"],
+        default=Cause.VALID.value,
+        help="move those of this cause, by default the valid ones",
+    )
+    redrive.add_argument("--dry-run", action="store_true", help="show them, and move none")
+    redrive.set_defaults(command=commands.redrive)
+    for command in (status, why, reconcile, redrive):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 

@@ -37,11 +37,20 @@ NAMES = [
     rf"rejects/{PART}",
 ]
 COMMANDS = {
-    ("processor",): {"run", "refit", "status", "why"},
+    ("processor",): {"reconcile", "run", "refit", "status", "why", "redrive"},
     ("processor", "run"): {"--config", "--once"},
     ("processor", "refit"): {"--config"},
     ("processor", "status"): {"--config", "--json"},
     ("processor", "why"): {"--config", "--json"},
+    ("processor", "reconcile"): {
+        "--config",
+        "--dry-run",
+        "--json",
+        "--prefix",
+        "--retry",
+        "--since",
+    },
+    ("processor", "redrive"): {"--config", "--cause", "--dry-run", "--json"},
     ("infra_scripts",): {"plan", "deploy", "policy", "destroy"},
     ("infra_scripts", "plan"): {"--config"},
     ("infra_scripts", "deploy"): {"--config"},
@@ -192,6 +201,7 @@ def test_status(site: Site) -> None:
         "features",
         "reduced",
         "last_batch",
+        "reconciliation",
     }
     assert set(state["pending"]) == {"photos", "reasons"}
     assert set(state["queue"]) == {"visible", "in_flight", "dead_letters", "oldest_seconds"}
@@ -210,8 +220,16 @@ def test_status(site: Site) -> None:
 
 def test_why(site: Site) -> None:
     known = json.loads(site.command("why", "photos/label 0/0.jpg", "--json").stdout)
-    assert set(known) == {"key", "s3", "features", "reject", "pending", "reduced", "verdict"}
+    assert set(known) == {
+        *("key", "s3", "features", "reject", "pending", "reduced", "dead_letters", "verdict")
+    }
     assert set(known["s3"]) == {"version", "bytes", "modified"}
+    assert set(known["dead_letters"]) == {"found", "looked_at", "all", "fault"}
+
+
+def test_redrive(site: Site) -> None:
+    found = json.loads(site.command("redrive", "--dry-run", "--json").stdout)
+    assert set(found) == {"read", "in_flight", "more", "causes", "moved", "left", "fault"}
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

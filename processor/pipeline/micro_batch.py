@@ -83,11 +83,6 @@ class MicroBatches:
             if outage:
                 self._breaker.wait(outage)
 
-    @property
-    def waiting(self) -> int:
-        """The number of photos that wait to be tried again."""
-        return len(self._store.pending.table)
-
     def close(self) -> None:
         """Close the store; no micro-batch may be running."""
         self._store.close()

@@ -102,10 +102,6 @@ class Service:
             drained = not self._stopping.is_set()
             if once and not drained:
                 raise ServiceError("stopped before the queue was drained; run it again")
-            if once and (waiting := self._batches.waiting):
-                log.warning(
-                    "%d photos wait to be tried again; `status` counts their reasons", waiting
-                )
             if not once:
                 self._maintenance.join(self._stream.stop_grace_seconds)
         finally:

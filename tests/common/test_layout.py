@@ -28,7 +28,7 @@ def test_every_location_is_one_that_the_service_may_write() -> None:
         store.pca_models,
         store.statistics,
     ]
-    for location in [f"{each}/" for each in folders] + [store.reduced_csv]:
+    for location in [f"{each}/" for each in folders] + [store.reduced_csv, store.reconciliation]:
         _, key = split(location)
         inside = key.removeprefix("v2/")
         assert inside.startswith(STORE_FOLDERS) or inside in STORE_FILES
@@ -39,6 +39,7 @@ def test_every_location_is_one_that_the_service_may_write() -> None:
         "v2/reduced/*",
         "v2/models/*",
         "v2/reduced.csv",
+        "v2/reconciliation.json",
     }
 
 

@@ -80,7 +80,7 @@ def test_a_bucket_of_ours_that_is_in_use_has_nothing_to_report(
     stack.put("photos/a.jpg")
     changes = plan(clients, stack.stack, here)
     assert {change.action for change in changes} == {"unchanged"}
-    assert not any(change.kept for change in changes)
+    assert not any(change.note for change in changes)
     ours = [{"Sid": "Ours", "Effect": "Deny"}]
     changed = {"Statement": [{"Sid": "Ours", "Effect": "Allow"}]}  # by somebody: it is ours to mend
     assert bucket_settings.policy(clients.s3, stack.bucket, ours).want(changed) != changed

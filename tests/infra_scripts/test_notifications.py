@@ -1,5 +1,6 @@
 """Notifications: our entry beside other people's, and the events that it leads to."""
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -9,10 +10,14 @@ from hypothesis import strategies as some
 
 from infra_scripts import notifications
 from infra_scripts.clients import Clients
-from infra_scripts.deployment import deploy, destroy, plan
-from infra_scripts.errors import Conflict
-from infra_scripts.stack import Place, Stack
+from infra_scripts.deployment import deploy, destroy, messages, plan
+from infra_scripts.embedded import EmbeddedAws
+from infra_scripts.errors import Conflict, StackError
+from infra_scripts.parts import Change
+from infra_scripts.stack import EVENTS, MORE_EVENTS, Place, Stack
 from tests.support.aws import DeployedStack, unique_stack
+from tests.support.endpoints import Request
+from tests.support.forwarded import Refusal, s3_refuses
 from tests.support.watched import actions, create_bucket, quiet, recorded
 
 PLACE = Place("aws", "eu-west-1", "111111111111")
@@ -29,7 +34,12 @@ def entry(prefix: str, **members: Any) -> dict[str, Any]:
 
 
 prefixes = some.sampled_from(["", "photos/", "photos/a/", "phot", "other/", "features/"])
-kinds = some.sampled_from(["s3:ObjectCreated:*", "s3:ObjectRemoved:Delete", "s3:ObjectTagging:*"])
+kinds = some.sampled_from(
+    [
+        *("s3:ObjectCreated:*", "s3:ObjectRemoved:Delete", "s3:ObjectTagging:*"),
+        *("s3:ObjectRestore:*", "s3:LifecycleExpiration:Delete", "s3:ObjectRestore:Post"),
+    ]
+)
 
 
 @given(some.lists(some.tuples(prefixes, kinds), max_size=4))
@@ -40,7 +50,7 @@ def test_merging_keeps_the_others_or_refuses(others: list[tuple[str, str]]) -> N
     before = {"QueueConfigurations": theirs, "EventBridgeConfiguration": {}}
     overlaps = any(
         ("photos/".startswith(prefix) or prefix.startswith("photos/"))
-        and not kind.startswith("s3:ObjectTagging")
+        and kind.startswith(("s3:ObjectCreated", "s3:ObjectRemoved"))
         for prefix, kind in others
     )
     if overlaps:
@@ -50,6 +60,13 @@ def test_merging_keeps_the_others_or_refuses(others: list[tuple[str, str]]) -> N
     after = notifications.want(before, STACK, PLACE)
     assert after["QueueConfigurations"][:-1] == theirs
     assert after["EventBridgeConfiguration"] == {}
+    wanted = set(after["QueueConfigurations"][-1]["Events"])
+    taken = {kind for prefix, kind in others if "photos/".startswith(prefix[:7])}
+    assert wanted == {
+        *EVENTS,
+        *({"s3:LifecycleExpiration:*"} - {f"{kind[:-6]}*" for kind in taken}),
+        *({"s3:ObjectRestore:Completed"} - {f"{kind[:-1]}Completed" for kind in taken}),
+    }
     assert notifications.want(after, STACK, PLACE) is after
     assert notifications.without(after, STACK).get("QueueConfigurations", []) == theirs
 
@@ -121,6 +138,90 @@ def test_an_overlapping_notification_is_named_and_nothing_is_changed(
     with recorded(clients) as called, pytest.raises(Conflict, match=f"{taken}.*'theirs'"):
         deploy(clients, wanted, here, say=quiet)
     assert called == []
+
+
+def said_of_notifications(changes: list[Change]) -> list[str]:
+    """What deploy and plan say of them, line by line."""
+    [change] = [each for each in changes if ": notifications to" in each.part]
+    return change.describe(done=True).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "InvalidArgument"), (400, "MalformedXML"), (501, "NotImplemented")]
+)
+def test_events_that_s3_does_not_offer_are_named_and_not_subscribed(
+    aws: EmbeddedAws, wanted: Stack, status: int, code: str
+) -> None:
+    def refuse(request: Request) -> Refusal | None:
+        names_them = (
+            b"s3:LifecycleExpiration" in request.body or b"s3:ObjectRestore" in request.body
+        )
+        return (status, code) if names_them else None
+
+    with s3_refuses(refuse), closing(Clients.connect()) as clients:
+        here = clients.place()
+        created, note = said_of_notifications(deploy(clients, wanted, here, say=quiet))
+        assert created.startswith("created ")
+        assert "not subscribed: s3:LifecycleExpiration:*, s3:ObjectRestore:Completed" in note
+        assert "the daily reconciliation finds such changes" in note
+        assert actions(changes := plan(clients, wanted, here)) == {"unchanged"}
+        assert said_of_notifications(changes)[1:] == [note]
+        with recorded(clients) as called:
+            assert said_of_notifications(deploy(clients, wanted, here, say=quiet))[1:] == [note]
+        assert called == []
+        clients.s3.put_object(Bucket=wanted.bucket, Key="photos/a.jpg", Body=b"a")
+        assert messages(clients, wanted) == {wanted.queue: 2}  # and S3's test event
+
+    # It offers them now; what was refused is asked for again once the entry is removed.
+    with closing(Clients.connect()) as clients:
+        entries = notifications.read(clients.s3, wanted.bucket)["QueueConfigurations"]
+        assert repr(entries[0]["Id"]) in note
+        clients.s3.put_bucket_notification_configuration(
+            Bucket=wanted.bucket, NotificationConfiguration={}
+        )
+        assert len(said_of_notifications(deploy(clients, wanted, here, say=quiet))) == 1
+        [ours] = notifications.read(clients.s3, wanted.bucket)["QueueConfigurations"]
+        assert set(ours["Events"]) == {*EVENTS, *MORE_EVENTS}
+
+
+def test_a_subscription_of_before_gets_the_other_events(
+    clients: Clients, stack: DeployedStack, here: Place
+) -> None:
+    [ours] = notifications.read(stack.s3, stack.bucket)["QueueConfigurations"]
+    former = {**ours, "Events": list(EVENTS)}
+    stack.s3.put_bucket_notification_configuration(
+        Bucket=stack.bucket, NotificationConfiguration={"QueueConfigurations": [former]}
+    )
+    assert actions(plan(clients, stack.stack, here)) == {"unchanged", "update"}
+    deploy(clients, stack.stack, here, say=quiet)
+    [ours] = notifications.read(stack.s3, stack.bucket)["QueueConfigurations"]
+    assert set(ours["Events"]) == {*EVENTS, *MORE_EVENTS}
+    assert actions(plan(clients, stack.stack, here)) == {"unchanged"}
+
+
+def test_any_other_refusal_is_an_error(aws: EmbeddedAws, wanted: Stack) -> None:
+    def refuse(request: Request) -> Refusal | None:
+        writes = request.method == "PUT" and request.target.endswith("?notification")
+        return (400, "InvalidArgument") if writes else None
+
+    with s3_refuses(refuse), closing(Clients.connect()) as clients:
+        here = clients.place()
+        with pytest.raises(StackError, match="InvalidArgument"):
+            deploy(clients, wanted, here, say=quiet)
+
+
+def test_what_others_have_of_the_further_events_is_left_to_them(
+    clients: Clients, stack: DeployedStack, here: Place
+) -> None:
+    taken = here.queue_arn(stack.stack.dead_letter_queue)
+    theirs = {"Id": "theirs", "QueueArn": taken, "Events": ["s3:ObjectRestore:*"]}
+    stack.s3.put_bucket_notification_configuration(
+        Bucket=stack.bucket, NotificationConfiguration={"QueueConfigurations": [theirs]}
+    )
+    _, *notes = said_of_notifications(deploy(clients, stack.stack, here, say=quiet))
+    [note] = [line for line in notes if "not subscribed" in line]
+    assert "not subscribed: s3:ObjectRestore:Completed (another configuration has them)" in note
+    assert actions(plan(clients, stack.stack, here)) == {"unchanged"}
 
 
 def test_photos_make_events_and_nothing_else_does(stack: DeployedStack) -> None:

@@ -33,9 +33,13 @@ def test_the_service_role_is_least_privilege() -> None:
         "arn:aws:s3:::b/reduced/*",
         "arn:aws:s3:::b/models/*",
         "arn:aws:s3:::b/reduced.csv",
+        "arn:aws:s3:::b/reconciliation.json",
     ]
     assert "photos/*" in by_sid["List"]["Condition"]["StringLikeIfExists"]["s3:prefix"]
     assert "sqs:SendMessage" in by_sid["DeadLetters"]["Action"]  # malformed messages are moved
+    reading = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}
+    assert set(by_sid["Redrive"]["Action"]) == reading  # the service itself needs none of them
+    assert not reading & set(by_sid["DeadLetters"]["Action"])
     assert len(json.dumps(statements, separators=(",", ":"))) < 2048  # fits any inline policy
 
 

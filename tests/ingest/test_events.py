@@ -228,6 +228,7 @@ def test_a_time_alone_spoils_no_event(body, text):
         ("Object Created", None, "ObjectCreated"),
         ("Object Deleted", None, "ObjectRemoved:Delete"),
         ("Object Deleted", "Lifecycle Expiration", "LifecycleExpiration:Delete"),
+        ("Object Restore Completed", None, "ObjectRestore:Completed"),
     ],
 )
 def test_eventbridge_in_the_words_of_s3(kind, reason, name):

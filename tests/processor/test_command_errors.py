@@ -80,7 +80,9 @@ def test_a_user_without_a_name_is_one_line(site: Site) -> None:
     assert_one_line(done, "a name for the user id 54321", "/etc/passwd")
 
 
-@pytest.mark.parametrize("command", [("run", "--once"), ("refit",), ("status",), ("why", "k")])
+@pytest.mark.parametrize(
+    "command", [("run", "--once"), ("refit",), ("status",), ("why", "k"), ("redrive",)]
+)
 def test_no_permission_is_one_line(site: Site, command: tuple[str, ...]) -> None:
     with serving(Denies) as url:
         done = site.command(*command, AWS_ENDPOINT_URL=url)
@@ -101,7 +103,7 @@ def test_no_command_and_help(site: Site) -> None:
     assert site.command().returncode == 2
     done = site.command("--help")
     assert done.returncode == 0
-    for command in ("run", "refit", "status", "why"):
+    for command in ("run", "refit", "status", "why", "redrive"):
         assert command in done.stdout
     assert_one_line(site.command("refit"), "no features", "run the service")
     why = site.command("why", "photos/\x1b[2Jnone\u202e.jpg").stdout

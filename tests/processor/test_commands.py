@@ -148,6 +148,9 @@ def test_a_malformed_message_reaches_the_dead_letter_queue(first_run: FirstRun) 
     errors = [line["message"] for line in first_run.log if line["level"] == "ERROR"]
     assert any(first_run.malformed in message for message in errors)
     assert first_run.state["queue"]["dead_letters"] == 1
+    last = first_run.log[-1]
+    assert (last["level"], last["dead_letters"], last["pending"]) == ("WARNING", 1, 0)
+    assert "1 dead letters: `python -m processor redrive --dry-run`" in last["message"]
 
 
 @pytest.fixture

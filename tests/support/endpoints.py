@@ -118,6 +118,7 @@ class Request:
     target: str
     headers: Message
     method: str = "GET"
+    body: bytes = b""
 
     @property
     def is_native(self) -> bool:

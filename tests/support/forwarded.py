@@ -42,7 +42,7 @@ def forwarding(
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            request = Request(self.path, self.headers, self.command)
+            request = Request(self.path, self.headers, self.command, body)
             requests.append(request)
             refusal = refuse(request)
             if refusal:

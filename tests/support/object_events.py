@@ -28,7 +28,9 @@ _KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=1024)
 OBJECT_EVENTS = st.builds(
     event,
     key=_KEYS.filter(lambda key: len(key.encode()) <= 1024),
-    event_name=st.sampled_from([CREATED, REMOVED, "LifecycleExpiration:Delete", "ObjectCreated"]),
+    event_name=st.sampled_from(
+        [CREATED, REMOVED, "LifecycleExpiration:Delete", "ObjectCreated", "ObjectRestore:Completed"]
+    ),
     event_time=st.just(UNKNOWN_TIME)
     | st.datetimes(datetime(1971, 1, 1), datetime(8999, 1, 1), timezones=st.just(UTC)),
     sequencer=st.none() | _TEXT,

@@ -1,14 +1,18 @@
 """Retries: photos that wait are enqueued when they are due, and what happens to them then."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from common.layout import BucketLayout
 from ingest.events import ObjectEvent, parse
+from processor.network.spec import NetworkSpec
 from processor.pipeline import retries
 from processor.pipeline.retries import Retries, retry_at
+from tests.support.aws import DeployedStack
 from tests.support.drawn_photos import photo
 from tests.support.s3_answers import s3_answers
 from tests.support.world import World
@@ -143,3 +147,24 @@ def test_what_vanished_and_came_back_is_stored(world: World, later: None) -> Non
 def test_before_there_is_a_store_nothing_waits(bucket: str) -> None:
     none = Retries(BucketLayout(bucket), lambda _: None)
     assert (none.send_due(), none.recheck_vanished()) == (0, 0)
+
+
+def test_a_photo_that_is_restored_from_an_archive_gets_its_row_at_once(
+    stack: DeployedStack, spec: NetworkSpec, tmp_path: Path
+) -> None:
+    world = World(stack.bucket, spec, tmp_path)
+    where = {"Bucket": stack.bucket, "Key": KEY}
+
+    def handle_events() -> list[str]:
+        events = [event for body in stack.drain() for event in parse(json.dumps(body))]
+        world.handle(*events)
+        return [event.event_name for event in events]
+
+    world.s3.put_object(**where, Body=photo(1), StorageClass="GLACIER")
+    assert handle_events() == ["ObjectCreated:Put"]
+    assert world.pending()[KEY]["reason"] == "archived"
+    world.s3.restore_object(**where, RestoreRequest={"Days": 1})
+    world.s3.head_object(**where)
+    assert handle_events() == ["ObjectRestore:Completed"]
+    world.assert_exactly_the_live_photos()
+    assert world.pending() == {}

@@ -34,7 +34,6 @@ class Batches:
         self.stopped = threading.Event()
         self.patience = math.inf
         self.closed = False
-        self.waiting = 0
 
     def close(self) -> None:
         self.closed = True
@@ -154,14 +153,6 @@ def test_once_it_handles_what_is_there_refits_and_ends(running: Running) -> None
     assert running.batches.done == [(FIRST, 0), (SECOND, 1)]
     assert running.maintenance.calls == ["retry", "wake", "wake", "stop", "refit"]
     assert running.batches.patience == ONCE_PATIENCE_SECONDS
-
-
-def test_photos_that_wait_are_counted_at_the_end(
-    running: Running, caplog: pytest.LogCaptureFixture
-) -> None:
-    running.batches.waiting = 3
-    running.service(Streaming(FIRST)).run(once=True)
-    assert "3 photos wait to be tried again" in caplog.text
 
 
 def test_a_fault_of_the_maintenance_ends_it(running: Running) -> None:

@@ -2,23 +2,31 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 
+from ingest.events import message
 from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import RefitPolicy
+from processor.network.spec import NetworkSpec
 from processor.service.why import Known, why
+from tests.support.aws import DeployedStack
 from tests.support.drawn_photos import photo
+from tests.support.endpoints import Request
+from tests.support.forwarded import Refusal, s3_refuses
 from tests.support.in_process import InThisProcess
+from tests.support.object_events import event
 from tests.support.s3_answers import s3_answers
+from tests.support.traffic import counts
 from tests.support.world import World
 
 KEY = "photos/Apple/a b+ü.jpg"
 
 
-def look(world: World, key: str = KEY) -> Known:
-    found = why(world.recipe.layout, key)
+def look(world: World, key: str = KEY, dead_letter_queue: str = "none-such") -> Known:
+    found = why(world.recipe.layout, key, dead_letter_queue)
     assert found["key"] == key
     json.dumps(found, default=str)
     return found
@@ -93,6 +101,13 @@ def test_an_unknown_photo(world: World) -> None:
         "reject": None,
         "pending": None,
         "reduced": None,
+        "dead_letters": {
+            "found": [],
+            "looked_at": 0,
+            "all": False,
+            "fault": "there is no queue 'none-such': deploy it (python -m infra_scripts deploy) or "
+            "correct queue.dead_letter_name",
+        },
         "verdict": "unknown: neither in S3 nor in the store",
     }
 
@@ -117,3 +132,74 @@ def test_in_a_versioned_bucket_versions_are_compared(world: World) -> None:
 def test_any_other_error_of_s3_is_raised(world: World) -> None:
     with s3_answers(403, "AccessDenied", ".jpg"), pytest.raises(ClientError, match="403"):
         look(world)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Dead letters
+
+
+@pytest.fixture
+def served(stack: DeployedStack, spec: NetworkSpec, tmp_path: Path) -> World:
+    """The world of a deployed stack."""
+    return World(stack.bucket, spec, tmp_path)
+
+
+def kill_letters(stack: DeployedStack, *bodies: str) -> None:
+    for body in bodies:
+        stack.sqs.send_message(QueueUrl=stack.dead_letter_queue_url, MessageBody=body)
+
+
+def test_dead_letters_about_it_are_named_and_stay(served: World, stack: DeployedStack) -> None:
+    queue = stack.stack.dead_letter_queue
+    served.put(KEY, photo(1))
+    kill_letters(stack, *["{}"] * 12, message([event("photos/other.jpg", bucket=stack.bucket)]))
+    found = look(served, dead_letter_queue=queue)
+    assert found["dead_letters"] == {"found": [], "looked_at": 13, "all": True, "fault": None}
+    assert "its event is queued, or was missed, and `python -m" in found["verdict"]
+
+    kill_letters(stack, json.dumps({"key": KEY, "\x1b": 0}))
+    found = look(served, dead_letter_queue=queue)
+    (letter,) = found["dead_letters"]["found"]
+    assert letter["cause"] == "malformed"
+    assert "is not a known kind of message" in letter["reason"]
+    assert "; a dead letter about it is malformed: body is not" in found["verdict"]
+
+    kill_letters(stack, message([event(KEY, bucket=stack.bucket)]))
+    found = look(served, dead_letter_queue=queue)
+    assert [each["cause"] for each in found["dead_letters"]["found"]] == ["malformed", "valid"]
+    assert "it can be processed: `python -m processor redrive` moves it back" in found["verdict"]
+    assert counts(stack, stack.dead_letter_queue_url) == (15, 0)
+
+
+def test_it_says_if_it_did_not_look_at_all(
+    served: World, stack: DeployedStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = stack.stack.dead_letter_queue
+    kill_letters(stack, *["{}"] * 25)
+    for limit in ("MOST_LETTERS", "LOOK_SECONDS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"processor.service.why.{limit}", 0)
+            letters = look(served, dead_letter_queue=queue)["dead_letters"]
+        assert (letters["looked_at"], letters["all"]) == (10, False)
+    stack.sqs.receive_message(QueueUrl=stack.dead_letter_queue_url, VisibilityTimeout=60)
+    letters = look(served, dead_letter_queue=queue)["dead_letters"]
+    assert (letters["looked_at"], letters["all"]) == (24, False)
+
+
+@pytest.mark.parametrize("call", ["GetQueueUrl", "GetQueueAttributes", "ReceiveMessage"])
+def test_dead_letters_that_may_not_be_read_are_one_line(
+    served: World, stack: DeployedStack, call: str
+) -> None:
+    def deny(request: Request) -> Refusal | None:
+        denied = str(request.headers["X-Amz-Target"]).endswith(f".{call}")
+        return (403, "AccessDenied") if denied else None
+
+    served.handle(served.put(KEY, photo(1)))
+    with s3_refuses(deny):
+        found = look(served, dead_letter_queue=stack.stack.dead_letter_queue)
+    fault = found["dead_letters"]["fault"]
+    assert fault
+    assert len(fault.splitlines()) == 1
+    assert stack.stack.dead_letter_queue in fault
+    assert f"sqs:{call}" in fault
+    assert found["verdict"].startswith("stored, up to date")
