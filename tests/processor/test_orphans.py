@@ -22,7 +22,7 @@ from infra_scripts.embedded import EmbeddedAws
 from tests.support.drawn_photos import photo
 from tests.support.heif import heic
 from tests.support.roles import family
-from tests.support.sites import PATIENCE, Site, deployed
+from tests.support.sites import Site, deployed
 from tests.support.traffic import until
 
 BUSY = {"jvm", "planner", "daemons", "workers", "background", "heic"}
