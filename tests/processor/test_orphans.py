@@ -97,3 +97,13 @@ def test_a_signal_to_all_of_its_group(site: Site, number: int) -> None:
     warden = site.start("run", warden=True)
     os.killpg(busy(site, warden).pid, number)
     nothing_is_left(site, warden)
+
+
+@pytest.mark.parametrize("part", ["driver", "jvm"])
+def test_a_refit_is_killed(site: Site, part: str) -> None:
+    warden = site.start("refit", warden=True)
+    driver = until(lambda: psutil.Process(warden.pid).children())[0]
+    until(lambda: "background" in family(driver))
+    (doomed,) = [driver] if part == "driver" else family(driver)["jvm"]
+    doomed.kill()
+    nothing_is_left(site, warden)

@@ -5,10 +5,10 @@ photos a micro-batch: new, overwritten, removed, repeated, broken and archived o
 maintenance all the time. Its network is the real one, with random weights, at 32 pixels: that takes less
 time than a commit, so nothing is stubbed.
 
-Each line of stdout is JSON: the samples, and at last a verdict. ``growth`` is the robust slope
-(Theil-Sen) of each figure per 1,000 micro-batches after the first quarter. ``exceeded`` names those above
-their bounds; the status is 0 only if there are none. The logs of the Delta tables grow by design, until
-their retention: they are reported and not judged.
+Each line of stdout is JSON: the samples, and at last a verdict. ``growth`` is each figure's robust slope
+(Theil-Sen) per 1,000 micro-batches, after the first quarter. ``exceeded`` names those above bounds; the
+status is 0 only if there are none. The logs of the Delta tables grow by design, until their
+retention: they are reported and not judged.
 """
 
 import argparse
