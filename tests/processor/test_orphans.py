@@ -77,7 +77,7 @@ def test_killed_while_sparks_jvm_starts(site: Site) -> None:
 
 
 def test_its_parts_are_killed_one_by_one_and_it_goes_on_until_its_driver_is(site: Site) -> None:
-    """The driver is stopped before, so it cannot end the others, and nobody reads its log any more."""
+    """The driver is stopped before, so nothing of its own can end the others."""
     warden = site.start("run", warden=True)
     for part in ("heic", "workers", "background"):
         for each in family(busy(site, warden))[part]:
