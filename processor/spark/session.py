@@ -7,6 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyspark
@@ -20,6 +23,9 @@ from processor.spark.resources import cores
 
 ROOT = Path(__file__).resolve().parents[2]
 JAVA = (17, 21)
+RETAINED = (
+    20  # jobs, stages, tasks, queries that Spark remembers for its UI, even where that is off
+)
 IDLE_EVENT_MS = 3000  # how often an idle query says that it plans; see processor.service.watchdog
 LONGEST_SOCKET_FOLDER = 60  # characters; Linux allows 107 in a socket's path, Spark adds 43
 UNUSABLE = set('",\\\n')  # in a folder's name: Spark splits lists and options at them
@@ -121,10 +127,14 @@ def start(
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
     )
+    for history in ("ui.retainedJobs", "ui.retainedStages", "ui.retainedTasks"):
+        builder = builder.config(f"spark.{history}", RETAINED)
+    builder = builder.config("spark.sql.ui.retainedExecutions", RETAINED)
     if local:
         builder = _local(builder, folder)
     try:
-        session = builder.getOrCreate()
+        with _temporary_files_in(folder):
+            session = builder.getOrCreate()
     except PySparkRuntimeError as error:
         given = "".join(f"; {n}={os.environ[n]}" for n in JAVA_VARIABLES if n in os.environ)
         raise JavaError(f"Spark's Java did not start, the log says why{given} ({error})") from error
@@ -132,6 +142,16 @@ def start(
     # a network are not shared with the source's readers.
     session.sparkContext.environment |= {"FRUITS_TASKS": "1", **worker_environment()}
     return session
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """PySpark's own, which stay where they are if it is killed while it waits for its JVM."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _check(folder: Path) -> None:

@@ -22,6 +22,7 @@ from processor.store import delta
 from tests.support.watched import quiet
 
 ROOT = Path(__file__).resolve().parents[2]
+WARDEN = (sys.executable, "-m", "tests.support.warden")
 PATIENCE = 180  # seconds for what takes ten on a quiet machine
 
 
@@ -51,10 +52,11 @@ class Site:
     def environment(self) -> dict[str, str]:
         return {**os.environ, **self.settings}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, warden: bool = False) -> subprocess.Popen[str]:
+        """Start a command; with a warden it ends once nothing is left of what the command started."""
         with (self.folder / "log").open("a") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "processor", *arguments],
+                [*(WARDEN if warden else ()), sys.executable, "-m", "processor", *arguments],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
@@ -126,8 +128,10 @@ def deployed(folder: Path, cache_dir: Path) -> Iterator[Site]:
     site = Site(folder, cache_dir)
     with closing(Clients.connect()) as clients:
         deploy(clients, stack_of(load(environment=site.settings)), clients.place(), say=quiet)
-    yield site
-    for process in site.processes:
-        if process.poll() is None:
-            site.kill(process)
-    forget()
+    try:
+        yield site
+    finally:
+        for process in site.processes:
+            if process.poll() is None:
+                site.kill(process)
+        forget()

@@ -6,6 +6,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from processor.spark import session
+from tests.support.traffic import until
 
 
 def test_workers_ask_for_huge_pages_and_return_what_they_free(spark: SparkSession) -> None:
@@ -47,6 +48,15 @@ def test_temporary_files_of_spark_are_where_the_next_start_sweeps_them(spark: Sp
     assert f"{folder}/liblz4-java" in mapped
     assert "hsperfdata" not in mapped
     assert session.jvm_end() is None
+
+
+def test_what_sparks_interface_would_show_is_soon_forgotten(spark: SparkSession) -> None:
+    """It is off; by default Spark remembers the last 1,000 jobs, stages and queries all the same."""
+    context = spark.sparkContext
+    for _ in range(3 * session.RETAINED):
+        context.parallelize([0], 1).count()
+    known = context.statusTracker().getJobIdsForGroup
+    until(lambda: len(known()) <= 2 * session.RETAINED)
 
 
 def test_a_folder_whose_name_is_too_long_for_sockets_is_not_used_for_them(tmp_path: Path) -> None:
