@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from tests.soak.stage import Outcome, Plan, Stage, settings
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the soak; status 0 only if the tables are the bucket and nothing else is amiss."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # all that was started ends with it
     options.out = options.out or Path(tempfile.mkdtemp(prefix="soak-"))
     options.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()

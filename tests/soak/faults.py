@@ -1,6 +1,7 @@
 """Faults: what the proxy does to a request instead of passing it on, chosen by a seeded generator."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.soak.boundaries import Request
@@ -36,15 +37,16 @@ class Answer:
 class Faults:
     """The faults of one proxy. Used by many threads; the order of their draws is not ours."""
 
-    def __init__(self, seed: int, share: float) -> None:
+    def __init__(self, seed: int, share: float, weights: Mapping[str, float]) -> None:
         self._random = random.Random(seed)
+        self._weights = weights
         self.share = share
 
     def draw(self, request: Request) -> str | None:
         """The kind of fault that this request meets, if any."""
         if self._random.random() >= self.share:
             return None
-        (kind,) = self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        (kind,) = self._random.choices(list(self._weights), list(self._weights.values()))
         return "500" if kind == "denied" and not request.is_photo else kind
 
     def silence(self) -> float:

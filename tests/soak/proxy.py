@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.soak import proxy_process
+from tests.soak.faults import Faults
 
 ANSWER_SECONDS = 30.0
 
@@ -24,23 +25,21 @@ class Proxy:
     def __init__(
         self,
         target: str,
-        seed: int,
-        share: float,
+        faults: Faults,
         on_hit: Callable[[str, int], object],
         on_receiving: Callable[[str], object],
     ) -> None:
-        self._start = (target, seed, share)
+        self._target, self._faults = target, faults
         self._on_hit = on_hit
         self._on_receiving = on_receiving
         self._answers: dict[str, Future[Any]] = {}
         self._sending = threading.Lock()
 
     def __enter__(self) -> Self:
-        target, seed, share = self._start
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=proxy_process.main, args=(target, theirs, seed, share), daemon=True
+            target=proxy_process.main, args=(self._target, theirs, self._faults), daemon=True
         )
         self._process.start()
         theirs.close()
@@ -74,10 +73,8 @@ class Proxy:
         self._tell("expire", name)
 
     def calm(self) -> None:
+        """No faults and no stops any more."""
         self._tell("calm")
-
-    def storm(self) -> None:
-        self._tell("storm")
 
     def counts(self) -> tuple[int, dict[str, int]]:
         """Requests, and faults by kind."""

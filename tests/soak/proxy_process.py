@@ -8,6 +8,7 @@ import http.client
 import itertools
 import os
 import select
+import signal
 import socket
 import struct
 import threading
@@ -36,10 +37,9 @@ class Reset(Exception):
 class Proxying:
     """What all ports share."""
 
-    def __init__(self, target: str, pipe: Connection, seed: int, share: float) -> None:
+    def __init__(self, target: str, pipe: Connection, found: Faults) -> None:
         self.target = urlsplit(target)
-        self.faults = Faults(seed, share)
-        self.share = share
+        self.faults = found
         self.armed: dict[str, list[tuple[int, str]]] = {}  # boundary -> (order, moment)
         self.expired: set[str] = set()  # ports by name
         self.counts: Counter[str] = Counter()  # faults by kind
@@ -81,9 +81,6 @@ class Proxying:
             self.armed.clear()
             self._denied.clear()
         self.faults.share = 0.0
-
-    def on_storm(self) -> None:
-        self.faults.share = self.share
 
     def on_expire(self, name: str) -> None:
         self.expired.add(name)
@@ -285,7 +282,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-def main(target: str, pipe: Connection, seed: int, share: float) -> None:
+def main(target: str, pipe: Connection, found: Faults) -> None:
     """Serve until the pipe closes."""
-    Proxying(target, pipe, seed, share).serve()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the soak ends this, when it needs it no more
+    Proxying(target, pipe, found).serve()
     os._exit(0)

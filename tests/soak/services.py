@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +125,7 @@ class Supervised:
             log.write(json.dumps({"soak": "started", "run": run.name}).encode() + b"\n")
             log.flush()
             run.process = subprocess.Popen(
-                [sys.executable, "-m", "processor", "run"],
+                _guarded([sys.executable, "-m", "processor", "run"]),
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -149,6 +149,12 @@ class Supervised:
                         each.kill()
                 return
             time.sleep(1)
+
+
+def _guarded(command: Sequence[str]) -> list[str]:
+    """Killed by the kernel where the soak itself was, because its AWS is gone with it."""
+    guard = shutil.which("setpriv")
+    return [guard, "--pdeathsig", "KILL", *command] if guard else list(command)
 
 
 def _processes_of(run: str) -> list[psutil.Process]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ingest.events import UNKNOWN_TIME, ObjectEvent, message
 from tests.soak.bucket import SoakBucket, causes, history_of
 from tests.soak.ends import by_fault, explained
+from tests.soak.faults import WEIGHTS, Faults
 from tests.soak.proxy import Proxy
 from tests.soak.schedule import Order
 from tests.soak.services import ROOT, Run, Supervised
@@ -98,7 +99,8 @@ class Stage:
         def hit(port: str, order: int) -> None:
             self._storm.hit(port, order, proxy)
 
-        with Proxy(target, plan.seed, plan.fault_share, hit, self._storm.receiving) as proxy:
+        faults = Faults(plan.seed, plan.fault_share, WEIGHTS)
+        with Proxy(target, faults, hit, self._storm.receiving) as proxy:
             services = [
                 Supervised(name, self._folder, self._environment(name), proxy) for name in SERVICES
             ]
