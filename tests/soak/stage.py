@@ -23,12 +23,13 @@ from tests.soak.verdict import Verdict, judge
 from tests.soak.writer import Writer
 
 SERVICES = ("alpha", "beta")
-DRAIN_SECONDS = 300.0
+DRAIN_SECONDS = 900.0  # of seconds on a quiet machine
 RETRY_SECONDS = 900.0  # for photos that wait: a minute, four, …
 STOP_SECONDS = 120.0
 START_SECONDS = 180.0
 QUIET_SECONDS = 15.0  # an empty queue for as long; SQS counts approximately
 CHANGES_PER_SECOND = 1.0
+EXPLAINED = 5  # photos, by `why`, which takes seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +141,14 @@ class Stage:
 
     def _settle(self, bucket: SoakBucket, writer: Writer, proxy: Proxy) -> None:
         outcome = self.outcome
-        self._drain(bucket, DRAIN_SECONDS)
+        if not self._drained(bucket):
+            return
         outcome.first = self._judged(bucket, strict=False)
         self._say(f"{outcome.first.rows} rows, {len(outcome.first.waiting)} wait")
         deadline = time.monotonic() + RETRY_SECONDS
         if outcome.first.waiting:
             self._try_again(bucket)
-        while True:
-            self._drain(bucket, DRAIN_SECONDS)
-            waiting = bucket.noted("pending")
-            if not waiting or time.monotonic() > deadline:
-                break
+        while self._drained(bucket) and bucket.noted("pending") and time.monotonic() < deadline:
             time.sleep(5)
         outcome.last = self._judged(bucket, strict=True)
         while (fault := bucket.matrix_fault()) and time.monotonic() < deadline:
@@ -166,12 +164,17 @@ class Stage:
         for key in sorted(live.keys() | expected.keys()):
             if live.get(key) != expected.get(key):
                 outcome.problems.append(f"{key}: S3 has not what was put there last")
-        for key, why in {**outcome.first.faults, **outcome.last.faults}.items():
+        self._explain({**outcome.first.faults, **outcome.last.faults}, writer)
+
+    def _explain(self, faults: dict[str, str], writer: Writer) -> None:
+        """What happened to the photos that are not as they should be, and what `why` says now."""
+        for number, (key, why) in enumerate(faults.items()):
             self._say(f"{key}: {why}")
             for entry in writer.ledger.history(key):
                 self._say(f"    {entry}")
-            known = self._command("why", key, "--json")
-            self._say(f"    why: {history_of(known.stdout or known.stderr)}")
+            if number < EXPLAINED:
+                known = self._command("why", key, "--json")
+                self._say(f"    why: {history_of(known.stdout or known.stderr)}")
 
     def _judged(self, bucket: SoakBucket, *, strict: bool) -> Verdict:
         return judge(
@@ -183,17 +186,18 @@ class Stage:
             strict=strict,
         )
 
-    def _drain(self, bucket: SoakBucket, seconds: float) -> None:
-        """Wait until the queue has been empty for a while."""
-        deadline = time.monotonic() + seconds
+    def _drained(self, bucket: SoakBucket) -> bool:
+        """Whether the queue is empty, and was for a while; it is waited for."""
+        deadline = time.monotonic() + DRAIN_SECONDS
         empty_since = time.monotonic()
         while time.monotonic() - empty_since < QUIET_SECONDS:
             if backlog := bucket.backlog():
                 empty_since = time.monotonic()
                 if time.monotonic() > deadline:
                     self.outcome.problems.append(f"{backlog} messages are left in the queue")
-                    return
+                    return False
             time.sleep(1)
+        return True
 
     def _try_again(self, bucket: SoakBucket) -> None:
         """Photos that wait are tried now, as far as they may be."""

@@ -68,7 +68,6 @@ class Writer:
         self._per_second = per_second
         self._keys = keys()
         self._versions: dict[str, list[tuple[str, Content | None]]] = {}  # the newest last
-        self._versioned = versioned
         self._recent: deque[ObjectEvent] = deque(maxlen=REMEMBERED)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._write, name="writer")
@@ -135,16 +134,16 @@ class Writer:
     def _put(self, key: str, content: Content) -> None:
         answer = self._s3.put_object(Bucket=self._bucket, Key=key, Body=content.data)
         version, etag = answer.get("VersionId"), answer["ETag"].strip('"')
-        if self._versioned:
-            self._known(key).append((answer["VersionId"], content))
+        if version:
+            self._known(key).append((version, content))
         self.ledger.note(key, "put", version or etag, content)
         self._remember(key, "ObjectCreated:Put", version, etag, len(content.data))
 
     def _remove(self, key: str) -> None:
         answer = self._s3.delete_object(Bucket=self._bucket, Key=key)
         version = answer.get("VersionId")
-        if self._versioned:
-            self._known(key).append((answer["VersionId"], None))
+        if version:  # some make no delete marker where there is nothing
+            self._known(key).append((version, None))
         self.ledger.note(key, "remove", version, None)
         name = "ObjectRemoved:DeleteMarkerCreated" if version else "ObjectRemoved:Delete"
         self._remember(key, name, version, None, None)
