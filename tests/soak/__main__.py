@@ -8,17 +8,15 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from common import aws
 from infra_scripts.embedded import EmbeddedAws
 from infra_scripts.errors import InfraError
 from tests.soak.bucket import SoakError
 from tests.soak.expected import expected_features
+from tests.soak.report import amiss, summary
 from tests.soak.schedule import orders
 from tests.soak.stage import Outcome, Plan, Stage, settings
 
@@ -42,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SoakError, InfraError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    found = _summary(options, outcomes)
-    failed = _failed(found)
+    found = summary(outcomes, options.seed, options.minutes)
+    failed = amiss(found)
     if failed:
         say(f"FAILED: {', '.join(failed)}; the logs are in {options.out}")
     print(json.dumps(found), flush=True)
@@ -80,50 +78,6 @@ def _in_short(outcome: Outcome) -> str:
         f"{last.rows} rows, {len(last.lost)} lost, {len(last.duplicated)} duplicated, "
         f"{len(last.wrong)} wrong"
     )
-
-
-def _summary(options: argparse.Namespace, outcomes: Sequence[Outcome]) -> dict[str, object]:
-    def total(name: str) -> int:
-        keys = (
-            {(number, key) for each in (outcome.first, outcome.last) for key in getattr(each, name)}
-            for number, outcome in enumerate(outcomes)
-        )
-        return sum(map(len, keys))
-
-    def together(name: str) -> dict[str, int]:
-        counters = (getattr(each.record, name) for each in outcomes)
-        return dict(sorted(sum(counters, Counter()).items()))
-
-    faults = sum((each.faults for each in outcomes), Counter())
-    recoveries = [seconds for each in outcomes for seconds in each.record.recoveries]
-    return {
-        "kills": sum(each.record.kills for each in outcomes),
-        "faults": faults.total(),
-        "calls": sum(each.calls for each in outcomes),
-        "events": sum(each.events for each in outcomes),
-        "rows": sum(each.last.rows for each in outcomes),
-        "lost": total("lost"),
-        "duplicated": total("duplicated"),
-        "wrong": total("wrong"),
-        "dead_letters": dict(sum((each.dead_letters for each in outcomes), Counter())),
-        "recovery_p95_s": round(float(np.percentile(recoveries, 95)), 1) if recoveries else None,
-        "recoveries": len(recoveries),
-        "kills_by_kind": together("kinds"),
-        "boundaries": together("boundaries"),
-        "faults_by_kind": dict(sorted(faults.items())),
-        "orphans": [orphan for each in outcomes for orphan in each.orphans],
-        "unexpected_ends": [line for each in outcomes for line in each.unexpected_ends],
-        "ends_by_fault": [line for each in outcomes for line in each.ends_by_fault],
-        "problems": [line for each in outcomes for line in each.problems],
-        "waiting": sum(len(each.first.waiting) for each in outcomes),
-        "seed": options.seed,
-        "minutes": options.minutes,
-    }
-
-
-def _failed(found: dict[str, object]) -> list[str]:
-    bad = ("lost", "duplicated", "wrong", "dead_letters", "orphans", "unexpected_ends", "problems")
-    return [name for name in bad if found[name]]
 
 
 @contextlib.contextmanager

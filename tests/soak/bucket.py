@@ -176,6 +176,12 @@ class SoakBucket:
                 float(value)
         return None
 
+    def delete(self) -> None:
+        """The bucket with all that is in it, and the queues."""
+        for queue in (self.stack.queue, self.stack.dead_letter_queue):
+            queues.delete(self.sqs, queue)
+        bucket_part.delete(self.s3, self.name)
+
     def dead_letters(self) -> list[str]:
         """The bodies of all dead letters, which are deleted."""
         bodies = []

@@ -18,6 +18,7 @@ import psutil
 from tests.soak.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
+SERVICE = (sys.executable, "-m", "processor", "run")
 RUN = "SOAK_RUN"  # the variable by which all processes of a run are found, whoever is their parent
 RESTART_SECONDS = 0.1  # systemd's default
 ORPHAN_SECONDS = 60.0
@@ -42,9 +43,15 @@ class Supervised:
     """One service with its own folder; its runs, one after the other, in a thread of the soak."""
 
     def __init__(
-        self, name: str, folder: Path, environment: Mapping[str, str], proxy: Proxy
+        self,
+        name: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        proxy: Proxy,
+        command: Sequence[str] = SERVICE,
     ) -> None:
         self.name = name
+        self._command = command
         self.work_dir = folder / name / "work"
         self.log = folder / f"{name}.log"
         self._errors = folder / f"{name}.errors"  # no pipe, which an orphan would hold open
@@ -125,7 +132,7 @@ class Supervised:
             log.write(json.dumps({"soak": "started", "run": run.name}).encode() + b"\n")
             log.flush()
             run.process = subprocess.Popen(
-                _guarded([sys.executable, "-m", "processor", "run"]),
+                _guarded(self._command),
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,

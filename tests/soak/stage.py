@@ -58,6 +58,11 @@ class Outcome:
     ends_by_fault: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def is_bad(self) -> bool:
+        found = (self.first.faults, self.last.faults, self.dead_letters, self.orphans)
+        return any((*found, self.unexpected_ends, self.problems))
+
 
 class Stage:
     """One bucket, from its deployment to the verdict. ``say`` gets lines of progress."""
@@ -123,6 +128,8 @@ class Stage:
             self.outcome.calls, kinds = proxy.counts()
             self.outcome.faults = Counter(kinds)
         self._conclude(bucket, services)
+        if not self.outcome.is_bad:
+            bucket.delete()
         return self.outcome
 
     def _await_start(self, services: Sequence[Supervised]) -> None:
