@@ -132,7 +132,8 @@ class Storm:
             if order.kind not in LASTING and run.receiving_at:
                 self._struck_at[service.name] = time.monotonic()
         self._say(f"{run.name}, {age:.0f} s old: {order.kind} ({order.place})")
-        if order.kind not in LASTING:
+        # A folder that is deleted before it is used is made again.
+        if order.kind not in LASTING and (order.kind != "work dir" or run.receiving_at):
             threading.Thread(target=self._see_end, args=(service, run), daemon=True).start()
         return True
 
