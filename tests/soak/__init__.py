@@ -6,6 +6,6 @@ port of a proxy in a process of its own, which sees every boundary from outside,
 stops at a boundary until a kill is done. A writer changes the bucket directly. When it has stopped and
 everything is quiet, the tables are compared with the bucket.
 
-Read ``__main__`` (the command), ``stage`` (one bucket from start to verdict), ``verdict`` (what is lost,
+Read ``__main__`` (the command), ``stage`` (one bucket), ``calm`` (its end), ``verdict`` (what is lost,
 duplicated or wrong), ``schedule`` (what is killed when), then one noun at a time.
 """

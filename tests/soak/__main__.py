@@ -16,9 +16,11 @@ from infra_scripts.embedded import EmbeddedAws
 from infra_scripts.errors import InfraError
 from tests.soak.bucket import SoakError
 from tests.soak.expected import expected_features
+from tests.soak.outcome import Outcome
 from tests.soak.report import amiss, summary
 from tests.soak.schedule import orders
-from tests.soak.stage import Outcome, Plan, Stage, settings
+from tests.soak.settings import settings
+from tests.soak.stage import Plan, Stage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

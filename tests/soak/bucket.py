@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import time
 import uuid
@@ -224,12 +223,3 @@ def _deploy_least(clients: Clients, stack: Stack) -> None:
         change = part.compare()
         if change.action != "unchanged":
             part.write(change.before, change.after)
-
-
-def history_of(known: str) -> str:
-    """What `why KEY --json` printed, in one line."""
-    try:
-        found = json.loads(known)
-    except ValueError:
-        return known.strip()
-    return json.dumps({name: found[name] for name in found if name != "reduced"})

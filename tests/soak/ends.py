@@ -3,7 +3,6 @@
 import re
 
 from tests.soak.faults import MARK
-from tests.soak.kills import EXPIRED
 from tests.soak.services import Run
 
 # What a client says of a connection that was reset, of silence, of half a body.
@@ -35,7 +34,3 @@ def explained(run: Run) -> bool:
 def by_fault(run: Run) -> bool:
     """Whether a service gave up because of faults that it met, by its last words."""
     return run.status == FAILED and bool(MARK in run.line or _NO_ANSWER.search(run.line))
-
-
-def is_expired(run: Run) -> bool:
-    return EXPIRED in run.blows

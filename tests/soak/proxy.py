@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from tests.soak import proxy_process
 from tests.soak.faults import Faults
+from tests.soak.proxy_port import HOST
 
 ANSWER_SECONDS = 30.0
 
@@ -58,7 +59,7 @@ class Proxy:
 
     def open(self, name: str) -> str:
         """The URL of a new port."""
-        return f"http://{proxy_process.HOST}:{self._ask('open', f'opened {name}', name)}"
+        return f"http://{HOST}:{self._ask('open', f'opened {name}', name)}"
 
     def close(self, name: str) -> None:
         """Close a port, and all connections to it."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.soak.boundaries import BOUNDARIES
 from tests.soak.kills import EXPIRED, KILLS
-from tests.soak.stage import Outcome
+from tests.soak.outcome import Outcome
 
 COMPLETE_MINUTES = 30  # a soak as long as this has every kind of kill, and kills at every boundary
 BAD = ("lost", "duplicated", "wrong", "dead_letters", "orphans", "unexpected_ends", "problems")

@@ -2,34 +2,29 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.events import UNKNOWN_TIME, ObjectEvent, message
-from tests.soak.bucket import SoakBucket, causes, history_of
+from tests.soak.bucket import SoakBucket, causes
+from tests.soak.calm import Calm
 from tests.soak.ends import by_fault, explained
 from tests.soak.faults import WEIGHTS, Faults
+from tests.soak.outcome import Outcome
 from tests.soak.proxy import Proxy
 from tests.soak.schedule import Order
-from tests.soak.services import ROOT, Run, Supervised
+from tests.soak.services import Run, Supervised
+from tests.soak.settings import settings
 from tests.soak.storm import Record, Storm
-from tests.soak.verdict import Verdict, judge
 from tests.soak.writer import Writer
 
 SERVICES = ("alpha", "beta")
-DRAIN_SECONDS = 900.0  # of seconds on a quiet machine
-RETRY_SECONDS = 900.0  # for photos that wait: a minute, four, …
-STOP_SECONDS = 120.0
 START_SECONDS = 180.0
-QUIET_SECONDS = 15.0  # an empty queue for as long; SQS counts approximately
+STOP_SECONDS = 120.0
 CHANGES_PER_SECOND = 1.0
-EXPLAINED = 5  # photos, by `why`, which takes seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +37,6 @@ class Plan:
     fault_share: float
 
 
-@dataclass
-class Outcome:
-    """What a stage found."""
-
-    record: Record
-    events: int = 0
-    calls: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    first: Verdict = field(default_factory=Verdict)
-    last: Verdict = field(default_factory=Verdict)
-    dead_letters: Counter[str] = field(default_factory=Counter)
-    orphans: list[str] = field(default_factory=list)
-    unexpected_ends: list[str] = field(default_factory=list)
-    ends_by_fault: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def is_bad(self) -> bool:
-        found = (self.first.faults, self.last.faults, self.dead_letters, self.orphans)
-        return any((*found, self.unexpected_ends, self.problems))
-
-
 class Stage:
     """One bucket, from its deployment to the verdict. ``say`` gets lines of progress."""
 
@@ -73,8 +46,8 @@ class Stage:
         cache_dir: Path,
         plan: Plan,
         orders: Iterator[Order],
-        expected: dict[str, Sequence[float]],
-        say: Callable[[str], None],
+        expected: Mapping[str, Sequence[float]],
+        say: Callable[[str], object],
         *,
         versioned: bool,
     ) -> None:
@@ -122,7 +95,8 @@ class Stage:
                     writer.stop()
                     self.outcome.events = writer.ledger.changes + writer.repeated
                 self._say("the storm is over")
-                self._settle(bucket, writer, proxy)
+                command = self._environment("command")
+                Calm(bucket, writer, command, self._expected, self.outcome, self._say).settle()
             finally:
                 self._stop(services)
             self.outcome.calls, kinds = proxy.counts()
@@ -145,91 +119,6 @@ class Stage:
     def _environment(self, name: str) -> dict[str, str]:
         work_dir = self._folder / name / "work"
         return self._settings | {"FRUITS_SERVICE__WORK_DIR": str(work_dir)}
-
-    def _settle(self, bucket: SoakBucket, writer: Writer, proxy: Proxy) -> None:
-        outcome = self.outcome
-        if not self._drained(bucket):
-            return
-        outcome.first = self._judged(bucket, strict=False)
-        self._say(f"{outcome.first.rows} rows, {len(outcome.first.waiting)} wait")
-        deadline = time.monotonic() + RETRY_SECONDS
-        if outcome.first.waiting:
-            self._try_again(bucket)
-        while self._drained(bucket) and bucket.noted("pending") and time.monotonic() < deadline:
-            time.sleep(5)
-        outcome.last = self._judged(bucket, strict=True)
-        while (fault := bucket.matrix_fault()) and time.monotonic() < deadline:
-            time.sleep(5)  # it is brought up to date within a minute
-        if fault:
-            outcome.problems.append(fault)
-        if not outcome.last.rows:
-            outcome.problems.append("no row was stored")
-        if outcome.record.kills < self._plan.seconds / 60 * self._plan.kills_per_minute / 2:
-            outcome.problems.append(f"only {outcome.record.kills} kills")
-        live = {key: each.content for key, each in bucket.live().items()}
-        expected = writer.ledger.expected()
-        for key in sorted(live.keys() | expected.keys()):
-            if live.get(key) != expected.get(key):
-                outcome.problems.append(f"{key}: S3 has not what was put there last")
-        self._explain({**outcome.first.faults, **outcome.last.faults}, writer)
-
-    def _explain(self, faults: dict[str, str], writer: Writer) -> None:
-        """What happened to the photos that are not as they should be, and what `why` says now."""
-        for number, (key, why) in enumerate(faults.items()):
-            self._say(f"{key}: {why}")
-            for entry in writer.ledger.history(key):
-                self._say(f"    {entry}")
-            if number < EXPLAINED:
-                known = self._command("why", key, "--json")
-                self._say(f"    why: {history_of(known.stdout or known.stderr)}")
-
-    def _judged(self, bucket: SoakBucket, *, strict: bool) -> Verdict:
-        return judge(
-            bucket.live(),
-            bucket.stored(),
-            bucket.noted("rejects"),
-            bucket.noted("pending"),
-            self._expected,
-            strict=strict,
-        )
-
-    def _drained(self, bucket: SoakBucket) -> bool:
-        """Whether the queue is empty, and was for a while; it is waited for."""
-        deadline = time.monotonic() + DRAIN_SECONDS
-        empty_since = time.monotonic()
-        while time.monotonic() - empty_since < QUIET_SECONDS:
-            if backlog := bucket.backlog():
-                empty_since = time.monotonic()
-                if time.monotonic() > deadline:
-                    self.outcome.problems.append(f"{backlog} messages are left in the queue")
-                    return False
-            time.sleep(1)
-        return True
-
-    def _try_again(self, bucket: SoakBucket) -> None:
-        """Photos that wait are tried now, as far as they may be."""
-        if self._command("reconcile", "--help").returncode == 0:
-            done = self._command("reconcile")
-            if done.returncode:
-                self.outcome.problems.append(f"reconcile: {done.stderr.strip()}")
-            return
-        for each in bucket.noted("pending"):
-            event = ObjectEvent(
-                *(bucket.name, each.key, None, each.version or None, None),
-                *("ObjectCreated:Retry", UNKNOWN_TIME, None),
-            )
-            bucket.sqs.send_message(QueueUrl=bucket.queue_url, MessageBody=message([event]))
-
-    def _command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "processor", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **self._environment("command")},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
 
     def _stop(self, services: Sequence[Supervised]) -> None:
         for each in services:
@@ -257,26 +146,8 @@ class Stage:
             (outcome.ends_by_fault if by_fault(end) else outcome.unexpected_ends).append(line)
         outcome.orphans = [orphan for each in services for orphan in each.orphans]
         outcome.problems += outcome.record.hung
-
-
-def settings(name: str, cache_dir: Path) -> dict[str, str]:
-    """Those of both services: small, and busy with upkeep, so that kills meet all of it."""
-    return {
-        "FRUITS_STORAGE__BUCKET": name,
-        "FRUITS_QUEUE__NAME": name,
-        "FRUITS_QUEUE__DEAD_LETTER_NAME": f"{name}-dead",
-        "FRUITS_QUEUE__VISIBILITY_TIMEOUT_SECONDS": "10",
-        "FRUITS_BATCH__MAX_SECONDS": "3",
-        "FRUITS_MODEL__WEIGHTS": "random",
-        "FRUITS_MODEL__INPUT_SIZE": "32",
-        "FRUITS_PCA__COMPONENTS": "3",
-        "FRUITS_PCA__INTERVAL_SECONDS": "10",
-        "FRUITS_PCA__GROWTH_SHARE": "0.02",
-        "FRUITS_UPKEEP__INTERVAL_SECONDS": "5",
-        "FRUITS_SERVICE__CACHE_DIR": str(cache_dir),
-        "FRUITS_SERVICE__STOP_GRACE_SECONDS": "5",
-        "FRUITS_LOGS__GROUP": f"/{name}",
-    }
+        if outcome.record.kills < self._plan.seconds / 60 * self._plan.kills_per_minute / 2:
+            outcome.problems.append(f"only {outcome.record.kills} kills")
 
 
 def _described(run: Run) -> dict[str, object]:

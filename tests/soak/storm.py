@@ -44,7 +44,6 @@ class Storm:
         self._left_over: list[Order] = []
         self._struck_at: dict[str, float] = {}  # services, from which no ReceiveMessage came since
         self._lock = threading.Lock()
-        self._over = threading.Event()
         self._services: dict[str, Supervised] = {}
 
     def of(self, services: Sequence[Supervised]) -> None:
@@ -70,7 +69,6 @@ class Storm:
             if not self._strike(self._chosen(turn), order, proxy):
                 self._left_over.append(order)
         proxy.calm()
-        self._over.set()
         with self._lock:
             self._left_over += self._armed.values()
             self._armed.clear()

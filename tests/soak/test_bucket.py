@@ -12,7 +12,7 @@ from ingest.events import message
 from processor.store import datafiles, delta, schema
 from tests.soak.bucket import SoakBucket, causes
 from tests.soak.contents import contents
-from tests.soak.stage import settings
+from tests.soak.settings import settings
 from tests.soak.verdict import Noted
 from tests.support.object_events import event
 

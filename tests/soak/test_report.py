@@ -7,8 +7,8 @@ import pytest
 
 from tests.soak.boundaries import BOUNDARIES
 from tests.soak.kills import EXPIRED, KILLS
+from tests.soak.outcome import Outcome
 from tests.soak.report import BAD, amiss, summary
-from tests.soak.stage import Outcome
 from tests.soak.storm import Record
 from tests.soak.verdict import Verdict
 
