@@ -242,8 +242,8 @@ def _explain_response(error: boto.ClientError, hint: str) -> str:
         )
     if code == "400":
         return (
-            f"{operation} failed: 400, without a reason, which S3 never gives for it: the credentials "
-            "may have expired, or the bucket be in another region"
+            f"{operation} failed: 400 without a reason (S3 gives none for a HEAD): the credentials may "
+            "have expired, or the bucket be in another region"
         )
     if code.rpartition(".")[2] in _CHANGING:
         return f"{operation}: AWS is busy with an earlier change: retry in a minute"
