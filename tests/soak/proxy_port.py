@@ -144,9 +144,9 @@ class Handler(BaseHTTPRequestHandler):
         response = upstream.getresponse()
         data = response.read()
         headers = response.getheaders()
-        if self.command == "HEAD":
-            return response.status, headers, b""
-        return response.status, [each for each in headers if each[0].lower() not in _HOPS], data
+        told = {"content-length"} if self.command == "HEAD" else set()  # of the object, not of this
+        kept = [each for each in headers if each[0].lower() not in _HOPS - told]
+        return response.status, kept, data
 
     def _connected(self) -> http.client.HTTPConnection:
         """A connection that its other end has not closed meanwhile."""
