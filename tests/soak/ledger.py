@@ -40,6 +40,10 @@ class Ledger:
         with self._lock:
             return list(self._entries.get(key, ()))
 
+    def keys(self) -> set[str]:
+        with self._lock:
+            return set(self._entries)
+
     def expected(self) -> dict[str, Content]:
         """The live objects, by key."""
         with self._lock:

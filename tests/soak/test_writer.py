@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ingest.events import parse
+from tests.soak import writer as module
 from tests.soak.contents import by_digest, contents, digest
 from tests.soak.writer import Writer, keys
 from tests.support.aws import DeployedStack
@@ -13,7 +14,9 @@ STEPS = 150
 
 
 @pytest.mark.parametrize("versioned", [False, True])
-def test_the_ledger_is_the_bucket(stack: DeployedStack, versioned: bool) -> None:
+def test_the_ledger_is_the_bucket(
+    stack: DeployedStack, versioned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if versioned:
         stack.s3.put_bucket_versioning(
             Bucket=stack.bucket, VersioningConfiguration={"Status": "Enabled"}
@@ -25,6 +28,7 @@ def test_the_ledger_is_the_bucket(stack: DeployedStack, versioned: bool) -> None
         per_second=1,
     )
     writer._keys = keys()[:12]  # so that each is changed often
+    monkeypatch.setattr(module, "LATER_SECONDS", (0.0, 0.1))
     for _ in range(STEPS):
         writer._change()
     expected = writer.ledger.expected()
@@ -33,11 +37,15 @@ def test_the_ledger_is_the_bucket(stack: DeployedStack, versioned: bool) -> None
     for key, content in expected.items():
         data = stack.s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()
         assert by_digest()[digest(data)] == content
-    kinds = {entry.what for key in writer._keys for entry in writer.ledger.history(key)}
+    kinds = {entry.what for key in writer.ledger.keys() for entry in writer.ledger.history(key)}
     assert kinds == {"put", "remove", "drop version"} if versioned else {"put", "remove"}
     assert writer.repeated
     bodies = [json.dumps(each) for each in stack.drain()]
-    assert {event.key for body in bodies for event in parse(body)} <= set(writer._keys)
+    assert {event.key for body in bodies for event in parse(body)} <= writer.ledger.keys()
+    alone = [key for key in writer.ledger.keys() if "left alone" in key]
+    assert len(alone) > STEPS / 5
+    if not versioned:
+        assert max(len(writer.ledger.history(key)) for key in alone) <= 4  # a put, and A, B, A
 
 
 def test_good_contents_and_poison_are_distinct() -> None:

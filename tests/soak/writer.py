@@ -1,7 +1,9 @@
 """The writer: a seeded stream of changes to the bucket, and of messages that come twice and late."""
 
+import heapq
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,7 +17,12 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_sqs import SQSClient
 
-KEYS = 300
+KEYS = 300  # that are changed again and again
+# The share of changes that begin a key of their own, which is changed once more at most, later: what goes
+# wrong with it stays, and no later change mends it.
+LEFT_ALONE = 0.35
+CHANGED_LATER = 0.7  # of those
+LATER_SECONDS = (1.0, 45.0)
 POISON = 0.02  # of what is put
 REPEATED = 0.05  # of all events
 LATEST = 20  # seconds that a repeated message may be late
@@ -68,6 +75,7 @@ class Writer:
         self._per_second = per_second
         self._keys = keys()
         self._versions: dict[str, list[tuple[str, Content | None]]] = {}  # the newest last
+        self._later: list[tuple[float, str]] = []  # keys to be changed once more; a heap
         self._recent: deque[ObjectEvent] = deque(maxlen=REMEMBERED)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._write, name="writer")
@@ -91,12 +99,24 @@ class Writer:
             self.error = error
 
     def _change(self) -> None:
-        key = self._random.choice(self._keys)
-        (what,) = self._random.choices(list(self._weights), list(self._weights.values()))
+        key, what = self._next()
         for step in self._steps(what, key):
             step()
             if self._random.random() < REPEATED:
                 self._repeat()
+
+    def _next(self) -> tuple[str, str]:
+        """The key to change, and how."""
+        (what,) = self._random.choices(list(self._weights), list(self._weights.values()))
+        now = time.monotonic()
+        if self._later and self._later[0][0] <= now:
+            return heapq.heappop(self._later)[1], what
+        if self._random.random() >= LEFT_ALONE:
+            return self._random.choice(self._keys), what
+        key = f"photos/{self._random.choice(FOLDERS)}/left alone {self.ledger.changes}.jpg"
+        if self._random.random() < CHANGED_LATER:
+            heapq.heappush(self._later, (now + self._random.uniform(*LATER_SECONDS), key))
+        return key, "put"
 
     def _steps(self, what: str, key: str) -> Iterator:
         match what:
