@@ -40,7 +40,7 @@ class Ledger:
         with self._lock:
             return list(self._entries.get(key, ()))
 
-    def keys(self) -> set[str]:
+    def all_keys(self) -> set[str]:
         with self._lock:
             return set(self._entries)
 

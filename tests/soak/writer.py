@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 KEYS = 300  # that are changed again and again
-# The share of changes that begin a key of their own, which is changed once more at most, later: what goes
-# wrong with it stays, and no later change mends it.
+# The share of changes that begin a key of their own, which is changed once more at most: what goes wrong
+# with it is not mended by a later change.
 LEFT_ALONE = 0.35
 CHANGED_LATER = 0.7  # of those
 LATER_SECONDS = (1.0, 45.0)
