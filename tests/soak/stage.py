@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import aws_errors
+from infra_scripts.errors import InfraError
 from tests.soak.bucket import SoakBucket, causes
 from tests.soak.calm import Calm
 from tests.soak.ends import by_fault, explained
@@ -103,7 +105,10 @@ class Stage:
             self.outcome.faults = Counter(kinds)
         self._conclude(bucket, services)
         if not self.outcome.is_bad:
-            bucket.delete()
+            try:
+                bucket.delete()
+            except (*aws_errors.ERRORS, InfraError) as error:
+                self._say(f"bucket {bucket.name} is left: {error}")
         return self.outcome
 
     def _await_start(self, services: Sequence[Supervised]) -> None:
