@@ -130,7 +130,28 @@ def client(
     if found is None:
         made.close()
         raise boto.NoCredentialsError
+    made.meta.events.register_first("before-parse", _refuse_half)
+    named = made.meta.service_model.service_id.hyphenize()
+    made.meta.events.register_first(f"needs-retry.{named}.*", _retry_as_parsed)
     return made
+
+
+def _refuse_half(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
+    """Take a response whose body breaks off for a 503.
+
+    botocore ignores its length: from half a JSON document it reads no member, and from half an XML
+    document an error that it does not retry. Bodies that are streamed it counts itself.
+    """
+    body, length = response_dict["body"], response_dict["headers"].get("Content-Length", 0)
+    has_body = isinstance(body, bytes) and operation_model.http["method"] != "HEAD"
+    if has_body and len(body) < int(length):
+        response_dict.update(status_code=503, body=b"")
+
+
+def _retry_as_parsed(response: tuple[Any, Any] | None, **_: object) -> None:
+    """Retry by the status that :func:`_refuse_half` leaves; for S3, botocore does it by itself."""
+    if response:
+        response[0].status_code = response[1]["ResponseMetadata"]["HTTPStatusCode"]
 
 
 _sharing = threading.Lock()

@@ -240,6 +240,11 @@ def _explain_response(error: boto.ClientError, hint: str) -> str:
             f"no permission: {operation} was denied ({message}); "
             f"grant {action_of(operation)} to these credentials{f' ({hint})' if hint else ''}"
         )
+    if code == "400":
+        return (
+            f"{operation} failed: 400 without a reason (S3 gives none for a HEAD): the credentials may "
+            "have expired, or the bucket be in another region"
+        )
     if code.rpartition(".")[2] in _CHANGING:
         return f"{operation}: AWS is busy with an earlier change: retry in a minute"
     return f"{operation} failed: {code}: {message}"

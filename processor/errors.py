@@ -133,10 +133,14 @@ NOTHING_LOST = "nothing is lost: start it again, and it continues where it stopp
 
 _WORKER_KILLED = "one of Spark's Python processes was killed (by the out-of-memory killer?)"
 _SOURCE_KILLED = "the process that reads the queue was killed (by the out-of-memory killer?)"
-# Spark's words, and how Java finds the other end of the source's socket gone.
-_NO_WORKER = re.compile("Python worker (exited unexpectedly|failed to connect back)")
+_WORKER_LATE = (
+    "a Python process that Spark started did not connect within 10 s (killed, or is the machine "
+    "overloaded?)"
+)
+_DEATHS = (_WORKER_KILLED, _SOURCE_KILLED, _WORKER_LATE)
 # Errors whose text is meant to be read.
 _OURS = re.compile(r"^(?:common|ingest|processor)\.[\w.]+: ")
+# How Java finds the other end of the source's socket gone.
 _NO_SOURCE = ("", "Broken pipe", "Connection reset", "Connection reset by peer", "Socket closed")
 
 
@@ -149,8 +153,10 @@ def cause_in(text: str) -> str:
     lines = [line for line in rest.splitlines() if line and not line[0].isspace()]
     if traceback and lines:
         return _OURS.sub("", lines[0])
-    if _NO_WORKER.search(text):
+    if "Python worker exited unexpectedly" in text:
         return _WORKER_KILLED
+    if "Python worker failed to connect back" in text:
+        return _WORKER_LATE
     query = re.search(r"terminated with exception: ?(.*?) ?SQLSTATE", text)
     if query:
         return _SOURCE_KILLED if query[1] in _NO_SOURCE else query[1]
@@ -163,4 +169,4 @@ def cause_in(text: str) -> str:
 def fault_in(text: str) -> str:
     """The cause, and what happens next if it was the death of a process."""
     cause = cause_in(text)
-    return f"{cause}: {NOTHING_LOST}" if cause in (_WORKER_KILLED, _SOURCE_KILLED) else cause
+    return f"{cause}: {NOTHING_LOST}" if cause in _DEATHS else cause

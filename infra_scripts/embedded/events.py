@@ -37,9 +37,11 @@ _sequencer = Sequencer()
 def _get_s3_event(
     event_name: str,
     bucket: models.FakeBucket,
-    key: "models.FakeKey | _Deleted",
+    key: "models.FakeKey | models.FakeDeleteMarker | _Deleted",
     notification_id: str,
 ) -> Event:
+    if isinstance(key, models.FakeDeleteMarker):  # the last version of its key: moto reads its ETag
+        key = _Deleted(key.name, key.version_id)
     event = _built_by_moto(event_name, bucket, key, notification_id)
     described = event["Records"][0]["s3"]["object"]
     if event_name.startswith("s3:ObjectRemoved:"):

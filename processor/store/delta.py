@@ -297,6 +297,8 @@ def _check_no_strangers(folder: str) -> None:
         return
     for each in objects.listing(folder):
         path = each.uri.removeprefix(f"{folder}/")
+        if path.startswith(LOG):  # of a table that another service has made since
+            return
         if not datafiles.is_name(path):
             raise StoreError(
                 f"{folder} holds {path!r}, which is not of a table: move it away, or set "

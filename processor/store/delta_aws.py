@@ -31,6 +31,7 @@ _FRAME = re.compile(r"\d+: \S|at \S+:\d+")  # a line of a Rust backtrace
 _REQUEST = re.compile(r"Error performing (?P<method>[A-Z]+) (?P<url>\S+)")
 _STATUS = re.compile(r"returned [\w -]*status(?: code)?: (?P<status>\d{3})")
 _REDIRECT = "redirect without LOCATION"  # how S3 says that the bucket is in another region
+_BROKEN_OFF = "HTTP error: "  # of a response whose beginning came; the request is not named then
 _GONE = "Invalid table version"  # the one that was read before is no longer there
 _ALTERED = ("Unsupported", "not supported", "Schema error")
 _CONFLICT = ("Failed to commit transaction", "Tried committing existing table version")
@@ -85,6 +86,9 @@ def _translation(error: Exception, folder: str) -> Exception:
         return CommitConflict(f"{folder}: {text}")
     request = _REQUEST.search(text)
     if request is None:
+        if _BROKEN_OFF in text:
+            broken: Exception = boto.ConnectionError(error=f"{folder}: {text}")
+            return broken
         if _GONE in text:
             return ServiceError(
                 f"{folder} was deleted or replaced ({text}): start the service again"

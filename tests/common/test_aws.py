@@ -9,6 +9,8 @@ from botocore import exceptions as boto
 from common import aws, aws_errors
 from infra_scripts.clients import Clients
 from tests.support.aws import DeployedStack
+from tests.support.endpoints import Request, aws_at
+from tests.support.forwarded import forwarding
 from tests.support.signers import Profile, instance_role
 
 
@@ -134,3 +136,33 @@ def test_credentials_that_were_missed_are_found_the_next_time(
         metadata.missing = 0
         aws.s3().head_bucket(Bucket=stack.bucket)
         assert aws.credentials().access_key == "key"
+
+
+def test_a_response_that_breaks_off_is_asked_for_again(stack: DeployedStack) -> None:
+    """botocore takes half a response for a whole one, whose members are missing."""
+    broken = {"PUT", "POST", "GET"}
+
+    def breaks_off(request: Request) -> bool:
+        listing = request.method == "GET" and "list-type" in request.target
+        return (listing or request.method == "POST") and request.method in broken
+
+    with forwarding(breaks_off=breaks_off) as (url, requests), aws_at(url):
+        sqs, s3 = aws.client("sqs", attempts=2), aws.client("s3", attempts=2)
+        for ask in (
+            lambda: sqs.get_queue_url(QueueName=stack.stack.queue)["QueueUrl"],
+            lambda: s3.list_objects_v2(Bucket=stack.bucket)["KeyCount"],
+        ):
+            with pytest.raises(boto.ClientError) as failure:
+                ask()
+            assert aws_errors.is_transient(failure.value)
+            assert len(requests) == 2
+            requests.clear()
+        broken.clear()
+        assert sqs.get_queue_url(QueueName=stack.stack.queue)["QueueUrl"]
+        assert s3.list_objects_v2(Bucket=stack.bucket)["KeyCount"] == 0
+        s3.put_object(Bucket=stack.bucket, Key="k", Body=b"whole")
+        assert s3.head_object(Bucket=stack.bucket, Key="k")["ContentLength"] == 5
+        assert s3.get_object(Bucket=stack.bucket, Key="k")["Body"].read() == b"whole"
+        assert len(requests) == 5
+        sqs.close()
+        s3.close()

@@ -90,3 +90,11 @@ def test_an_explanation_is_one_line_with_the_fix() -> None:
     issuer = boto.CredentialRetrievalError(provider="iam-role", error_msg="no answer")
     assert aws_errors.explain(issuer).startswith("AWS credentials cannot be renewed: ")
     assert aws_errors.explain(answer("NoSuchKey")) == "GetObject failed: NoSuchKey: two lines"
+
+
+def test_a_refused_head_says_what_it_may_be() -> None:
+    """S3 sends no body with a response to HEAD, so neither the code nor the message."""
+    refused = boto.ClientError({"Error": {"Code": "400", "Message": "Bad Request"}}, "HeadObject")
+    line = aws_errors.explain(refused)
+    assert line.startswith("HeadObject failed: 400")
+    assert "the credentials may have expired" in line

@@ -162,6 +162,12 @@ def test_of_sparks_messages_it_is_what_they_are_about(text: str, cause: str) -> 
     assert fault_in(text) == cause
 
 
+def test_a_process_that_started_too_slowly_was_perhaps_not_killed() -> None:
+    fault = fault_in(QUERY.format("Python worker failed to connect back."))
+    assert "did not connect within 10 s (killed, or is the machine overloaded?)" in fault
+    assert fault.endswith("nothing is lost: start it again, and it continues where it stopped")
+
+
 @pytest.mark.parametrize(
     ("text", "who"),
     [
@@ -173,7 +179,6 @@ def test_of_sparks_messages_it_is_what_they_are_about(text: str, cause: str) -> 
             ),
             "one of Spark's Python processes",
         ),
-        (QUERY.format("Python worker failed to connect back."), "one of Spark's Python processes"),
     ],
 )
 def test_a_killed_process_is_named_with_what_happens_next(text: str, who: str) -> None:

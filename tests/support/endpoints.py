@@ -21,8 +21,10 @@ class Silent(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
-    def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Send a whole response; its body only if the request is no HEAD."""
+    def send(
+        self, status: int, headers: Mapping[str, str], body: bytes, sent: int | None = None
+    ) -> None:
+        """Send a response; its body only if the request is no HEAD, ``sent`` bytes of it or all."""
         whole = {"Content-Length": str(len(body))} if self.command != "HEAD" else {}
         skipped = {name.lower() for name in whole} | {"transfer-encoding", "connection"}
         kept = {name: headers[name] for name in headers if name.lower() not in skipped}
@@ -31,7 +33,8 @@ class Silent(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[:sent])
+        self.close_connection = self.close_connection or sent is not None
 
 
 class Denies(Silent):

@@ -18,21 +18,27 @@ def refused(handler: Silent, status: int, code: str) -> None:
     handler.send(status, {"Content-Type": "application/xml"}, error)
 
 
-def forward(handler: Silent, aws: str, body: bytes) -> None:
-    """Send the request to the AWS at ``aws``, and what it answers back."""
+def forward(handler: Silent, aws: str, body: bytes, *, whole: bool = True) -> None:
+    """Send the request to the AWS at ``aws``, and what it answers back, or half of it."""
     connection = http.client.HTTPConnection(aws, timeout=60)
     with contextlib.closing(connection):
         connection.request(handler.command, handler.path, body, dict(handler.headers))
         answer = connection.getresponse()
-        handler.send(answer.status, dict(answer.getheaders()), answer.read())
+        data = answer.read()
+        sent = None if whole else len(data) // 2
+        handler.send(answer.status, dict(answer.getheaders()), data, sent)
 
 
 @contextlib.contextmanager
 def forwarding(
     refuse: Callable[[Request], Refusal | None] = lambda _: None,
     tls: ssl.SSLContext | None = None,
+    breaks_off: Callable[[Request], bool] = lambda _: False,
 ) -> Iterator[tuple[str, list[Request]]]:
-    """A URL that leads to the AWS of ``AWS_ENDPOINT_URL``, and the requests that it got."""
+    """A URL that leads to the AWS of ``AWS_ENDPOINT_URL``, and the requests that it got.
+
+    Of a response that ``breaks_off`` half the body comes.
+    """
     requests: list[Request] = []
     aws = urlsplit(os.environ["AWS_ENDPOINT_URL"]).netloc
 
@@ -48,7 +54,7 @@ def forwarding(
             if refusal:
                 refused(self, *refusal)
             else:
-                forward(self, aws, body)
+                forward(self, aws, body, whole=not breaks_off(request))
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
 

@@ -62,3 +62,16 @@ def test_versioned_objects_announce_markers_and_versions(stack: DeployedStack) -
         ("ObjectRemoved:DeleteMarkerCreated", marker),
         ("ObjectRemoved:Delete", first),
     ]
+
+
+def test_the_last_version_of_a_key_may_be_a_delete_marker(stack: DeployedStack) -> None:
+    stack.s3.put_bucket_versioning(
+        Bucket=stack.bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    where = {"Bucket": stack.bucket, "Key": "photos/a.jpg"}
+    version = stack.s3.put_object(**where, Body=b"1")["VersionId"]
+    marker = stack.s3.delete_object(**where)["VersionId"]
+    versions = [{"Key": where["Key"], "VersionId": each} for each in (version, marker)]
+    answer = stack.s3.delete_objects(Bucket=stack.bucket, Delete={"Objects": versions})
+    assert len(answer["Deleted"]) == 2
+    assert [name for name, _ in stack.events()][2:] == ["ObjectRemoved:Delete"] * 2

@@ -1,5 +1,6 @@
 """Delta tables: the properties of a version, commits, and what the log says of changes since."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 from processor.errors import CommitConflict, StoreError
 from processor.store import datafiles, delta, objects
 from processor.store.datafiles import DataFile
+from processor.store.objects import ListedObject
 
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False)])
 
@@ -153,4 +155,21 @@ def test_no_table_is_made_among_strangers(bucket: str) -> None:
             delta.create_table(other, SCHEMA, "")
         assert delta.open_table(other) is None
     objects.put(f"{folder}/0.txt", b"added later")
+    assert delta.create_table(folder, SCHEMA, "").table_version == 0
+
+
+def test_a_table_made_meanwhile_is_not_a_stranger(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another service makes it between two listings of ours."""
+    folder = f"s3://{bucket}/features"
+    listing = objects.listing
+
+    def meanwhile(listed: str) -> Iterator[ListedObject]:
+        found = list(listing(listed))
+        monkeypatch.setattr(objects, "listing", listing)
+        delta.create_table(folder, SCHEMA, "")
+        return iter(found)
+
+    monkeypatch.setattr(objects, "listing", meanwhile)
     assert delta.create_table(folder, SCHEMA, "").table_version == 0

@@ -344,6 +344,16 @@ def test_no_response_is_one_line_that_may_pass(place: str) -> None:
     assert aws_errors.is_transient(failure.value)
 
 
+@pytest.mark.parametrize("what", ["list-type=2", f"{0:020}.json"])
+def test_a_response_that_breaks_off_is_one_line_that_may_pass(place: str, what: str) -> None:
+    delta.create_table(place, SCHEMA, "")
+    broken = forwarding(breaks_off=lambda request: what in request.target)
+    with broken as (url, _), aws_at(url), pytest.raises(BotoCoreError) as failure:
+        delta.open_table(place)
+    assert "response body" in one_line(failure.value)
+    assert aws_errors.is_transient(failure.value)
+
+
 def test_a_row_that_cannot_be_read_is_one_line(place: str, tmp_path: Path) -> None:
     table = delta.create_table(place, SCHEMA, "")
     file = datafiles.write(place, pa.table({"key": ["a"], "version": ["1"]}, schema=SCHEMA))

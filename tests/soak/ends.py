@@ -1,0 +1,36 @@
+"""Ends: whether a service ended because of what the soak did to it."""
+
+import re
+
+from tests.soak.faults import MARK
+from tests.soak.services import Run
+
+# What a client says of a connection that was reset, of silence, of half a body.
+_NO_ANSWER = re.compile(
+    "Connection was closed|Could not connect|[Tt]imed? ?out|Connection reset|Connection aborted|"
+    "error sending request|error decoding response body|IncompleteRead|Response ended|"
+    "EndpointConnectionError|Error performing [A-Z]+ "
+)
+EARLY_SECONDS = 1.5  # in which SIGTERM meets no handler of ours
+FAILED = 1
+
+
+def explained(run: Run) -> bool:
+    """Whether an end follows from a kill, or from credentials that expired.
+
+    SIGSTOP must end nothing. SIGTERM must end with status 0, and nothing else may.
+    """
+    blows = set(run.blows) - {"stop"}
+    if blows <= {"sigterm"}:
+        early = run.status == -15
+        return bool(blows) and (run.status == 0 or early)
+    if blows & {"tree", "driver", "stop and kill"}:
+        return True
+    if "sigterm" in blows and run.status == 0:
+        return True
+    return run.status == FAILED
+
+
+def by_fault(run: Run) -> bool:
+    """Whether a service gave up because of faults that it met, by its last words."""
+    return run.status == FAILED and bool(MARK in run.line or _NO_ANSWER.search(run.line))
