@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from ingest.events import UNKNOWN_TIME, ObjectEvent, message
 from tests.soak.bucket import SoakBucket
 from tests.soak.outcome import Outcome
 from tests.soak.services import ROOT
@@ -101,19 +100,10 @@ class Calm:
         return True
 
     def _try_again(self) -> None:
-        """Photos that wait are tried now, as far as they may be."""
-        if self._command("reconcile", "--help").returncode == 0:
-            done = self._command("reconcile")
-            if done.returncode:
-                self._outcome.problems.append(f"reconcile: {done.stderr.strip()}")
-            return
-        bucket = self._bucket
-        for each in bucket.noted("pending"):
-            event = ObjectEvent(
-                *(bucket.name, each.key, None, each.version or None, None),
-                *("ObjectCreated:Retry", UNKNOWN_TIME, None),
-            )
-            bucket.sqs.send_message(QueueUrl=bucket.queue_url, MessageBody=message([event]))
+        """Photos that wait are tried now, as far as they may be; what else differs was judged before."""
+        done = self._command("reconcile")
+        if done.returncode:
+            self._outcome.problems.append(f"reconcile: {done.stderr.strip()}")
 
     def _command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

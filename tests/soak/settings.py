@@ -17,6 +17,7 @@ def settings(name: str, cache_dir: Path) -> dict[str, str]:
         "FRUITS_PCA__INTERVAL_SECONDS": "10",
         "FRUITS_PCA__GROWTH_SHARE": "0.02",
         "FRUITS_UPKEEP__INTERVAL_SECONDS": "5",
+        "FRUITS_UPKEEP__RECONCILE_INTERVAL_SECONDS": "0",  # it would mend what is lost
         "FRUITS_SERVICE__CACHE_DIR": str(cache_dir),
         "FRUITS_SERVICE__STOP_GRACE_SECONDS": "5",
         "FRUITS_LOGS__GROUP": f"/{name}",
