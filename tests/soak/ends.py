@@ -11,6 +11,8 @@ _NO_ANSWER = re.compile(
     "error sending request|error decoding response body|IncompleteRead|Response ended|"
     "EndpointConnectionError|Error performing [A-Z]+ "
 )
+# Spark waits no longer for a process that it starts, which this machine, or a SIGSTOP, may delay.
+_LATE = "did not connect within 10 s"
 EARLY_SECONDS = 1.5  # in which SIGTERM meets no handler of ours
 FAILED = 1
 
@@ -32,5 +34,6 @@ def explained(run: Run) -> bool:
 
 
 def by_fault(run: Run) -> bool:
-    """Whether a service gave up because of faults that it met, by its last words."""
-    return run.status == FAILED and bool(MARK in run.line or _NO_ANSWER.search(run.line))
+    """Whether a service gave up because of faults or delays that it met, by its last words."""
+    met = MARK in run.line or _LATE in run.line or _NO_ANSWER.search(run.line)
+    return run.status == FAILED and bool(met)
