@@ -11,15 +11,18 @@ _NO_ANSWER = re.compile(
     "error sending request|error decoding response body|IncompleteRead|Response ended|"
     "EndpointConnectionError|Error performing [A-Z]+ "
 )
-EARLY_SECONDS = 1.5  # in which SIGTERM meets no handler of ours
 FAILED = 1
+LATE = "did not connect within 10 s"
 
 
 def explained(run: Run) -> bool:
     """Whether an end follows from a kill, or from credentials that expired.
 
-    SIGSTOP must end nothing. SIGTERM must end with status 0, and nothing else may.
+    SIGSTOP must end nothing, except that Spark gives a Python process that it starts ten seconds by the
+    clock. SIGTERM must end with status 0, and nothing else may.
     """
+    if "stop" in run.blows and run.status == FAILED and LATE in run.line:
+        return True
     blows = set(run.blows) - {"stop"}
     if blows <= {"sigterm"}:
         early = run.status == -15
