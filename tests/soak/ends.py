@@ -8,7 +8,7 @@ from tests.soak.services import Run
 # What a client says of a connection that was reset, of silence, of half a body.
 _NO_ANSWER = re.compile(
     "Connection was closed|Could not connect|[Tt]imed? ?out|Connection reset|Connection aborted|"
-    "error sending request|error decoding response body|IncompleteRead|Response ended|"
+    "error sending request|response body error|IncompleteRead|Response ended|"
     "EndpointConnectionError|Error performing [A-Z]+ "
 )
 FAILED = 1
