@@ -155,7 +155,7 @@ def cause_in(text: str) -> str:
         return _OURS.sub("", lines[0])
     if "Python worker exited unexpectedly" in text:
         return _WORKER_KILLED
-    if "Python worker failed to connect back" in text:
+    if started_late(text):
         return _WORKER_LATE
     query = re.search(r"terminated with exception: ?(.*?) ?SQLSTATE", text)
     if query:
@@ -164,6 +164,11 @@ def cause_in(text: str) -> str:
     if java:
         return re.sub(r".*\b(?:\w+\.)+\w+(?:Exception|Error): ", "", java[1])
     return text.strip().partition("\n")[0]
+
+
+def started_late(text: str) -> bool:
+    """Whether a Python process of Spark's did not connect in time, which another attempt may mend."""
+    return "Python worker failed to connect back" in text
 
 
 def fault_in(text: str) -> str:

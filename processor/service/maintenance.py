@@ -119,6 +119,7 @@ class Maintenance:
 
     def _maintain(self) -> None:
         cleaned_at = retried_at = time.monotonic()
+        self._succeeds(self.retry)  # a service that is often restarted would never come to it
         while not self._stopping.is_set():
             self._changed.wait(CHECK_SECONDS)
             self._changed.clear()
@@ -143,7 +144,7 @@ class Maintenance:
         if self._stopping.is_set() or self._fault:
             return True
         try:
-            step()
+            patiently(step)
         except Exception as error:
             if not self._stopping.is_set():
                 if concerns_all(error):

@@ -24,7 +24,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from ingest import records
 from ingest.source import S3SqsDataSource
-from processor.errors import ServiceError, cause_in, fault_in
+from processor.errors import ServiceError, cause_in, fault_in, started_late
 from processor.pipeline.micro_batch import MicroBatches
 from processor.service.maintenance import Maintenance
 from processor.service.reconciler import Reconciler
@@ -32,6 +32,7 @@ from processor.service.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
+STARTS = 4  # of the query, before a machine is given up as too slow for it
 ONCE_PATIENCE_SECONDS = 60.0  # with an outage of S3; a service that runs on waits for its end
 WARM_SECONDS = 25.0  # between no-op tasks, because Spark ends workers that were idle for a minute
 
@@ -79,6 +80,7 @@ class Service:
         self._stopping = threading.Event()
         self._batch = threading.Lock()
         self._fault: BaseException | None = None
+        self._starts = 1
 
     def run(self, *, once: bool = False, check: Callable[[], None] = lambda: None) -> None:
         """Run until :meth:`stop`; with ``once`` until the queue is drained, then refit and return.
@@ -90,6 +92,8 @@ class Service:
         if once:
             self._batches.limit_patience(ONCE_PATIENCE_SECONDS)
             self._maintenance.retry()  # otherwise its thread does
+        self._session.dataSource.register(S3SqsDataSource)
+        self._session.streams.addListener(_Plans(self._watchdog.progress))
         query = self._start_query(once=once)
         if not once:
             self._maintenance.start()
@@ -125,8 +129,6 @@ class Service:
 
     def _start_query(self, *, once: bool) -> StreamingQuery:
         stream = self._stream
-        self._session.dataSource.register(S3SqsDataSource)
-        self._session.streams.addListener(_Plans(self._watchdog.progress))
         events = (
             self._session.readStream.format("s3-sqs")
             .option("queueUrl", stream.queue_url)
@@ -151,8 +153,10 @@ class Service:
             while not self._stopping.is_set():
                 check()
                 self._maintenance.check()
-                if query.awaitTermination(1):
+                running = self._after_a_second(query, once=once)
+                if running is None:
                     return
+                query = running
                 if once and not self._batch.locked():  # what other consumers hold is waited for
                     self._watchdog.progress()
         except Exception as error:
@@ -178,6 +182,19 @@ class Service:
             query.stop()
         except Exception as error:  # the batch cannot be interrupted; it ends with the process
             log.warning("the query did not stop: %s", cause_in(str(error)))
+
+    def _after_a_second(self, query: StreamingQuery, *, once: bool) -> StreamingQuery | None:
+        """The query, perhaps started again; None if it has ended. Raises what ended it."""
+        try:
+            return None if query.awaitTermination(1) else query
+        except StreamingQueryException as error:
+            self._starts += 1
+            late = started_late(str(error)) and self._starts <= STARTS
+            if self._stopping.is_set() or not late:
+                raise
+            log.warning("%s; starting the query again", cause_in(str(error)))
+            self._fault = None
+            return self._start_query(once=once)
 
     def _handle(self, rows: DataFrame, batch_id: int) -> None:
         """Make one micro-batch durable. Spark may repeat it, with the same or other events."""

@@ -12,6 +12,7 @@ from ingest import records
 from ingest.events import ObjectEvent
 from ingest.queue import Delivery
 
+LATE = "[STREAM_FAILED] Query [id = 1] terminated with exception: Python worker failed to connect back."
 COLUMNS = [column.split()[0] for column in records.SCHEMA.split(", ")]
 
 
@@ -81,7 +82,10 @@ class Streaming:
         *batches: Sequence[ObjectEvent],
         fault: str = "",
         until: threading.Event | None = None,
+        late: int = 0,
     ) -> None:
+        """Of the first ``late`` queries the process does not start in time."""
+        self.late = late
         self.options: dict[str, str] = {}
         self.sources: list[type] = []
         self.pools: list[tuple[str, str]] = []
@@ -121,6 +125,9 @@ class Streaming:
         return self
 
     def start(self) -> Query:
+        self.late -= 1
+        if self.late >= 0:
+            return Query(self._handle, (), LATE, once=self._once)
         self.query = Query(
             self._handle, self._batches, self._fault, once=self._once, until=self._until
         )

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -93,6 +94,40 @@ def test_photos_that_wait_are_tried_again_although_sqs_is_overloaded_at_first(
     store, layout = InThisProcess(), world.recipe.layout.store
     Maintenance(layout, Matrix(), store, retries, interval_seconds=0, retention_hours=168).retry()
     assert len(tries) == 2
+
+
+def test_a_fault_that_passes_costs_a_step_a_moment(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_WAIT_SECONDS", 0.01)
+    fake = Matrix()
+
+    def fail_once() -> None:
+        if fake.updates == 1:
+            raise refusal("SlowDown")
+
+    fake.during = fail_once
+    keeper = thread_of(fake)
+    keeper.start()
+    keeper.wake()
+    assert fake.updated.acquire(timeout=30)
+    assert fake.updated.acquire(timeout=30)
+    keeper.stop()
+    keeper.join(30)
+    assert "Traceback" not in caplog.text
+
+
+def test_what_is_due_is_tried_again_as_it_starts() -> None:
+    """A service that is often restarted would not come to it otherwise."""
+    retried = threading.Semaphore(0)
+    retries = SimpleNamespace(send_due=retried.release)
+    layout, tasks = StoreLayout("nowhere/"), InThisProcess()
+    keeper = Maintenance(layout, Matrix(), tasks, retries, interval_seconds=0, retention_hours=168)
+    keeper.start()
+    assert retried.acquire(timeout=30)
+    keeper.stop()
+    keeper.join(30)
+    assert not retried.acquire(blocking=False)
 
 
 @pytest.mark.parametrize("code", ["NoSuchBucket", "InvalidAccessKeyId", "SlowDown"])

@@ -81,6 +81,19 @@ class Maintenance:
         self.calls.append(("join", timeout_seconds))
 
 
+class Reconciler:
+    """Stands in for Reconciler, and records its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+
 class Watchdog:
     """Stands in for Watchdog, and records its calls."""
 
@@ -106,6 +119,7 @@ class Running:
     def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
         self.batches, self.maintenance = Batches(), Maintenance()
         self.watchdog = Watchdog()
+        self.reconciler = Reconciler()
         self.warmed: list[bool] = []  # whether a micro-batch ran then
         self.warming: Callable[[], object] = lambda: None
         self.grace = 60
@@ -125,7 +139,7 @@ class Running:
             checkpoint=self._folder / "a checkpoint",
             stop_grace_seconds=self.grace,
         )
-        parts = self.batches, self.maintenance, self.warm_up, self.watchdog
+        parts = self.batches, self.maintenance, self.reconciler, self.warm_up, self.watchdog
         self.services.append(Service(spark, stream, *parts))
         return self.services[-1]
 
@@ -202,6 +216,35 @@ def test_a_fault_of_spark_comes_down_to_its_cause(running: Running) -> None:
     with pytest.raises(ServiceError, match=r"^KeyError: 'k'$"):
         running.service(Streaming(FIRST, fault=message)).run()
     assert len(running.batches.done) == 1
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_query_whose_process_starts_too_slowly_is_started_again(
+    running: Running, once: bool
+) -> None:
+    """Spark gives it ten seconds; to end would only add load."""
+    spark = Streaming(FIRST, late=runner.STARTS - 1)
+    service, run = running.start(spark, once=once)
+    until(lambda: running.batches.done)
+    service.stop() if not once else None
+    run.result(30)
+    assert running.batches.done == [(FIRST, 0)]
+    assert len(spark.listeners) == 1
+
+
+def test_a_machine_that_is_always_too_slow_ends_it(running: Running) -> None:
+    with pytest.raises(ServiceError, match="did not connect within 10 s"):
+        running.service(Streaming(FIRST, late=runner.STARTS)).run()
+
+
+def test_it_reconciles_while_it_runs_on(running: Running) -> None:
+    running.service(Streaming(FIRST)).run(once=True)
+    assert set(running.reconciler.calls) == {"stop"}
+    service, run = running.start(Streaming(FIRST))
+    until(lambda: "start" in running.reconciler.calls)
+    service.stop()
+    run.result(30)
+    assert running.reconciler.calls[-1] == "stop"
 
 
 def test_it_stops_once_the_running_micro_batch_is_durable(running: Running) -> None:
