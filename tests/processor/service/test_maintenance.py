@@ -59,8 +59,12 @@ class Matrix:
 
 
 def thread_of(matrix: Matrix) -> Maintenance:
+    nothing = SimpleNamespace(send_due=lambda: 0)
+    return thread_with(matrix, nothing)
+
+
+def thread_with(matrix: Matrix, retries: object) -> Maintenance:
     layout = StoreLayout("nowhere/")
-    retries = Retries(BucketLayout("nowhere"), lambda _: None)
     return Maintenance(
         layout, matrix, InThisProcess(), retries, interval_seconds=0, retention_hours=168
     )
@@ -120,9 +124,7 @@ def test_a_fault_that_passes_costs_a_step_a_moment(
 def test_what_is_due_is_tried_again_as_it_starts() -> None:
     """A service that is often restarted would not come to it otherwise."""
     retried = threading.Semaphore(0)
-    retries = SimpleNamespace(send_due=retried.release)
-    layout, tasks = StoreLayout("nowhere/"), InThisProcess()
-    keeper = Maintenance(layout, Matrix(), tasks, retries, interval_seconds=0, retention_hours=168)
+    keeper = thread_with(Matrix(), SimpleNamespace(send_due=retried.release))
     keeper.start()
     assert retried.acquire(timeout=30)
     keeper.stop()
