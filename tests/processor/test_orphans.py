@@ -1,7 +1,7 @@
 """Orphans: whichever process of a service is killed, and however, none outlives its driver.
 
 Each test starts the service where the one before was killed, so what that left hinders nobody. How it
-ends without a driver's death is in test_endings: there, too, nothing may be left.
+ends at rest is in test_endings: there, too, nothing may be left.
 """
 
 import contextlib
@@ -79,21 +79,34 @@ def test_killed_while_sparks_jvm_starts(site: Site) -> None:
 def test_its_parts_are_killed_one_by_one_and_it_goes_on_until_its_driver_is(site: Site) -> None:
     """The driver is stopped before, so nothing of its own can end the others."""
     warden = site.start("run", warden=True)
-    for part in ("heic", "workers", "background"):
-        for each in family(busy(site, warden))[part]:
+    for part in ("heic", "workers", "background", "daemons"):  # which others descend from: the last
+        driver = busy(site, warden)
+        for each in family(driver)[part]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
         key = put(site)
         site.wait(lambda key=key: key in site.features())
-    driver = busy(site, warden)
     driver.suspend()
     driver.kill()
     nothing_is_left(site, warden)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize(
+    ("part", "number", "status"),
+    [("jvm", signal.SIGKILL, 1), ("planner", signal.SIGKILL, 1), ("driver", signal.SIGTERM, 0)],
+)
+def test_it_ends_in_the_middle_of_its_work(site: Site, part: str, number: int, status: int) -> None:
+    warden = site.start("run", warden=True)
+    driver = busy(site, warden)
+    for each in [driver] if part == "driver" else family(driver)[part]:
+        each.send_signal(number)
+    nothing_is_left(site, warden)
+    assert warden.returncode == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_a_signal_to_all_of_its_group(site: Site, number: int) -> None:
-    """By a terminal that is closed, say, or Ctrl-\\."""
+    """By a terminal that is closed, say."""
     warden = site.start("run", warden=True)
     os.killpg(busy(site, warden).pid, number)
     nothing_is_left(site, warden)
