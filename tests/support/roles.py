@@ -27,8 +27,10 @@ def role(process: psutil.Process) -> str:
     workers of refits and maintenance, and ``readers`` of the source; ``heic``, the decoders of workers.
     """
     command = " ".join(process.cmdline())
-    if "org.apache.spark" in command:  # not `java -version`
-        return "jvm"
+    if "org.apache.spark" in command:
+        # Not the script that starts it, nor the Java that composes its command.
+        started = process.name() == "java" and "launcher.Main" not in command
+        return "jvm" if started else "other"
     if PLANNER in command and DAEMON not in command:
         return "planner"
     if "heic_child" in command:

@@ -11,6 +11,8 @@ from processor.errors import PreflightError
 from processor.matrix import models
 from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import RefitPolicy
+from processor.pipeline.comparison import Scope
+from processor.pipeline.reconciliation import Reconciliation
 from processor.service.status import QueueState, Status, status
 from processor.store import delta, objects
 from processor.store.schema import FEATURES
@@ -58,6 +60,7 @@ def test_before_the_service_ever_ran(stack: DeployedStack) -> None:
             "model": None,
         },
         "last_batch": None,
+        "reconciliation": None,
     }
 
 
@@ -189,3 +192,13 @@ def test_a_missing_queue_is_named_with_its_setting(world: World, stack: Deployed
         status(layout, "nobodys", stack.stack.dead_letter_queue)
     with pytest.raises(PreflightError, match=r"'nobodys'.*correct queue\.dead_letter_name"):
         status(layout, stack.stack.queue, "nobodys")
+
+
+def test_the_last_reconciliation(world: World, stack: DeployedStack) -> None:
+    world.put("photos/1.jpg", photo(1))
+    layout = world.recipe.layout
+    Reconciliation(layout, world.folder, lambda _: None).run(Scope(prefix="photos/"))
+    found = look(world, stack)["reconciliation"]
+    assert found is not None
+    assert (found["finished"], found["objects"], found["differences"]["missing"]) == (True, 1, 1)
+    assert found["began"] <= found["at"]
