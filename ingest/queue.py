@@ -5,10 +5,10 @@ What is received when is decided in :mod:`ingest.inbox`, what is kept how long i
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from common import aws, aws_errors
 from ingest.events import ObjectEvent
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
         MessageTypeDef,
     )
 
+T = TypeVar("T")
+
 BATCH = 10  # SQS takes and returns at most ten messages per call
+REQUEST_BYTES = 200_000  # SQS took 256 KiB a request until 2025, and other implementations still do
 LONG_POLL_SECONDS = 10  # of 20 possible: a poll that is cut off may take messages with it
 SPARE_SECONDS = 10  # for the answer to a long poll to arrive
 ATTEMPTS = 3  # at one call, the first included
@@ -139,12 +142,11 @@ class Queue:
         return self.client.send_message(QueueUrl=self.url, MessageBody=body)["MessageId"]
 
     def send_all(self, bodies: Sequence[str]) -> None:
-        """Send messages, :data:`BATCH` a request.
+        """Send messages, in as few requests as SQS takes them.
 
         Raises RuntimeError for one that SQS does not take; those before it are sent.
         """
-        for at in range(0, len(bodies), BATCH):
-            some = bodies[at : at + BATCH]
+        for some in requests_of(bodies, str):
             answer = self.client.send_message_batch(
                 QueueUrl=self.url,
                 Entries=[{"Id": str(n), "MessageBody": body} for n, body in enumerate(some)],
@@ -183,6 +185,21 @@ class Queue:
             in_flight=int(counts.get("ApproximateNumberOfMessagesNotVisible", 0)),
             delayed=int(counts.get("ApproximateNumberOfMessagesDelayed", 0)),
         )
+
+
+def requests_of(items: Iterable[T], body_of: Callable[[T], str]) -> Iterator[list[T]]:
+    """The items in groups whose messages SQS takes in one request; a message alone may be any size."""
+    some: list[T] = []
+    size = 0
+    for item in items:
+        added = len(body_of(item).encode(errors="surrogatepass"))
+        if some and (len(some) == BATCH or size + added > REQUEST_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(item)
+        size += added
+    if some:
+        yield some
 
 
 def connect(connections: int) -> "SQSClient":

@@ -32,7 +32,7 @@ import argparse
 import faulthandler
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -49,6 +49,8 @@ from processor.spark import processes
 from processor.spark.session import check_java, jvm_end, jvm_id
 
 log = logging.getLogger("processor")
+
+Command = Callable[[Config, argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -136,39 +138,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m processor", description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = subparsers.add_parser(
-        "run", parents=[common], help="run the service", description=_run.__doc__
-    )
+    def command(name: str, does: Command, summary: str) -> argparse.ArgumentParser:
+        added = subparsers.add_parser(
+            name, parents=[common], help=summary, description=does.__doc__
+        )
+        added.set_defaults(command=does)
+        return added
+
+    run = command("run", _run, "run the service")
     run.add_argument("--once", action="store_true", help="drain the queue, refit the PCA and exit")
-    run.set_defaults(command=_run)
 
-    refit = subparsers.add_parser(
-        "refit", parents=[common], help="refit the PCA now", description=commands.refit.__doc__
-    )
-    refit.set_defaults(command=commands.refit)
+    command("refit", commands.refit, "refit the PCA now")
 
-    status = subparsers.add_parser(
-        "status",
-        parents=[common],
-        help="show the current state",
-        description=commands.status.__doc__,
-    )
-    status.set_defaults(command=commands.status)
+    status = command("status", commands.status, "show the current state")
 
-    why = subparsers.add_parser(
-        "why",
-        parents=[common],
-        help="show what is known about a photo",
-        description=commands.why.__doc__,
-    )
+    why = command("why", commands.why, "show what is known about a photo")
     why.add_argument("key", metavar="KEY", help="the photo's key in the bucket")
-    why.set_defaults(command=commands.why)
 
-    reconcile = subparsers.add_parser(
-        "reconcile",
-        parents=[common],
-        help="compare bucket and store, queue what differs",
-        description=commands.reconcile.__doc__,
+    reconcile = command(
+        "reconcile", commands.reconcile, "compare bucket and store, queue what differs"
     )
     reconcile.add_argument(
         "--prefix",
@@ -191,13 +179,8 @@ def _parser() -> argparse.ArgumentParser:
         f"(may be repeated; one of {', '.join(REASONS)})",
     )
     reconcile.add_argument("--dry-run", action="store_true", help="compare and count only")
-    reconcile.set_defaults(command=commands.reconcile)
-    redrive = subparsers.add_parser(
-        "redrive",
-        parents=[common],
-        help="show dead letters by cause and move them back",
-        description=commands.redrive.__doc__,
-    )
+
+    redrive = command("redrive", commands.redrive, "show dead letters by cause and move them back")
     redrive.add_argument(
         "--cause",
         choices=[*(cause.value for cause in Cause), "all"],
@@ -205,9 +188,9 @@ def _parser() -> argparse.ArgumentParser:
         help="move those of this cause, by default the valid ones",
     )
     redrive.add_argument("--dry-run", action="store_true", help="show them, and move none")
-    redrive.set_defaults(command=commands.redrive)
-    for command in (status, why, reconcile, redrive):
-        command.add_argument("--json", action="store_true", help="print one JSON object")
+
+    for each in (status, why, reconcile, redrive):
+        each.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 

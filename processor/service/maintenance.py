@@ -85,7 +85,7 @@ class Maintenance:
 
     def retry(self) -> None:
         """Enqueue the photos that are to be tried again."""
-        patiently(self._retries.send_due)
+        patiently(self._retries.send_due, self._stopping)
 
     def clean(self) -> None:
         """Compact and vacuum the tables, and delete old models. May be interrupted and repeated."""
@@ -144,7 +144,7 @@ class Maintenance:
         if self._stopping.is_set() or self._fault:
             return True
         try:
-            patiently(step)
+            patiently(step, self._stopping)
         except Exception as error:
             if not self._stopping.is_set():
                 if concerns_all(error):

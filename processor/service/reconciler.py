@@ -41,10 +41,10 @@ class Reconciler:
         self._reconciliation.stop()
 
     def _reconcile(self) -> None:
-        wait = min(CHECK_SECONDS, self._interval.total_seconds())
+        check = wait = min(CHECK_SECONDS, self._interval.total_seconds())
         while not self._stopping.wait(wait):
+            wait = check
             try:
-                wait = min(CHECK_SECONDS, self._interval.total_seconds())
                 if self._reconciliation.is_due(self._interval):
                     before = datetime.now(UTC) - self._interval / 24
                     scope = Scope(prefix=self._prefix, before=before)

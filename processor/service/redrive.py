@@ -7,19 +7,18 @@ event that is handled twice changes nothing. What it held is visible again after
 """
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Self, TypedDict
 
 from common import aws_errors
 from ingest.dead_letters import Cause, IsOurs, Letter, received
 from ingest.holding import Holding
-from ingest.queue import BATCH, Queue
+from ingest.queue import Queue, requests_of
 from processor.errors import PreflightError
 
 MOST_MESSAGES = 10_000  # in hand at a time,
 MOST_BYTES = 64 << 20  # and what their bodies may take
-REQUEST_BYTES = 200_000  # SQS took 256 KiB a request until 2025, and other implementations still do
 PROGRESS_MESSAGES = 1000
 
 _REASONS = {
@@ -125,7 +124,7 @@ class Redrive:
         wanted = [each for each in self._in_hand.values() if each.cause in causes]
         fault = None
         moved = 0
-        for some in _requests(wanted):
+        for some in requests_of(wanted, lambda letter: letter.body):
             if fault := self._move(some):
                 break
             moved += len(some)
@@ -203,18 +202,3 @@ def _left(letter: Letter) -> Left:
         "object": letter.place,
         "reason": letter.reason or _REASONS[letter.cause],
     }
-
-
-def _requests(letters: Sequence[Letter]) -> Iterator[list[Letter]]:
-    """In groups that SQS takes in one request."""
-    some: list[Letter] = []
-    size = 0
-    for letter in letters:
-        added = len(letter.body.encode(errors="surrogatepass"))
-        if some and (len(some) == BATCH or size + added > REQUEST_BYTES):
-            yield some
-            some, size = [], 0
-        some.append(letter)
-        size += added
-    if some:
-        yield some

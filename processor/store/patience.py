@@ -4,6 +4,7 @@ A service that ends gives its messages back, each a receive poorer, and computes
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,7 +12,11 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception,
+    sleep,
+    sleep_using_event,
     stop_after_delay,
+    stop_any,
+    stop_when_event_set,
     wait_random_exponential,
 )
 from urllib3.exceptions import HTTPError
@@ -28,17 +33,20 @@ LONGEST_WAIT_SECONDS = 30.0
 T = TypeVar("T")
 
 
-def patiently(call: Callable[[], T]) -> T:
+def patiently(call: Callable[[], T], stopping: threading.Event | None = None) -> T:
     """What ``call`` returns; repeated while it fails by a fault that may pass, for five minutes.
 
     It must be safe to repeat, whatever a failed try has done. Any other error is raised at once:
-    refusals, bad credentials, a missing bucket. When told to stop, the service waits no longer than
-    for any micro-batch.
+    refusals, bad credentials, a missing bucket. Once ``stopping`` is set, so is a fault that may pass;
+    without it, the service that is to stop waits as long as for any micro-batch.
     """
     return Retrying(
         retry=retry_if_exception(is_transient),
         wait=wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
-        stop=stop_after_delay(PATIENCE_SECONDS),
+        stop=stop_any(
+            stop_after_delay(PATIENCE_SECONDS), stop_when_event_set(stopping or threading.Event())
+        ),
+        sleep=sleep_using_event(stopping) if stopping else sleep,
         before_sleep=_note,
         reraise=True,
     )(call)

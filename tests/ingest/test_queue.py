@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from common import aws_errors
 from infra_scripts.embedded import EmbeddedAws
 from ingest import queue
-from ingest.events import parse
+from ingest.events import message, parse
 from ingest.queue import BATCH, Delivery, Depth, Queue, connect, unusable
 from tests.support.aws import DeployedStack
 from tests.support.object_events import event
@@ -110,6 +110,23 @@ def test_a_failure_of_sqs_does_not_lose_the_message(stack: DeployedStack) -> Non
 
 
 # Depth
+
+
+def test_events_of_the_longest_keys_are_sent(stack: DeployedStack) -> None:
+    """In as many requests as it takes: until 2025 SQS took 256 KiB in one."""
+    sizes: list[int] = []
+
+    def send(**request: Any) -> Any:
+        sizes.append(sum(len(each["MessageBody"]) for each in request["Entries"]))
+        return stack.sqs.send_message_batch(**request)
+
+    keys = [f"{n:03}{'ü' * 510}" for n in range(100)]
+    bodies = [message([event(key) for key in keys[at : at + 10]]) for at in range(0, 100, 10)]
+    Queue(Client(stack.sqs, {"send_message_batch": send}), stack.queue_url).send_all(bodies)
+    assert sum(sizes) == sum(map(len, bodies)) > 1 << 18
+    assert max(sizes) <= 1 << 18
+    sent = [body["Records"][0]["s3"]["object"]["key"][:3] for body in stack.drain()]
+    assert sorted(sent) == [key[:3] for key in keys[::10]]
 
 
 def test_depth(stack: DeployedStack, sqs_queue: Queue) -> None:

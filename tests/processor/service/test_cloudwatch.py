@@ -1,24 +1,20 @@
 """CloudWatch Logs: it gets every line, and does no harm if it does not accept them."""
 
 import json
-import os
 import platform
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra_scripts.clients import Clients
+from tests.support import scripts
 from tests.support.aws import DeployedStack
 from tests.support.endpoints import NOBODY, Denies, serving
 
-ROOT = Path(__file__).resolve().parents[3]
 LINES = 1000
 
 # Logs, and prints on stderr how long that took and its process id.
@@ -28,9 +24,9 @@ from common import logs
 from processor.service import cloudwatch
 cloudwatch.FLUSH_SECONDS = 1
 logs.to_stdout("INFO")
-cloudwatch.attach(sys.argv[1])
+cloudwatch.attach(GROUP)
 began = time.monotonic()
-for number in range(int(sys.argv[2])):
+for number in range(COUNT):
     logging.getLogger("ours").info("line %d", number, extra={"photos": number})
 logging.raiseExceptions = False  # or watchtower prints on stderr what is wrong with a call
 logging.getLogger("others").info("%d", "not a number")
@@ -45,15 +41,9 @@ class Ran:
 
     def __init__(self, group: str, count: int, **environment: str) -> None:
         began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", SERVICE, group, str(count)],
-            cwd=ROOT,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
+        options = f"GROUP, COUNT = {group!r}, {count}\n"
+        done = scripts.run(SERVICE, options, PYTHONWARNINGS="ignore", **environment)
+        done.check_returncode()
         self.seconds = time.monotonic() - began
         logging_seconds, pid = done.stderr.split()
         self.logging_seconds = float(logging_seconds)

@@ -14,7 +14,7 @@ import pytest
 
 from ingest.dead_letters import Cause
 from ingest.events import message
-from ingest.queue import Queue
+from ingest.queue import REQUEST_BYTES, Queue
 from processor.errors import PreflightError
 from processor.service import redrive
 from processor.service.redrive import Redrive, unfinished
@@ -239,7 +239,7 @@ def test_large_messages_are_sent_within_the_limit_of_a_request(stack: DeployedSt
         held.read()
         assert held.move([Cause.NO_EVENTS])["moved"] == 4
     assert len(sent) == 2
-    assert max(sent) <= redrive.REQUEST_BYTES
+    assert max(sent) <= REQUEST_BYTES
 
 
 @pytest.mark.parametrize("operation", ["SendMessageBatch", "DeleteMessageBatch"])
