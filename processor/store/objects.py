@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from common import aws, aws_errors
 from common.layout import split
+from processor.store.patience import is_transient
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import HeadObjectOutputTypeDef, ObjectIdentifierTypeDef
 
 
 DELETED_AT_ONCE = 1000  # the most that S3 allows in a request
+READS = 5  # of an object whose response breaks off, before whoever reads many begins with the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,26 @@ def get(uri: str) -> bytes | None:
         return Path(uri).read_bytes() if Path(uri).exists() else None
     bucket, key = split(uri)
     try:
-        body: bytes = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+        return _read(Bucket=bucket, Key=key)
     except ClientError as error:
         if aws_errors.is_missing(error):
             return None
         raise
-    return body
+
+
+def _read(**request: Any) -> bytes:
+    """The bytes that S3 answers; botocore asks again for a response, but not for one that breaks off."""
+
+    def read() -> bytes:
+        body: bytes = aws.s3().get_object(**request)["Body"].read()
+        return body
+
+    return Retrying(
+        retry=retry_if_exception(is_transient),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
+        stop=stop_after_attempt(READS),
+        reraise=True,
+    )(read)
 
 
 def opened(uri: str) -> io.RawIOBase | io.BufferedReader:
@@ -83,9 +100,8 @@ class _Parts(io.RawIOBase):
         if end <= self._at:
             return b""
         part = f"bytes={self._at}-{end - 1}"
-        answer = aws.s3().get_object(Bucket=self._bucket, Key=self._key, Range=part)
+        body = _read(Bucket=self._bucket, Key=self._key, Range=part)
         self._at = end
-        body: bytes = answer["Body"].read()
         return body
 
 

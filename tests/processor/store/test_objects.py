@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from common.layout import split
 from processor.store import objects
-from tests.support.forwarded import s3_refuses
+from tests.support.endpoints import Request, aws_at
+from tests.support.forwarded import forwarding, s3_refuses
 from tests.support.s3_answers import s3_answers
 
 
@@ -26,6 +27,32 @@ def test_an_object_is_replaced_whole(place: str) -> None:
     objects.put(uri, b"")
     assert objects.get(uri) == b""
     assert objects.exists(uri)
+
+
+@pytest.mark.parametrize("times", [2, objects.READS])
+def test_an_object_whose_response_breaks_off_is_read_again(bucket: str, times: int) -> None:
+    """By itself: whoever reads a hundred would never come to an end by beginning with the first."""
+    uri = f"s3://{bucket}/data"
+    objects.put(uri, bytes(range(100)))
+    left = 0
+
+    def breaks_off(request: Request) -> bool:
+        nonlocal left
+        left -= request.method == "GET"
+        return request.method == "GET" and left >= 0
+
+    readers: list[Callable[[], bytes | None]] = [
+        lambda: objects.get(uri),
+        lambda: objects.opened(uri).read(),
+    ]
+    with forwarding(breaks_off=breaks_off) as (url, _), aws_at(url):
+        for read in readers:
+            left = times
+            if times < objects.READS:
+                assert read() == bytes(range(100))
+            else:
+                with pytest.raises(HTTPClientError, match="broken"):
+                    read()
 
 
 LONG = 9 << 20  # S3 gets it in two pieces
