@@ -53,6 +53,7 @@ SETTINGS = {
 # slope falls with the length of the run, so one of N may have 10,000 / N times as much.
 BOUNDS = {
     "jvm.private_mb": 10.0,  # its heap takes what it may before it collects; .live_mb judges that
+    "jvm.threads": 1.0,  # its pools have ten more or fewer at any time; a leak has one a refit
     ".processes": 0.2,
     ".threads": 0.5,
     ".descriptors": 3.0,
