@@ -9,6 +9,11 @@ and explain them. Of ours there is one::
 
 from boto3.exceptions import Boto3Error
 from botocore import exceptions as boto
+from urllib3.exceptions import HTTPError
+
+# Of a body that breaks off, which botocore does not ask for again, as it does for a response. In there,
+# urllib3's errors of TLS stay its own.
+BROKEN_OFF = (boto.IncompleteReadError, boto.ResponseStreamingError, HTTPError)
 
 # Error codes with one meaning for every caller, whichever service returns them.
 DENIED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled"}

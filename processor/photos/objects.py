@@ -12,13 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    IncompleteReadError,
-    ReadTimeoutError,
-    ResponseStreamingError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from urllib3.exceptions import HTTPError
 
@@ -136,12 +130,8 @@ def _get_with_botocore(bucket: str, key: str, max_bytes: int) -> PhotoObject:
         raise Unavailable(f"reading {key!r} failed: {error}") from error
 
 
-# botocore retries a request, but not a body that breaks off; in there, urllib3's errors of TLS stay
-# its own.
 @retry(
-    retry=retry_if_exception_type(
-        (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, HTTPError)
-    ),
+    retry=retry_if_exception_type((*aws_errors.BROKEN_OFF, ReadTimeoutError)),
     stop=stop_after_attempt(3),
     wait=wait_random_exponential(multiplier=0.2, max=2.0),
     reraise=True,

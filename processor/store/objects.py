@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from common import aws, aws_errors
 from common.layout import split
-from processor.store.patience import is_transient
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import HeadObjectOutputTypeDef, ObjectIdentifierTypeDef
@@ -48,19 +47,16 @@ def get(uri: str) -> bytes | None:
         raise
 
 
+@retry(
+    retry=retry_if_exception_type(aws_errors.BROKEN_OFF),
+    wait=wait_random_exponential(multiplier=0.2, max=2.0),
+    stop=stop_after_attempt(READS),
+    reraise=True,
+)
 def _read(**request: Any) -> bytes:
-    """The bytes that S3 answers; botocore asks again for a response, but not for one that breaks off."""
-
-    def read() -> bytes:
-        body: bytes = aws.s3().get_object(**request)["Body"].read()
-        return body
-
-    return Retrying(
-        retry=retry_if_exception(is_transient),
-        wait=wait_random_exponential(multiplier=0.1, max=2),
-        stop=stop_after_attempt(READS),
-        reraise=True,
-    )(read)
+    """The bytes that S3 answers."""
+    body: bytes = aws.s3().get_object(**request)["Body"].read()
+    return body
 
 
 def opened(uri: str) -> io.RawIOBase | io.BufferedReader:
