@@ -128,6 +128,19 @@ class Logs(_Section):
     ] = 30
 
 
+class Instance(_Section):
+    type: str = Field("t2.xlarge", pattern=r"^([a-z][a-z0-9-]*\.[a-z0-9-]+)?$")
+    volume_gb: int = Field(40, ge=20, le=16_384)
+    cpu_credits: Literal["standard", "unlimited"] = "standard"
+    subnet: str = Field("", pattern=r"^(subnet-[0-9a-f]{8,17})?$")
+
+
+class Alarms(_Section):
+    email: str = Field("", pattern=r"^([^@\s]+@[^@\s]+)?$")
+    oldest_seconds: int = Field(1800, ge=60)
+    reject_share: float = Field(0.2, gt=0.0, le=1.0, strict=False)
+
+
 class Config(_Section):
     """All settings; see ``config.toml`` for their meaning, units and reasons."""
 
@@ -142,6 +155,8 @@ class Config(_Section):
     service: Service = Service()
     spark: Spark = Spark()
     logs: Logs = Logs()
+    instance: Instance = Instance()
+    alarms: Alarms = Alarms()
 
 
 _SECTIONS: dict[str, type[_Section]] = {name: type(section) for name, section in Config()}

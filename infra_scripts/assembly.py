@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from infra_scripts.stack import Stack
+from infra_scripts.stack import Alarms, Instance, Stack
 
 if TYPE_CHECKING:
     from common.config import Config
@@ -22,4 +22,6 @@ def stack_of(config: "Config") -> Stack:
         log_group=config.logs.group,
         log_retention_days=config.logs.retention_days,
         weights=config.model.weights,
+        instance=Instance(**config.instance.model_dump()),
+        alarms=Alarms(**config.alarms.model_dump()),
     )

@@ -29,6 +29,28 @@ _PLAIN = frozenset(string.ascii_letters + string.digits + "/-_.!*'()=")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """The EC2 instance that the service runs on; without a ``type`` there is none.
+
+    ``subnet`` is empty for one of the account's default VPC.
+    """
+
+    type: str = ""
+    volume_gb: int = 40
+    cpu_credits: str = "standard"
+    subnet: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarms:
+    """Whom the alarms tell, and the thresholds that are a matter of choice."""
+
+    email: str = ""
+    oldest_seconds: int = 1800
+    reject_share: float = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
     """What should exist; raises :class:`StackError` for names that cannot work together."""
 
@@ -40,6 +62,8 @@ class Stack:
     log_group: str
     log_retention_days: int
     weights: str = ""  # where the network's weights come from; an s3:// URI needs a permission
+    instance: Instance = Instance()
+    alarms: Alarms = Alarms()
 
     def __post_init__(self) -> None:
         if self.queue == self.dead_letter_queue:
@@ -57,6 +81,11 @@ class Stack:
     def bucket(self) -> str:
         """The bucket's name."""
         return self.layout.bucket
+
+    @property
+    def name(self) -> str:
+        """The name of the CloudFormation stack, which allows no underscores."""
+        return f"fruits-{self.queue.replace('_', '-')}"
 
     @property
     def notification_id(self) -> str:

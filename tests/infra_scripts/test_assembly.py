@@ -6,7 +6,7 @@ from common.config import load
 from common.layout import BucketLayout
 from infra_scripts.assembly import stack_of
 from infra_scripts.errors import StackError
-from infra_scripts.stack import Stack
+from infra_scripts.stack import Alarms, Instance, Stack
 from tests.support.aws import DeployedStack
 
 
@@ -30,6 +30,13 @@ def test_every_setting_of_the_stack_comes_from_the_configuration() -> None:
         "FRUITS_LOGS__GROUP": "/logs",
         "FRUITS_LOGS__RETENTION_DAYS": "7",
         "FRUITS_MODEL__WEIGHTS": "s3://weights/vgg.h5",
+        "FRUITS_INSTANCE__TYPE": "c7i.xlarge",
+        "FRUITS_INSTANCE__VOLUME_GB": "50",
+        "FRUITS_INSTANCE__CPU_CREDITS": "unlimited",
+        "FRUITS_INSTANCE__SUBNET": "subnet-01234567",
+        "FRUITS_ALARMS__EMAIL": "ops@pears.example",
+        "FRUITS_ALARMS__OLDEST_SECONDS": "60",
+        "FRUITS_ALARMS__REJECT_SHARE": "0.5",
     }
     assert stack_of(load(environment=settings)) == Stack(
         layout=BucketLayout("pears", "raw/", "made/"),
@@ -40,6 +47,10 @@ def test_every_setting_of_the_stack_comes_from_the_configuration() -> None:
         log_group="/logs",
         log_retention_days=7,
         weights="s3://weights/vgg.h5",
+        instance=Instance(
+            type="c7i.xlarge", volume_gb=50, cpu_credits="unlimited", subnet="subnet-01234567"
+        ),
+        alarms=Alarms(email="ops@pears.example", oldest_seconds=60, reject_share=0.5),
     )
 
 

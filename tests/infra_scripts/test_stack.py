@@ -18,6 +18,7 @@ def test_names_are_derived() -> None:
     stack = unique_stack(bucket="pears", queue="events")
     assert stack.bucket == stack.layout.bucket == "pears"
     assert stack.notification_id == "photos-to-events"
+    assert unique_stack(queue="raw_events").name == "fruits-raw-events"
 
 
 def test_arns_name_partition_region_and_account() -> None:
