@@ -173,6 +173,7 @@ build_archive() {  # of Spark's classes, for this Java: saves four seconds of ea
   java=$(java_version)
   [ "$java" = "$(cat "$VENV/archived" 2>/dev/null)" ] && return
   say "archiving Spark's classes (half a minute, once)"
+  rm -rf "$VENV"/making-*  # of one that was killed
   tied env -C "$RELEASE" .venv/bin/python -m processor.spark.class_archive >"$HOME_DIR/archive.log" 2>&1 ||
     say "that failed, so each start takes 4 s longer; $HOME_DIR/archive.log says why"
   printf '%s\n' "$java" >"$VENV/archived"
