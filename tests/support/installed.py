@@ -16,7 +16,7 @@ CHANGING = ("chmod", "ln", "mkdir", "mv", "rm", "sync", "tar", "touch")  # or sy
 # Counts the calls of what changes something, and at the one that is named kills all that runs.
 COUNTS = """count() {
   echo >>"$STATE/calls"
-  [ "$(wc -l <"$STATE/calls")" != "${KILL_AT:-}" ] || kill -9 0
+  [ -z "${KILL_AT:-}" ] || [ "$(wc -l <"$STATE/calls")" != "$KILL_AT" ] || kill -9 0
 }
 """
 PYTHON = """

@@ -64,6 +64,10 @@ class Photos:
     def is_stored(self) -> bool:
         return not self.differences()
 
+    def matrix_fault(self) -> str | None:
+        """What is not as it should be about the matrix, which background tasks refit; None if all is."""
+        return self._bucket.matrix_fault()
+
     def rests(self) -> list[str]:
         """What else is not as it should be once all is stored: messages that are left."""
         letters = self._bucket.dead_letters()

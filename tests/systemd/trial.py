@@ -203,10 +203,11 @@ class Trial:
         return {"said": done.stdout.strip().splitlines()[-1]}
 
     def nothing_lost(self) -> Facts:
+        self._box.wait("the matrix is whole", lambda: self._photos.matrix_fault() is None, 60)
         status = json.loads(self._box.sh("fruits status --json"))
         if faults := self._photos.differences() + self._photos.rests():
             raise TrialError("; ".join(faults))
-        return {"photos": status["photos"], "queue": status["queue"]}
+        return {name: status[name] for name in ("photos", "rejects", "queue", "reduced")}
 
     def _struck(self, blow: str, *, restarts: int) -> Facts:
         """The blow falls while photos come; then all are stored, after so many restarts."""
