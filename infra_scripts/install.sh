@@ -84,11 +84,12 @@ missing_packages() {
 }
 
 apt_install() {
-  local missing apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+  local missing
+  local apt=(env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -qq -o DPkg::Lock::Timeout=300)
   missing=$(missing_packages "$@")
   [ -n "$missing" ] || return 0
   say "installing ${missing}with apt-get"
-  dpkg --configure -a >/dev/null  # of an installation that was killed
+  dpkg --configure -a >/dev/null 2>&1 || true  # after an installation that was killed; apt-get reports the rest
   # shellcheck disable=SC2086
   { "${apt[@]}" install -y --no-install-recommends $missing 9>&- ||
     { "${apt[@]}" update 9>&- && "${apt[@]}" install -y --no-install-recommends $missing 9>&-; }; } >"$HOME_DIR/apt.log" 2>&1
@@ -237,7 +238,8 @@ write_unit() {  # RELEASE_DIR
 
 switch_to() {  # ID PREVIOUS_ID: two versions never run at a time
   systemctl is-active --quiet "$UNIT" && say "stopping the service; it finishes its micro-batch"
-  systemctl stop "$UNIT" 2>/dev/null || true
+  systemctl stop "$UNIT" 2>/dev/null || true  # it does not exist yet
+  ! systemctl is-active --quiet "$UNIT" || die "the service does not stop: systemctl status fruits"
   local dir=$HOME_DIR/releases/$1
   write_config "$dir"
   [ -z "$2" ] || [ "$2" = "$1" ] || replace_link previous "releases/$2"

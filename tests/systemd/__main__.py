@@ -31,6 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--keep", action="store_true", help="leave the box up, to look around in it"
     )
+    parser.add_argument(
+        "--reuse",
+        action="store_true",
+        help="use the Python packages of an earlier trial, if they are still in the box",
+    )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the box goes down with it
     folder = Path(tempfile.mkdtemp(prefix="systemd-trial-"))
@@ -46,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "AWS_EC2_METADATA_SERVICE_ENDPOINT": address,
             }
             trial = Trial(box, folder, Photos(values), notices)
-            trial.prepare(values | where)
+            trial.prepare(values | where, reuse=options.reuse)
             failed = _run(trial, box, passed)
     except (TrialError, SoakError, InfraError) as error:
         failed = failed or str(error)
