@@ -43,7 +43,6 @@ def resources(stack: Stack, release: Release) -> dict[str, Resource]:
             "Runs the service. Replaced, not changed, by whatever differs in the launch template.",
             _instance(stack),
             after=["LogGroup", "Queue"],
-            accepted=_ACCEPTED,
         ),
         _handle(stack, release): resource(
             "AWS::CloudFormation::WaitConditionHandle",
@@ -57,11 +56,6 @@ def resources(stack: Stack, release: Release) -> dict[str, Resource]:
             after=["Instance"],
         ),
     }
-
-
-_ACCEPTED = {
-    "CKV_AWS_135": "t2 types refuse EbsOptimized, and all newer ones are optimized without it",
-}
 
 
 def installed(stack: Stack, release: Release) -> str:
@@ -116,6 +110,7 @@ def _launch_without_script(stack: Stack) -> Resource:
             "HttpPutResponseHopLimit": 1,  # nothing on the machine routes, so nothing else needs them
             "InstanceMetadataTags": "disabled",
         },
+        # Not EbsOptimized: t2 types refuse it, and all newer ones are so without it.
         "BlockDeviceMappings": [
             {
                 "DeviceName": ROOT_DEVICE,
