@@ -68,6 +68,7 @@ _FOR_CREDENTIALS = {"AssumeRole", "AssumeRoleWithWebIdentity"}
 # The IAM action that allows an operation, where it isn't simply `service:Operation`.
 _ACTIONS = {
     **{each: f"sts:{each}" for each in sorted(_FOR_CREDENTIALS)},
+    "DescribeKey": "kms:DescribeKey",
     "DeleteObjects": "s3:DeleteObject and s3:DeleteObjectVersion",
     "GetBucketEncryption": "s3:GetEncryptionConfiguration",
     "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",

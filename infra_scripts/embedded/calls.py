@@ -116,7 +116,16 @@ _OBJECT: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("PUT", "tagging"): ("PutObjectTagging", "PutObjectTagging"),
 }
 _OF_VERSIONS = {"GetObject": "GetObjectVersion", "DeleteObject": "DeleteObjectVersion"}
-_OTHER_NAMES = {"delete", "acl", "attributes", "cors", "inventory", "legal-hold", "logging", "object-lock"}
+_OTHER_NAMES = {
+    "delete",
+    "acl",
+    "attributes",
+    "cors",
+    "inventory",
+    "legal-hold",
+    "logging",
+    "object-lock",
+}
 _NAMES = {name for _, name in (*_BUCKET, *_OBJECT) if name} | _OTHER_NAMES
 
 
@@ -147,7 +156,9 @@ def _of_s3(request: Request, place: Place) -> Call:
 
 
 def _listing_context(query: Mapping[str, list[str]]) -> tuple[tuple[str, str], ...]:
-    return tuple((f"s3:{name}", query[name][0]) for name in ("prefix", "delimiter") if name in query)
+    return tuple(
+        (f"s3:{name}", query[name][0]) for name in ("prefix", "delimiter") if name in query
+    )
 
 
 def _deletion(bucket: str, body: bytes, place: Place) -> Call:

@@ -84,7 +84,9 @@ _OPERATORS: dict[str, Callable[[str, str], bool]] = {  # of a value in the polic
 def _holds(operator: str, key: str, wanted: list[Any], context: Context) -> bool:
     """Whether a condition holds; one about a key that the request lacks only if it is inverse, or
     says ``IfExists``."""
-    name = operator.removeprefix("ForAnyValue:").removesuffix("IfExists")  # the values here are single
+    name = operator.removeprefix("ForAnyValue:").removesuffix(
+        "IfExists"
+    )  # the values here are single
     found = {each.lower(): value for each, value in context.items()}.get(key.lower())
     if name == "Null":
         return (found is None) == (str(wanted[0]).lower() == "true")
