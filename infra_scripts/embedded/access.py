@@ -9,7 +9,7 @@ allows, and the other way round.
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -17,10 +17,11 @@ from typing import Any
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.access_control import CreateAccessKeyFailure, IAMPolicy, create_access_key
 
-from infra_scripts.embedded.calls import Call, Permission, Request, UnknownCallError, call_of
+from infra_scripts.embedded import calls, s3_calls
+from infra_scripts.embedded.calls import Call, Permission, Request, UnknownCallError
 from infra_scripts.embedded.iam import Document, allows
 from infra_scripts.stack import Place
 
@@ -68,9 +69,14 @@ class Access:
     ) -> "Answer":
         if identity and (missing := identity.lacks(call.permissions)):
             return _refusal(request, identity.message(missing))
-        began: list[Any] = []
-        body = self._application(environ, lambda *begun: began.extend(begun) or _no_writing)
-        status, headers = began[:2]
+        begun: list[Any] = []
+
+        def begin(*given: Any) -> Callable[[bytes], object]:
+            begun[:] = given
+            return _no_writing
+
+        body = self._application(environ, begin)
+        status, headers = begun[:2]
         if status.startswith("404") and identity and (missing := identity.lacks(call.if_missing)):
             return _refusal(request, identity.message(missing))
         return status, headers, body
@@ -153,7 +159,8 @@ def _request(environ: WSGIEnvironment, caller: Caller) -> Request:
 
 def _call(request: Request, place: Place) -> Call:
     try:
-        return call_of(request, place)
+        of_s3 = request.service == "s3"
+        return s3_calls.call_of(request, place) if of_s3 else calls.call_of(request, place)
     except UnknownCallError as error:
         return Call(f"unknown: {error}", (Permission(f"unknown: {error}", "*"),))
 

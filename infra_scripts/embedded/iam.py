@@ -1,6 +1,6 @@
 """IAM: what an identity's policy documents allow, decided as AWS documents it.
 
-Policies of resources (a bucket's, a queue's, a key's), boundaries and session policies are not looked at.
+Policies of resources (a bucket's, a queue's, a key's), boundaries and session policies do not count.
 """
 
 import functools
