@@ -196,7 +196,7 @@ def is_unreachable(error: Exception) -> bool:
 def action_of(operation: str) -> str:
     """The IAM action that allows ``operation`` of S3, SQS, STS, CloudWatch or CloudWatch Logs."""
     if "Queue" in operation or "Message" in operation:
-        return f"sqs:{operation}"
+        return f"sqs:{operation.removesuffix('Batch')}"
     if "Log" in operation or "Retention" in operation:
         return f"logs:{operation}"
     return _ACTIONS.get(operation, f"s3:{operation}")

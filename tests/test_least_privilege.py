@@ -203,21 +203,45 @@ def test_keys_of_kms(run: Run, at: str) -> None:
     assert {each.partition(":")[0] for each in unused(policy, used)} == ELSEWHERE.keys()
 
 
+def test_what_is_lacking_and_what_is_surplus_is_named(run: Run) -> None:
+    """The comparison itself, on a policy with one permission too few and one too many."""
+    changed = copy.deepcopy(run.policy)
+    reads = statement(changed, "ReadPhotos")
+    reads["Action"] = ["s3:GetObjectVersion"]
+    statement(changed, "List")["Condition"]["StringLikeIfExists"]["s3:prefix"].append("more/*")
+    photos = f"arn:aws:s3:::{run.site.bucket}/photos/"
+    expected = f"s3:GetObject on {photos}rejected.jpg  (s3:GetObject)"
+    found = lacking(changed, run.needs)
+    assert expected in found
+    assert all(each.startswith(f"s3:GetObject on {photos}") for each in found)
+    listed = f"s3:ListBucket on arn:aws:s3:::{run.site.bucket}"
+    assert set(unused(changed, run.needs)) - set(unused(run.policy, run.needs)) == {
+        f"ReadPhotos: s3:GetObjectVersion on {photos}*",
+        f"List: {listed} where s3:prefix is more/*",
+    }
+
+
 @pytest.mark.parametrize(
-    ("sid", "action", "words"),
+    ("sid", "action", "command", "words"),
     [
-        ("KeepStore", "s3:PutObject", ("PutObject", "/features/", "s3:PutObject")),
-        ("WorkQueue", "sqs:GetQueueUrl", ("queue", "sqs:GetQueueUrl")),
-        ("List", "s3:ListBucket", ("bucket", "s3:ListBucket")),
+        ("KeepStore", "s3:PutObject", "reconcile", ("PutObject was denied", "reconciliation.json")),
+        ("WorkQueue", "sqs:SendMessage", "reconcile", ("SendMessageBatch was denied",)),
+        ("WorkQueue", "sqs:GetQueueUrl", "run --once", ("queue '", "GetQueueUrl was denied")),
     ],
 )
-def test_what_is_missing_is_named(run: Run, sid: str, action: str, words: tuple[str, ...]) -> None:
+def test_what_a_policy_lacks_is_named(
+    run: Run, sid: str, action: str, command: str, words: tuple[str, ...]
+) -> None:
     poorer = copy.deepcopy(run.policy)
-    [statement] = [each for each in poorer["Statement"] if each["Sid"] == sid]
-    statement["Action"].remove(action)
-    role = session_of(f"without-{sid}", poorer)
-    done = run.site.command("run", "--once", **role)
+    statement(poorer, sid)["Action"].remove(action)
+    role = session_of(f"without-{action.replace(':', '-')}", poorer)
+    done = run.site.command(*command.split(), **role)
     assert done.returncode == 1
-    [line] = done.stderr.splitlines()
-    for word in (*words, "python -m infra_scripts policy"):
+    line = done.stderr.splitlines()[-1]
+    for word in (*words, f"grant {action} to", "python -m infra_scripts policy"):
         assert word in line
+
+
+def statement(policy: dict[str, Any], sid: str) -> dict[str, Any]:
+    [found] = [each for each in policy["Statement"] if each["Sid"] == sid]
+    return found

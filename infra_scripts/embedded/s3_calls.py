@@ -5,6 +5,7 @@ Which actions it needs is in the user guide of S3: "Required permissions for Ama
 
 import re
 from collections.abc import Mapping
+from html import unescape
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
@@ -110,7 +111,7 @@ def _deletion(bucket: str, body: bytes, place: Place) -> Call:
     for each in re.findall(r"<Object>(.*?)</Object>", body.decode(), re.DOTALL):
         found = re.search(r"<Key>(.*?)</Key>", each, re.DOTALL)
         action = "s3:DeleteObjectVersion" if "<VersionId>" in each else "s3:DeleteObject"
-        key = _unescape(found[1]) if found else ""
+        key = unescape(found[1]) if found else ""
         needed.append(Permission(action, place.bucket_arn(f"{bucket}/{key}")))
     return Call("s3:DeleteObjects", tuple(needed))
 
@@ -128,8 +129,3 @@ def _with_headers(request: Request, resource: str) -> list[Permission]:
     extra = {"x-amz-tagging": "s3:PutObjectTagging", "x-amz-acl": "s3:PutObjectAcl"}
     return [Permission(extra[name], resource) for name in extra if name in request.headers]
 
-
-def _unescape(text: str) -> str:
-    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
-        text = text.replace(entity, character)
-    return text
