@@ -94,9 +94,7 @@ def whole_run(site: Site, role: dict[str, str], source: str) -> None:
     drop_photos(site, owner)
     with calling_as(role):
         commands.reconcile(config, options(retry=[], prefix="", since=None))
-    owner.put_bucket_versioning(
-        Bucket=site.bucket, VersioningConfiguration={"Status": "Enabled"}
-    )
+    owner.put_bucket_versioning(Bucket=site.bucket, VersioningConfiguration={"Status": "Enabled"})
     site.put("0.jpg", photo(20))
     with calling_as(role):
         commands.status(config, options())  # while messages are waiting

@@ -128,4 +128,3 @@ def _with_headers(request: Request, resource: str) -> list[Permission]:
     """What headers of an upload need in addition."""
     extra = {"x-amz-tagging": "s3:PutObjectTagging", "x-amz-acl": "s3:PutObjectAcl"}
     return [Permission(extra[name], resource) for name in extra if name in request.headers]
-

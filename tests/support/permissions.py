@@ -8,7 +8,7 @@ from typing import Any
 
 from infra_scripts.embedded.iam import allows, concerns, members, statements
 
-# What S3 and SQS request of KMS on behalf of the caller, where a bucket or a queue is encrypted with a key.
+# What S3 and SQS request of KMS on behalf of the caller, where a bucket or a queue has a key.
 _OF_KMS = {
     "s3:GetObject": ("kms:Decrypt",),
     "s3:PutObject": ("kms:GenerateDataKey",),
@@ -51,7 +51,9 @@ def recorded(file: Path, caller: str) -> set[Need]:
 def of_kms(needs: Iterable[Need], resource: str, key: str, region: str) -> set[Need]:
     """What they need of ``key``, if what begins with ``resource`` is encrypted with it."""
     return {
-        Need(need.operation, action, key, (("kms:ViaService", f"{service}.{region}.amazonaws.com"),))
+        Need(
+            need.operation, action, key, (("kms:ViaService", f"{service}.{region}.amazonaws.com"),)
+        )
         for need in needs
         if need.resource.startswith(resource)
         for service in [need.operation.partition(":")[0]]

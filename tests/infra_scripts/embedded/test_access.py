@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra_scripts.embedded import EmbeddedAws
-from tests.support.limited import user_of, session_of
+from tests.support.limited import session_of, user_of
 
 VERSION = "2012-10-17"
 READ = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/a/*"}

@@ -110,7 +110,9 @@ def test_headers_of_an_upload_need_more() -> None:
 
 
 def test_keys_are_decoded() -> None:
-    assert needs(call("GET /b//photos/%F0%9F%8D%8E%2Bc%25")) == ["s3:GetObject s3:::b//photos/🍎+c%"]
+    assert needs(call("GET /b//photos/%F0%9F%8D%8E%2Bc%25")) == [
+        "s3:GetObject s3:::b//photos/🍎+c%"
+    ]
 
 
 def test_what_no_rule_covers_is_an_error() -> None:
