@@ -54,7 +54,7 @@ COMMANDS = {
     ("infra_scripts",): {"plan", "deploy", "policy", "destroy"},
     ("infra_scripts", "plan"): {"--config"},
     ("infra_scripts", "deploy"): {"--config"},
-    ("infra_scripts", "policy"): {"--config"},
+    ("infra_scripts", "policy"): {"--config", "--deployer"},
     ("infra_scripts", "destroy"): {"--config", "--delete-data", "--yes"},
     ("infra_scripts.embedded",): {"--port", "--region"},
     ("demo",): {"--photos", "--out", "--weights"},
