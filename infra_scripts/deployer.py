@@ -58,14 +58,14 @@ def _bucket(stack: Stack, place: Place) -> list[Document]:
         *("s3:GetMetricsConfiguration", "s3:GetReplicationConfiguration", "s3:ListTagsForResource"),
     ]
     releases = place.bucket_arn(f"{stack.bucket}/{stack.layout.releases}*")
-    deletion = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload"]
+    releasing = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]  # old ones are deleted
     return [
         _allow("MakeBucket", ["s3:CreateBucket", "s3:ListBucket", *settings], bucket),
         # CloudFormation reads all that a bucket can have, to tell what has drifted.
         _allow("ReadBucket", read, bucket),
-        _allow("UploadReleases", ["s3:GetObject", "s3:PutObject"], releases),
+        _allow("KeepReleases", releasing, releases),
         # Of whoever may `destroy --delete-data`; everybody else does without these two.
-        _allow("DeleteData", deletion, f"{bucket}/*"),
+        _allow("DeleteData", ["s3:DeleteObjectVersion", "s3:AbortMultipartUpload"], f"{bucket}/*"),
         _allow(
             "DeleteBucket",
             ["s3:DeleteBucket", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions"],

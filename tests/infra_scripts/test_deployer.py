@@ -5,6 +5,8 @@ request ourselves is recorded, see ``tests/test_least_privilege.py``.
 """
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,7 +56,6 @@ NOT_SET = {
     "logs:PutResourcePolicy": "policies of log groups",
     "s3:CreateBucketMetadataTableConfiguration": "metadata tables",
     "s3:DeleteBucket*": "the bucket is retained, its settings stay",
-    "s3:DeleteObject": "an access control list",
     "s3:GetBucketAcl": "an access control list",
     **dict.fromkeys(
         (
@@ -77,7 +78,7 @@ NOT_SET = {
 
 # Those of our own requests, and of EC2's for the image: no handler lists them.
 OF_OUR_OWN = {
-    *("UploadReleases", "DeleteData", "DeleteBucket", "Stack", "FindImage"),
+    *("KeepReleases", "DeleteData", "DeleteBucket", "Stack", "FindImage"),
 }
 
 
@@ -136,6 +137,14 @@ def test_what_can_be_restricted_is() -> None:
             assert statement["Sid"] in {"SeeMachines", "SeeAlarms", "FindLogs", "MakeKey"}
         assert not any("*" in action for action in statement["Action"])
     assert len(json.dumps(deployer.policy(STACK, PLACE), separators=(",", ":"))) < 10_240
+
+
+def test_the_documentation_lists_every_statement() -> None:
+    text = (Path(__file__).parents[2] / "docs/permissions.md").read_text(encoding="utf-8")
+    rows = text.partition("## Whoever deploys")[2].partition("## Keys")[0]
+    names = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", rows, re.MULTILINE)
+    documented = {sid.strip("`") for each in names for sid in each.split(", ")}
+    assert documented == {each["Sid"] for each in statements()}
 
 
 def test_without_an_instance_there_is_nothing_about_machines() -> None:
