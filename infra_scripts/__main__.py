@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.config import ConfigError, load
-from infra_scripts import deployment, policies
+from infra_scripts import deployer, deployment, keys, policies
 from infra_scripts.assembly import stack_of, template_of
 from infra_scripts.clients import Clients
 from infra_scripts.errors import StackError
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     _confirm(clients, stack, delete_data=options.delete_data)
                 deployment.destroy(clients, stack, delete_data=options.delete_data)
             case "policy":
-                print(json.dumps(policies.service_role(stack, clients.place()), indent=2))
+                print(json.dumps(_policy(clients, stack, deployers=options.deployer), indent=2))
     except (ConfigError, StackError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -51,6 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted: run the same command again to continue from here", file=sys.stderr)
         return 130
     return 0
+
+
+def _policy(clients: Clients, stack: Stack, *, deployers: bool) -> policies.Document:
+    if deployers:
+        return deployer.policy(stack, clients.place())
+    return policies.service_role(keys.with_keys(clients, stack), clients.place())
 
 
 def _plan(clients: Clients, stack: Stack) -> None:
@@ -103,9 +109,15 @@ def _parser() -> argparse.ArgumentParser:
     for name, purpose in {
         "plan": "show what deploy would change, and change nothing",
         "deploy": "create what is missing and correct what differs; safe to repeat",
-        "policy": "print the IAM policy that the service's role needs",
     }.items():
         commands.add_parser(name, parents=[common], help=purpose, description=purpose)
+    purpose = "print the IAM policy that the service's role needs"
+    policy = commands.add_parser("policy", parents=[common], help=purpose, description=purpose)
+    policy.add_argument(
+        "--deployer",
+        action="store_true",
+        help="print that of whoever runs plan, deploy and destroy instead",
+    )
     purpose = "print the CloudFormation template as JSON; calls nothing of AWS"
     template = commands.add_parser("template", parents=[common], help=purpose, description=purpose)
     template.add_argument(
