@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 STORE_FOLDERS = ("features/", "rejects/", "pending/", "reduced/", "models/")
 STORE_FILES = ("reduced.csv", "reconciliation.json")
-RELEASES_FOLDER = "releases/"  # beside the store; only whoever deploys writes there
+RELEASES = "releases/"  # the code that instances install; `deploy` writes there, the service never
 # In delta-rs' URLs "#" and "?" end a path and "%20" is a blank; ".", ".." and "//" are not kept.
 _PLAIN = re.compile(r"((?!\.{1,2}/)[A-Za-z0-9_.=-]+/)*")
 
@@ -87,9 +87,8 @@ class BucketLayout:
                 f"store_prefix {self.store_prefix!r} is not a path of letters, digits and _.=- like "
                 "'store/v2/'; libraries disagree on where others point to"
             )
-        stored = [
-            f"{self.store_prefix}{name}" for name in (*STORE_FOLDERS, *STORE_FILES, RELEASES_FOLDER)
-        ]
+        names = (*STORE_FOLDERS, RELEASES, *STORE_FILES)
+        stored = [f"{self.store_prefix}{name}" for name in names]
         if any(path.startswith(self.photos_prefix) for path in stored):
             raise ValueError(
                 f"photos_prefix {self.photos_prefix!r} contains the store's folders, so the "
@@ -108,15 +107,15 @@ class BucketLayout:
         return StoreLayout(f"s3://{self.bucket}/{self.store_prefix}")
 
     @property
-    def releases(self) -> str:
-        """The prefix of the archives of code that instances install."""
-        return f"{self.store_prefix}{RELEASES_FOLDER}"
-
-    @property
     def stored_keys(self) -> tuple[str, ...]:
         """Patterns, in IAM's syntax, of the keys that the service writes."""
         folders = tuple(f"{self.store_prefix}{folder}*" for folder in STORE_FOLDERS)
         return folders + tuple(f"{self.store_prefix}{file}" for file in STORE_FILES)
+
+    @property
+    def releases(self) -> str:
+        """The prefix of the releases' keys."""
+        return f"{self.store_prefix}{RELEASES}"
 
     def is_photo(self, bucket: str, key: str, size: int | None) -> bool:
         """Whether an object counts as a photo: under our prefix, and not a "folder" of the console.
