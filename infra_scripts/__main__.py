@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.config import ConfigError, load
-from infra_scripts import deployment, policies
+from infra_scripts import deployment, keys, policies
 from infra_scripts.assembly import stack_of, template_of
 from infra_scripts.clients import Clients
 from infra_scripts.errors import StackError
@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     _confirm(clients, stack, delete_data=options.delete_data)
                 deployment.destroy(clients, stack, delete_data=options.delete_data)
             case "policy":
-                print(json.dumps(policies.service_role(stack, clients.place()), indent=2))
+                keyed = keys.with_keys(clients, stack)
+                print(json.dumps(policies.service_role(keyed, clients.place()), indent=2))
     except (ConfigError, StackError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

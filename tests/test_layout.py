@@ -67,7 +67,8 @@ RESERVED: dict[str, set[str]] = {
     "sqlite3": {"processor/store/index.py"},
     "boto3": {"common/aws.py", "common/aws_errors.py"},
     "moto": {
-        f"infra_scripts/embedded/{name}.py" for name in ("server", "queue", "events", "listing")
+        f"infra_scripts/embedded/{name}.py"
+        for name in ("access", "server", "queue", "events", "listing")
     },
     "common.config": {
         *("infra_scripts/assembly.py", "infra_scripts/__main__.py"),
