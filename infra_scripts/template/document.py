@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Document = dict[str, object]  # a template, its members spelt as CloudFormation spells them
 Section = dict[str, Resource]
 
+# What CloudFormation takes with a call. A larger template, as that with an instance may be, has to be in
+# S3 (up to 1 MB); the groundwork, with which a bucket begins, always fits.
+MOST_INLINE_BYTES = 51_200
+
 # What watches the service.
 _WATCHING: Final[dict[str, Callable[[Stack], Section]]] = {}
 
@@ -57,6 +61,11 @@ def document(
 def text(template: Document) -> str:
     """The template for a reader."""
     return json.dumps(template, indent=2)
+
+
+def compact(template: Document) -> str:
+    """The same template for CloudFormation, in as few bytes as possible, all of them ASCII."""
+    return json.dumps(template, separators=(",", ":"))
 
 
 def _sections(

@@ -6,11 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from common.layout import BucketLayout
+from infra_scripts.stack import Instance
 from infra_scripts.template import document as module
-from infra_scripts.template.document import Document, document, text
+from infra_scripts.template.document import (
+    MOST_INLINE_BYTES,
+    Document,
+    compact,
+    document,
+    text,
+)
 from infra_scripts.template.resource import resource
 from tests.support.aws import unique_stack
-from tests.support.templates import RELEASE, stack_on, templates
+from tests.support.templates import RELEASE, SUBNET, stack_on, templates
 
 TEMPLATES = templates()
 MACHINE = {"SecurityGroup", "LaunchTemplate", "Instance"}
@@ -83,8 +91,19 @@ def test_a_reader_learns_what_it_contains_and_why(name: str) -> None:
 
 
 def test_cloudformation_takes_its_size() -> None:
-    assert len(TEMPLATES["t2"]["Description"].encode()) <= 1024
-    assert len(text(TEMPLATES["t2"]).encode()) < 1_000_000
+    assert json.loads(compact(TEMPLATES["t2"])) == TEMPLATES["t2"]
+    long = unique_stack(
+        layout=BucketLayout("b" * 63, f"{'p' * 200}/", f"{'s' * 200}/"),
+        queue="q" * 80,
+        dead_letter_queue="d" * 80,
+        log_group="g" * 512,
+        weights=f"s3://{'w' * 63}/{'k' * 500}",
+        instance=Instance(type="t2.xlarge", subnet=SUBNET),
+    )
+    groundwork, full = document(long), document(long, release=RELEASE)
+    assert len(compact(groundwork)) < MOST_INLINE_BYTES
+    assert len(text(full)) < 1_000_000
+    assert len(full["Description"]) <= 1024
 
 
 def test_without_an_instance_there_is_a_role_for_one() -> None:
