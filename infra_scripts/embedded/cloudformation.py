@@ -79,7 +79,7 @@ def _update_resource(
 def _with_events(
     action: str, act: Any, logical_id: str, resource_json: Any, resources_map: Any, *where: str
 ) -> Any:
-    """What ``act`` returns, with an event of its end; of those that fail together, the cause is first."""
+    """What ``act`` returns, with an event of its end; where several fail, that of the cause is first."""
     stack = models.cloudformation_backends[where[0]][where[1]].stacks[resources_map.stack_id]
     kind = resource_json["Type"]
     try:

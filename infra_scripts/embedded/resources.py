@@ -7,7 +7,7 @@ in effect. The kinds in :data:`UNKNOWN` are accepted and not made.
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
@@ -55,7 +55,12 @@ def _kind(name: str, put: Put, delete: Delete) -> None:
 
         @classmethod
         def create_from_cloudformation_json(
-            cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
+            cls,
+            resource_name: str,
+            cloudformation_json: Any,
+            account_id: str,
+            region_name: str,
+            **_: Any,
         ) -> Any:
             return cls(put(account_id, region_name, cloudformation_json["Properties"]))
 
@@ -80,7 +85,7 @@ def _kind(name: str, put: Put, delete: Delete) -> None:
         def is_created(self) -> bool:
             return True
 
-    _kinds.append(Kind)  # moto finds them as subclasses, which are held weakly
+    _kinds.append(cast(type[CloudFormationModel], Kind))  # moto finds them as subclasses, which are held weakly
 
 
 _kinds: list[type[CloudFormationModel]] = []
@@ -95,7 +100,9 @@ def _put_queue_policy(account: str, region: str, properties: Properties) -> str:
 
 def _delete_queue_policy(account: str, region: str, properties: Properties) -> None:
     with suppress(QueueDoesNotExist):
-        sqs_backends[account][region].get_queue(properties["Physical"].rpartition("/")[2]).policy = None
+        sqs_backends[account][region].get_queue(
+            properties["Physical"].rpartition("/")[2]
+        ).policy = None
 
 
 def _put_bucket_policy(account: str, region: str, properties: Properties) -> str:
@@ -109,7 +116,7 @@ def _delete_bucket_policy(account: str, region: str, properties: Properties) -> 
 
 
 def _create_bucket(
-    cls: Any, name: str, document: Any, account_id: str, region_name: str, **others: Any
+    cls: Any, name: str, document: Any, account_id: str, region_name: str, /, **others: Any
 ) -> FakeBucket:
     bucket: FakeBucket = _bucket_by_moto(name, document, account_id, region_name, **others)
     _set_bucket(bucket, document["Properties"], account_id, region_name)
@@ -160,7 +167,9 @@ def _update_queue(
     properties = cloudformation_json["Properties"]
     sqs = sqs_backends[account_id][region_name]
     queue = sqs.get_queue(original_resource.name)
-    others = {name: value for name, value in properties.items() if name not in ("QueueName", "Tags")}
+    others = {
+        name: value for name, value in properties.items() if name not in ("QueueName", "Tags")
+    }
     # Without the policy, which is a resource of its own, moto would drop it.
     queue._set_attributes(others | {"Policy": queue.policy})
     return queue
