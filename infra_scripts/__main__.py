@@ -65,7 +65,11 @@ def _plan(clients: Clients, config: Config) -> None:
     counts = Counter(change.action for change in changes)
     rare = ("replace", "delete")
     print(
-        *(f"{counts[act]} {label}" for act, label in SUMMARY.items() if act not in rare or counts[act]),
+        *(
+            f"{counts[act]} {label}"
+            for act, label in SUMMARY.items()
+            if act not in rare or counts[act]
+        ),
         sep=", ",
     )
 
@@ -141,7 +145,11 @@ def _parser() -> argparse.ArgumentParser:
     purpose = "print the IAM policy that the service's role needs, or whoever deploys"
     policy = commands.add_parser("policy", parents=[common], help=purpose, description=purpose)
     policy.add_argument(
-        "whose", nargs="?", choices=("service", "deployer"), default="service", help="default: service"
+        "whose",
+        nargs="?",
+        choices=("service", "deployer"),
+        default="service",
+        help="default: service",
     )
     purpose = (
         "delete notifications and stack: instance, alarms, queues, log group; keep the bucket and its "

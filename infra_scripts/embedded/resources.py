@@ -85,7 +85,10 @@ def _kind(name: str, put: Put, delete: Delete) -> None:
         def is_created(self) -> bool:
             return True
 
-    _kinds.append(cast(type[CloudFormationModel], Kind))  # moto finds them as subclasses, which are held weakly
+    # moto finds them as subclasses, which are held weakly.
+    _kinds.append(cast(type[CloudFormationModel], Kind))
+        cast(type[CloudFormationModel], Kind)
+    )  # moto finds them as subclasses, which are held weakly
 
 
 _kinds: list[type[CloudFormationModel]] = []

@@ -40,7 +40,7 @@ def document(
     ``new_bucket`` says whether the bucket is the stack's own: it stays true for as long as the deployed
     stack has the resource ``Bucket``; likewise ``new_log_group``. Where an instance is configured but
     there is no ``release`` yet, the template is the groundwork alone: the data and the role, to which a
-    release can be uploaded.
+    release can be uploaded. That is for a stack that is new: of another it would delete the instance.
     """
     sections = _sections(stack, place, new_bucket=new_bucket, release=release)
     resources = {name: each for section in sections.values() for name, each in section.items()}
