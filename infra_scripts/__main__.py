@@ -45,9 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     _confirm(clients, stack, delete_data=options.delete_data)
                 destruction.destroy(clients, stack, delete_data=options.delete_data)
             case "policy":
-                keyed, place = keys.with_keys(clients, stack), clients.place()
-                of = deployer.policy if options.whose == "deployer" else policies.service_role
-                print(json.dumps(of(keyed, place), indent=2))
+                print(json.dumps(_policy(clients, stack, deployers=options.deployer), indent=2))
     except (ConfigError, StackError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -55,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted: run the same command again to continue from here", file=sys.stderr)
         return 130
     return 0
+
+
+def _policy(clients: Clients, stack: Stack, *, deployers: bool) -> policies.Document:
+    if deployers:
+        return deployer.policy(stack, clients.place())
+    return policies.service_role(keys.with_keys(clients, stack), clients.place())
 
 
 def _plan(clients: Clients, config: Config) -> None:
@@ -142,14 +146,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave the bucket out, because it is there already and stays as it is",
     )
-    purpose = "print the IAM policy that the service's role needs, or whoever deploys"
+    purpose = "print the IAM policy that the service's role needs"
     policy = commands.add_parser("policy", parents=[common], help=purpose, description=purpose)
     policy.add_argument(
-        "whose",
-        nargs="?",
-        choices=("service", "deployer"),
-        default="service",
-        help="default: service",
+        "--deployer",
+        action="store_true",
+        help="print that of whoever runs plan, deploy and destroy instead",
     )
     purpose = (
         "delete notifications and stack: instance, alarms, queues, log group; keep the bucket and its "

@@ -87,8 +87,6 @@ def _kind(name: str, put: Put, delete: Delete) -> None:
 
     # moto finds them as subclasses, which are held weakly.
     _kinds.append(cast(type[CloudFormationModel], Kind))
-        cast(type[CloudFormationModel], Kind)
-    )  # moto finds them as subclasses, which are held weakly
 
 
 _kinds: list[type[CloudFormationModel]] = []
