@@ -71,13 +71,12 @@ class _Task:
         text = json.dumps(wanted, separators=(",", ":"))
         if len(text.encode()) > MOST_BYTES:
             raise StackError(f"the template has more than the {MOST_BYTES} bytes that may be sent")
-        deployed = self.existing.deployed
         return change_sets.create(
             self.clients.cloudformation,
-            deployed.id if deployed else self.stack.name,
+            self.stack.name,
             text,
             {"Vpc": self.vpc} if "Parameters" in wanted else {},
-            is_new=deployed is None,
+            is_new=self.existing.deployed is None,
         )
 
     def parts(self) -> list[AnyPart]:

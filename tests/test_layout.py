@@ -68,7 +68,10 @@ RESERVED: dict[str, set[str]] = {
     "boto3": {"common/aws.py", "common/aws_errors.py"},
     "moto": {
         f"infra_scripts/embedded/{name}.py"
-        for name in ("access", "server", "queue", "events", "listing")
+        for name in (
+            *("access", "server", "queue", "events", "listing"),
+            *("cloudformation", "resources"),
+        )
     },
     "common.config": {
         *("infra_scripts/assembly.py", "infra_scripts/__main__.py"),

@@ -55,7 +55,12 @@ def _roll_back(stack: Any, kind: str, before: dict[str, Any], reason: str) -> No
     """Undo what was done; a new stack stays, empty, as it does on AWS."""
     status = "ROLLBACK" if kind == "CREATE" else "UPDATE_ROLLBACK"
     stack._add_stack_event(f"{status}_IN_PROGRESS", resource_status_reason=reason)
-    stack.resource_map.update({"Resources": {}} if kind == "CREATE" else before)
+    try:
+        stack.resource_map.update({"Resources": {}} if kind == "CREATE" else before)
+    except Exception as error:  # as above
+        stack.status = f"{status}_FAILED"
+        stack._add_stack_event(stack.status, resource_status_reason=str(error))
+        return
     if kind == "CREATE":
         stack.resource_map._parsed_resources.clear()
     stack.status = f"{status}_COMPLETE"

@@ -14,8 +14,10 @@ from moto.core.common_models import CloudFormationModel
 from moto.logs.models import LogGroup, logs_backends
 from moto.s3.models import FakeBucket, s3_backends
 from moto.sqs.exceptions import QueueDoesNotExist
-from moto.sqs.models import Queue, sqs_backends
+from moto.sqs.models import sqs_backends
 from moto.utilities.utils import get_partition
+
+from infra_scripts.embedded.queue import FastQueue
 
 Properties = dict[str, Any]
 Put = Callable[[str, str, Properties], str]  # account, region, properties -> physical id
@@ -30,10 +32,14 @@ UNKNOWN: Final = (
     "AWS::EC2::Instance",
     "AWS::EC2::LaunchTemplate",
     "AWS::Logs::QueryDefinition",
-    "AWS::SNS::Subscription",
     "AWS::SNS::TopicInlinePolicy",
 )
 
+_Queue: Any = (
+    FastQueue.__base__
+)  # the class that CloudFormation looks for; what it makes are FastQueues
+_queue_by_moto: Any = _Queue.create_from_cloudformation_json
+_queue_deletion_by_moto: Any = _Queue.delete_from_cloudformation_json
 _bucket_by_moto: Any = FakeBucket.create_from_cloudformation_json
 _bucket_update_by_moto: Any = FakeBucket.update_from_cloudformation_json
 
@@ -157,22 +163,43 @@ def _rule_of_s3(rule: Properties) -> Properties:
     return converted
 
 
+def _create_queue(
+    cls: Any, name: str, document: Any, account_id: str, region_name: str, /, **others: Any
+) -> Any:
+    spelt = document | {"Properties": _attributes(document["Properties"])}
+    return _queue_by_moto(name, spelt, account_id, region_name, **others)
+
+
+def _attributes(properties: Properties) -> Properties:
+    """The properties as SQS spells its attributes: booleans and documents are strings."""
+    return {
+        name: json.dumps(value) if isinstance(value, (bool, dict)) else value
+        for name, value in properties.items()
+    }
+
+
+def _delete_queue(cls: Any, resource_name: str, document: Any, account: str, region: str) -> None:
+    with suppress(QueueDoesNotExist):  # somebody has deleted it; to CloudFormation that will do
+        _queue_deletion_by_moto(resource_name, document, account, region)
+
+
 def _update_queue(
     cls: Any,
-    original_resource: Queue,
+    original_resource: Any,
     new_resource_name: str,
     cloudformation_json: Any,
     account_id: str,
     region_name: str,
-) -> Queue:
+) -> Any:
     properties = cloudformation_json["Properties"]
     sqs = sqs_backends[account_id][region_name]
     queue = sqs.get_queue(original_resource.name)
     others = {
         name: value for name, value in properties.items() if name not in ("QueueName", "Tags")
     }
+    others = _attributes(others)
     # Without the policy, which is a resource of its own, moto would drop it.
-    queue._set_attributes(others | {"Policy": queue.policy})
+    queue._set_attributes(_attributes(others) | {"Policy": queue.policy})
     return queue
 
 
@@ -197,7 +224,9 @@ def install() -> None:
     untyped: Any = FakeBucket  # so that its methods can be replaced
     untyped.create_from_cloudformation_json = classmethod(_create_bucket)
     untyped.update_from_cloudformation_json = classmethod(_update_bucket)
-    untyped = Queue
+    untyped = _Queue
+    untyped.delete_from_cloudformation_json = classmethod(_delete_queue)
+    untyped.create_from_cloudformation_json = classmethod(_create_queue)
     untyped.update_from_cloudformation_json = classmethod(_update_queue)
     untyped = LogGroup
     untyped.update_from_cloudformation_json = classmethod(_update_log_group)
