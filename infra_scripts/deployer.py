@@ -32,9 +32,9 @@ def _stack(stack: Stack, place: Place) -> list[Document]:
         "cloudformation:DeleteStack",
         "cloudformation:DescribeChangeSet",
         "cloudformation:DescribeStackEvents",
-        "cloudformation:DescribeStackResources",
         "cloudformation:DescribeStacks",
         "cloudformation:ExecuteChangeSet",
+        "cloudformation:ListStackResources",
     ]
     return [_allow("Stack", actions, _arn(place, "cloudformation", f"stack/{stack.name}/*"))]
 
@@ -61,16 +61,14 @@ def _bucket(stack: Stack, place: Place) -> list[Document]:
     releasing = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]  # old ones are deleted
     return [
         _allow("MakeBucket", ["s3:CreateBucket", "s3:ListBucket", *settings], bucket),
+        # If the first deployment fails. S3 deletes no bucket that has something in it.
+        _allow("DeleteBucket", ["s3:DeleteBucket", "s3:DeleteBucketPolicy"], bucket),
         # CloudFormation reads all that a bucket can have, to tell what has drifted.
         _allow("ReadBucket", read, bucket),
         _allow("KeepReleases", releasing, releases),
         # Of whoever may `destroy --delete-data`; everybody else does without these two.
-        _allow("DeleteData", ["s3:DeleteObjectVersion", "s3:AbortMultipartUpload"], f"{bucket}/*"),
-        _allow(
-            "DeleteBucket",
-            ["s3:DeleteBucket", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions"],
-            bucket,
-        ),
+        _allow("DeleteData", ["s3:AbortMultipartUpload", "s3:DeleteObjectVersion"], f"{bucket}/*"),
+        _allow("FindData", ["s3:ListBucketMultipartUploads", "s3:ListBucketVersions"], bucket),
     ]
 
 
@@ -152,6 +150,7 @@ def _machine(stack: Stack, place: Place) -> list[Document]:
     images = f"arn:{place.partition}:ssm:{place.region}::parameter/aws/service/canonical/*"
     return [
         _allow("SeeMachines", [f"ec2:Describe{name}" for name in describe], "*"),
+        _allow("SeeOffers", ["ec2:DescribeInstanceTypeOfferings"], "*"),
         _allow("MakeMachine", [f"ec2:{name}" for name in make], "*") | {"Condition": here},
         _allow("ChangeMachine", [f"ec2:{name}" for name in change], "*") | {"Condition": ours},
         _allow("FindImage", ["ssm:GetParameters"], images),
