@@ -100,6 +100,8 @@ def service_role(stack: Stack, place: Place) -> Document:
         _allow("ReadPhotos", ["s3:GetObject", "s3:GetObjectVersion"], f"{bucket}/{photos}"),
         _allow("KeepStore", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], stored),
         _allow("AbortUploads", ["s3:AbortMultipartUpload"], stored),
+        # Not for the service: for the instance, which installs itself.
+        _allow("ReadReleases", ["s3:GetObject"], f"{bucket}/{stack.layout.releases}*"),
         # "IfExists": S3 answers 404 for a missing object only to callers who may list, and checks
         # that without a prefix. Everybody else gets 403, which does not prove absence.
         _allow("List", ["s3:ListBucket", "s3:ListBucketVersions"], bucket)
@@ -143,7 +145,30 @@ def service_role(stack: Stack, place: Place) -> Document:
     if stack.weights.startswith("s3://"):
         weights = stack.weights.removeprefix("s3://").partition("#")[0]
         statements.append(_allow("ReadWeights", ["s3:GetObject"], place.bucket_arn(weights)))
+    if stack.bucket_key:
+        # Writing in parts needs kms:Decrypt too. Through S3 only: the key opens nothing else for us.
+        through_s3 = {"kms:ViaService": f"s3.{place.region}.amazonaws.com*"}  # in China .com.cn
+        statements.append(
+            _allow("UseBucketKey", ["kms:Decrypt", "kms:GenerateDataKey"], stack.bucket_key)
+            | {"Condition": {"StringLike": through_s3}}
+        )
     return {"Version": VERSION, "Statement": statements}
+
+
+def session_manager() -> Document:
+    """What the agent of Session Manager needs to open a shell, and no more.
+
+    None of these actions can be restricted to a resource. AWS' own policy for instances allows far more,
+    as reading every parameter of the account.
+    """
+    actions = [
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    ]
+    return {"Version": VERSION, "Statement": [_allow("OpenShell", actions, "*")]}
 
 
 def _allow(sid: str, actions: list[str], resource: str | list[str]) -> Document:

@@ -62,6 +62,7 @@ class Stack:
     log_group: str
     log_retention_days: int
     weights: str = ""  # where the network's weights come from; an s3:// URI needs a permission
+    bucket_key: str = ""  # the ARN of the KMS key that an adopted bucket is encrypted with
     instance: Instance = Instance()
     alarms: Alarms = Alarms()
 
