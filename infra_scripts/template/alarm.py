@@ -5,8 +5,8 @@ from typing import Any
 
 from common.metrics import NAMESPACE, QUEUE, Metric
 from infra_scripts.stack import Stack
+from infra_scripts.template.resource import Resource, ref, resource
 
-Resource = dict[str, Any]
 Query = dict[str, Any]
 
 RUNBOOK = "docs/operations.md"
@@ -46,17 +46,16 @@ class Alarm:
 
     def resource(self, stack: Stack) -> Resource:
         """As CloudFormation declares it."""
-        actions: list[Any] = [{"Ref": "AlarmTopic"}]
+        actions: list[object] = [ref("AlarmTopic")]
         if self.recovers:
-            recover = "arn:${AWS::Partition}:automate:${AWS::Region}:ec2:recover"
-            actions.append({"Fn::Sub": recover})
-        return {
-            "Type": "AWS::CloudWatch::Alarm",
-            **({"DependsOn": ["Instance"]} if self.awaits_instance else {}),
-            "Properties": {
+            actions.append("arn:${AWS::Partition}:automate:${AWS::Region}:ec2:recover")
+        meaning = f"{self.means[0].upper()}{self.means[1:]}."
+        return resource(
+            "AWS::CloudWatch::Alarm",
+            f"Alarms when {self.means}.",
+            {
                 "AlarmName": f"{stack.name}-{self.name}",
-                "AlarmDescription": f"{self.means[0].upper()}{self.means[1:]}. "
-                f"What to do: {RUNBOOK}#{self.anchor}",
+                "AlarmDescription": f"{meaning} What to do: {RUNBOOK}#{self.anchor}",
                 **self._watched(),
                 "ComparisonOperator": self.comparison,
                 "Threshold": self.limit,
@@ -64,9 +63,10 @@ class Alarm:
                 "DatapointsToAlarm": self.most,
                 "TreatMissingData": self.missing,
                 "AlarmActions": actions,
-                "OKActions": [{"Ref": "AlarmTopic"}],
+                "OKActions": [ref("AlarmTopic")],
             },
-        }
+            after=["Instance"] if self.awaits_instance else [],
+        )
 
     def _watched(self) -> Resource:
         """A plain metric where that will do: EC2's actions want one, and it costs less."""
@@ -84,7 +84,7 @@ def sqs(id_: str, name: str, queue: str) -> Query:
 
 def ec2(id_: str, name: str, statistic: str, period: int) -> Query:
     """A metric of EC2 about the instance."""
-    return _query(id_, "AWS/EC2", name, {"InstanceId": {"Ref": "Instance"}}, statistic, period)
+    return _query(id_, "AWS/EC2", name, {"InstanceId": ref("Instance")}, statistic, period)
 
 
 def ours(id_: str, metric: Metric, stack: Stack, statistic: str, period: int = FIVE) -> Query:

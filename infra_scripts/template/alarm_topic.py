@@ -4,11 +4,9 @@ The key costs a dollar a month. SNS' own (``alias/aws/sns``) is free, but has a 
 change and that does not let CloudWatch publish.
 """
 
-from typing import Any
-
+from infra_scripts.policies import VERSION
 from infra_scripts.stack import Stack
-
-Resource = dict[str, Any]
+from infra_scripts.template.resource import Resource, ref, resource
 
 
 def resources(stack: Stack) -> dict[str, Resource]:
@@ -16,24 +14,21 @@ def resources(stack: Stack) -> dict[str, Resource]:
 
     Who is named has to confirm the message that SNS sends.
     """
-    topic: Resource = {"KmsMasterKeyId": {"Ref": "AlarmKey"}}
+    topic: Resource = {"KmsMasterKeyId": ref("AlarmKey")}
     if stack.alarms.email:
         topic["Subscription"] = [{"Protocol": "email", "Endpoint": stack.alarms.email}]
-    publish = {
-        "Sid": "CloudWatchAlarms",
-        **_by_cloudwatch(["sns:Publish"]),
-        "Resource": {"Ref": "AlarmTopic"},
-    }
+    publish = _by_cloudwatch(["sns:Publish"]) | {"Resource": ref("AlarmTopic")}
     return {
         "AlarmKey": _key(stack),
-        "AlarmTopic": {"Type": "AWS::SNS::Topic", "Properties": topic},
-        "AlarmTopicPolicy": {
-            "Type": "AWS::SNS::TopicInlinePolicy",
-            "Properties": {
-                "TopicArn": {"Ref": "AlarmTopic"},
-                "PolicyDocument": {"Version": "2012-10-17", "Statement": [publish]},
+        "AlarmTopic": resource("AWS::SNS::Topic", "Where alarms are announced.", topic),
+        "AlarmTopicPolicy": resource(
+            "AWS::SNS::TopicInlinePolicy",
+            "This account's alarms may be announced there, and nothing else.",
+            {
+                "TopicArn": ref("AlarmTopic"),
+                "PolicyDocument": {"Version": VERSION, "Statement": [publish]},
             },
-        },
+        ),
     }
 
 
@@ -41,32 +36,30 @@ def _key(stack: Stack) -> Resource:
     owner = {
         "Sid": "Account",
         "Effect": "Allow",
-        "Principal": {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}},
+        "Principal": {"AWS": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"},
         "Action": "kms:*",
-        "Resource": "*",
-    }
-    encrypt = {
-        "Sid": "CloudWatchAlarms",
-        **_by_cloudwatch(["kms:Decrypt", "kms:GenerateDataKey*"]),
         "Resource": "*",  # in a key's policy that is the key
     }
-    return {
-        "Type": "AWS::KMS::Key",
-        "DeletionPolicy": "Delete",
-        "UpdateReplacePolicy": "Delete",
-        "Properties": {
+    encrypt = _by_cloudwatch(["kms:Decrypt", "kms:GenerateDataKey*"]) | {"Resource": "*"}
+    return resource(
+        "AWS::KMS::Key",
+        "Encrypts what the topic says, with a policy that lets CloudWatch publish.",
+        {
             "Description": f"Encrypts the alarms of {stack.name}",
             "EnableKeyRotation": True,
             "PendingWindowInDays": 7,
-            "KeyPolicy": {"Version": "2012-10-17", "Statement": [owner, encrypt]},
+            "KeyPolicy": {"Version": VERSION, "Statement": [owner, encrypt]},
         },
-    }
+        deleted="Delete",
+        replaced="Delete",
+    )
 
 
 def _by_cloudwatch(actions: list[str]) -> Resource:
     return {
+        "Sid": "CloudWatchAlarms",
         "Effect": "Allow",
         "Principal": {"Service": "cloudwatch.amazonaws.com"},
         "Action": actions,
-        "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+        "Condition": {"StringEquals": {"aws:SourceAccount": ref("AWS::AccountId")}},
     }

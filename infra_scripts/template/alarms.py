@@ -5,6 +5,7 @@ notifies nobody: lit already, it would say nothing of the second thing that goes
 """
 
 from common import metrics
+from infra_scripts.machines import is_burstable
 from infra_scripts.stack import Stack
 from infra_scripts.template import alarm_topic
 from infra_scripts.template.alarm import (
@@ -15,12 +16,12 @@ from infra_scripts.template.alarm import (
     MINUTE,
     RUNBOOK,
     Alarm,
-    Resource,
     ec2,
     expression,
     ours,
     sqs,
 )
+from infra_scripts.template.resource import Resource, resource
 
 IN_FLIGHT = 100_000  # of 120,000, at which SQS hands out no more
 LEAST_JUDGED = 20  # photos an hour, below which a share of rejects says nothing
@@ -198,7 +199,7 @@ def _of_instance(stack: Stack) -> list[Alarm]:
             recovers=True,
         ),
     ]
-    if stack.instance.type.startswith("t"):
+    if is_burstable(stack.instance.type):
         found.append(_credits(stack))
     return found
 
@@ -226,13 +227,12 @@ def _credits(stack: Stack) -> Alarm:
 
 
 def _light(stack: Stack, found: list[Alarm]) -> Resource:
-    rule = " OR ".join(f'ALARM("${{{each.logical_id}}}")' for each in found)
-    return {
-        "Type": "AWS::CloudWatch::CompositeAlarm",
-        "Properties": {
+    return resource(
+        "AWS::CloudWatch::CompositeAlarm",
+        "One light for all alarms, for the dashboard and other tools.",
+        {
             "AlarmName": f"{stack.name}-Fruits",
             "AlarmDescription": f"Anything is wrong. What to do: {RUNBOOK}#fruits",
-            "AlarmRule": {"Fn::Sub": rule},
-            "ActionsEnabled": False,
+            "AlarmRule": " OR ".join(f'ALARM("${{{each.logical_id}}}")' for each in found),
         },
-    }
+    )

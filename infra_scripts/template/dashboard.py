@@ -9,8 +9,10 @@ from typing import Any
 
 from common import metrics
 from common.metrics import NAMESPACE, QUEUE, REASON, Metric, Question
+from infra_scripts.machines import is_burstable
 from infra_scripts.stack import Stack
 from infra_scripts.template import alarms
+from infra_scripts.template.resource import Resource, resource
 
 Widget = dict[str, Any]
 
@@ -20,14 +22,15 @@ HEIGHT = 5
 PERIOD = 300
 
 
-def resources(stack: Stack) -> dict[str, dict[str, Any]]:
+def resources(stack: Stack) -> dict[str, Resource]:
     """The dashboard, by logical id. It shows the stack's alarms, which must be in the same template."""
     body = json.dumps({"start": "-PT12H", "widgets": _widgets(stack)}, indent=1)
     return {
-        "Dashboard": {
-            "Type": "AWS::CloudWatch::Dashboard",
-            "Properties": {"DashboardName": stack.name, "DashboardBody": {"Fn::Sub": body}},
-        }
+        "Dashboard": resource(
+            "AWS::CloudWatch::Dashboard",
+            "Shows whether it keeps up, whether anything is wrong, and where.",
+            {"DashboardName": stack.name, "DashboardBody": body},
+        )
     }
 
 
@@ -101,7 +104,7 @@ def _of_aws(stack: Stack, question: Question) -> list[Widget]:
         shown[Question.WHERE].append(
             ("Processor (%)", [[ec2, "CPUUtilization", *machine, _at("Average")]])
         )
-        if stack.instance.type.startswith("t"):
+        if is_burstable(stack.instance.type):
             credits_ = ("CPUCreditBalance", "CPUSurplusCreditsCharged")
             shown[Question.WRONG].append(
                 ("CPU credits", [[ec2, each, *machine, _at("Minimum")] for each in credits_])
