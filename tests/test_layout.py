@@ -67,7 +67,8 @@ RESERVED: dict[str, set[str]] = {
     "sqlite3": {"processor/store/index.py"},
     "boto3": {"common/aws.py", "common/aws_errors.py"},
     "moto": {
-        f"infra_scripts/embedded/{name}.py" for name in ("server", "queue", "events", "listing")
+        f"infra_scripts/embedded/{name}.py"
+        for name in ("server", "queue", "events", "listing", "statistics")
     },
     "common.config": {
         *("infra_scripts/assembly.py", "infra_scripts/__main__.py"),
@@ -76,6 +77,7 @@ RESERVED: dict[str, set[str]] = {
 }
 PURE: dict[str, set[str]] = {
     "common/layout.py": set(),
+    "common/metrics.py": set(),
     "ingest/events.py": {"ingest"},
     "processor/errors.py": set(),
     "processor/photos/containers.py": {"processor"},

@@ -17,7 +17,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from cheroot.wsgi import Server
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from infra_scripts.embedded import events, listing, queue
+from infra_scripts.embedded import events, listing, queue, statistics
 
 HOST = "127.0.0.1"
 THREADS = 128  # each long poll occupies one for up to 20 s
@@ -70,6 +70,7 @@ def main() -> None:
     queue.install()
     events.install()
     listing.install()
+    statistics.install()
     server = Server(
         (HOST, int(sys.argv[1])), Application(), numthreads=THREADS, request_queue_size=BACKLOG
     )
