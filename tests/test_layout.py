@@ -75,9 +75,16 @@ RESERVED: dict[str, set[str]] = {
         *("processor/assembly.py", "processor/commands.py", "processor/__main__.py"),
     },
 }
+TEMPLATE = {
+    *("bucket", "document", "instance", "log_group", "network", "queues", "resource", "role"),
+    "user_data",
+}
 PURE: dict[str, set[str]] = {
     "common/layout.py": set(),
     "common/metrics.py": set(),
+    "infra_scripts/machines.py": set(),
+    "infra_scripts/policies.py": {"infra_scripts"},
+    **{f"infra_scripts/template/{name}.py": {"infra_scripts"} for name in TEMPLATE},
     "ingest/events.py": {"ingest"},
     "processor/errors.py": set(),
     "processor/photos/containers.py": {"processor"},

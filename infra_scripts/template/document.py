@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 Document = dict[str, object]  # a template, its members spelt as CloudFormation spells them
 Section = dict[str, Resource]
 
+# What CloudFormation takes with a call. A larger template, as that with an instance may be, has to be in
+# S3 (up to 1 MB); the groundwork, with which a bucket begins, always fits.
+MOST_INLINE_BYTES = 51_200
+
 # What watches the service.
 _WATCHING: Final[dict[str, Callable[[Stack], Section]]] = {
     "Alarms": alarms.resources,
@@ -46,7 +50,8 @@ def document(
 
     ``new_bucket`` says whether the bucket is the stack's own: it stays true for as long as the deployed
     stack has the resource ``Bucket``. Where an instance is configured but there is no ``release`` yet,
-    the template is the groundwork alone: the data and the role, to which a release can be uploaded.
+    the template is the groundwork alone: the data and the role, to which a release can be uploaded. That
+    is for a stack that is new: of another it would delete the instance.
     """
     sections = _sections(stack, place, new_bucket=new_bucket, release=release)
     resources = {name: each for section in sections.values() for name, each in section.items()}
@@ -69,6 +74,11 @@ def document(
 def text(template: Document) -> str:
     """The template for a reader."""
     return json.dumps(template, indent=2)
+
+
+def compact(template: Document) -> str:
+    """The same template for CloudFormation, in as few bytes as possible, all of them ASCII."""
+    return json.dumps(template, separators=(",", ":"))
 
 
 def _sections(

@@ -31,7 +31,7 @@ def resources() -> dict[str, Resource]:
         "SecurityGroupIngress": [],
         "SecurityGroupEgress": [
             _out(443, "S3, SQS, CloudWatch, Session Manager, Python packages"),
-            _out(80, "Ubuntu's package archive, whose packages are signed"),
+            _out(80, "The package archive of Ubuntu, whose packages are signed"),
         ],
     }
     return {

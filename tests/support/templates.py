@@ -1,5 +1,9 @@
 """Stacks of all kinds, each with its template, for the checks of the template."""
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from infra_scripts.release import Release
 from infra_scripts.stack import Alarms, Instance, Stack
 from infra_scripts.template.document import Document, document
@@ -34,3 +38,31 @@ def templates() -> dict[str, Document]:
             unique_stack(alarms=mail, instance=Instance(type="t2.xlarge")), release=RELEASE
         ),
     }
+
+
+def resolved(value: Any, values: Mapping[str, str]) -> Any:
+    """What CloudFormation makes of a part of a template; a name without a value stays as ``<Name>``."""
+    if isinstance(value, list):
+        return [resolved(each, values) for each in value]
+    if not isinstance(value, dict):
+        return value
+    match list(value.items()):
+        case [("Ref", name)]:
+            return values.get(name, f"<{name}>")
+        case [("Fn::GetAtt", [name, member])]:
+            return values.get(f"{name}.{member}", f"<{name}.{member}>")
+        case [("Fn::Sub", text)]:
+            return _NAMES.sub(lambda found: _fill(found, values), text)
+        case [("Fn::Join", [between, parts])]:
+            return between.join(resolved(parts, values))
+        case [("Fn::Base64", text)]:
+            return resolved(text, values)
+    return {name: resolved(member, values) for name, member in value.items()}
+
+
+_NAMES = re.compile(r"\$\{(!?)([^}]+)\}")
+
+
+def _fill(found: re.Match[str], values: Mapping[str, str]) -> str:
+    literal, name = found.groups()
+    return f"${{{name}}}" if literal else values.get(name, f"<{name}>")
