@@ -84,6 +84,10 @@ PURE: dict[str, set[str]] = {
     "common/metrics.py": set(),
     "infra_scripts/machines.py": set(),
     "infra_scripts/policies.py": {"infra_scripts"},
+    **{
+        f"infra_scripts/template/{name}.py": {"infra_scripts", "common"}
+        for name in ("alarm", "alarm_topic", "alarms", "dashboard")
+    },
     **{f"infra_scripts/template/{name}.py": {"infra_scripts"} for name in TEMPLATE},
     "ingest/events.py": {"ingest"},
     "processor/errors.py": set(),
