@@ -193,7 +193,7 @@ def _change_stack(task: _Task, say: Say, *, groundwork: bool = False) -> list[Ch
         say(note)
     changes = _changes(stack, change_set)
     if change_set.changes:
-        change_sets.execute(client, stack.name, change_set, say)
+        change_sets.execute(client, change_set, say)
     for change in changes:
         say(change.describe(done=True))
     return changes

@@ -43,6 +43,7 @@ class ChangeSet:
     """A change set of a stack, which is not executed yet; empty where there is nothing to change."""
 
     id: str
+    stack: str
     stack_id: str
     is_new: bool
     changes: tuple[Change, ...]
@@ -77,11 +78,11 @@ def create(
         made = _request(client, request, is_new=is_new)
     except ClientError as error:
         if not is_new and _says_nothing(aws_errors.message_of(error)):
-            return ChangeSet("", name, is_new, (), sees_drift=False)
+            return ChangeSet("", name, "", is_new, (), sees_drift=False)
         raise
-    answer, changes = _wait(client, made["Id"])
+    answer, changes = _wait(client, {"StackName": name, "ChangeSetName": made["Id"]})
     found = ChangeSet(
-        made["Id"], made["StackId"], is_new, tuple(changes), bool(answer.get("DeploymentMode"))
+        made["Id"], name, made["StackId"], is_new, tuple(changes), bool(answer.get("DeploymentMode"))
     )
     if answer["Status"] == "FAILED":
         reason = " ".join(answer.get("StatusReason", "").split())
@@ -106,22 +107,28 @@ def _request(client: "CloudFormationClient", request: dict[str, Any], *, is_new:
 
 
 def _wait(
-    client: "CloudFormationClient", change_set: str
+    client: "CloudFormationClient", named: dict[str, str]
 ) -> "tuple[DescribeChangeSetOutputTypeDef, list[Change]]":
     """The finished change set, and all that it would change."""
     while True:
-        answer = client.describe_change_set(ChangeSetName=change_set, IncludePropertyValues=True)
+        answer = _page(client, named)
         if answer["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
             break
         time.sleep(POLL_SECONDS)
     found: list[ChangeTypeDef] = list(answer.get("Changes", []))
     page = answer
     while token := page.get("NextToken"):
-        page = client.describe_change_set(
-            ChangeSetName=change_set, IncludePropertyValues=True, NextToken=token
-        )
+        page = _page(client, {**named, "NextToken": token})
         found += page.get("Changes", [])
     return answer, [_change(each["ResourceChange"]) for each in found if "ResourceChange" in each]
+
+
+def _page(
+    client: "CloudFormationClient", named: dict[str, str]
+) -> "DescribeChangeSetOutputTypeDef":
+    request: Any = {**named, "IncludePropertyValues": True}
+    answer: DescribeChangeSetOutputTypeDef = client.describe_change_set(**request)
+    return answer
 
 
 def _says_nothing(reason: str) -> bool:
@@ -134,7 +141,7 @@ def notes(change_set: ChangeSet) -> list[str]:
 
 
 def execute(
-    client: "CloudFormationClient", name: str, change_set: ChangeSet, say: Callable[[str], None]
+    client: "CloudFormationClient", change_set: ChangeSet, say: Callable[[str], None]
 ) -> None:
     """Make the changes; returns once CloudFormation is done. ``say`` gets a line for each event.
 
@@ -144,20 +151,21 @@ def execute(
     """
     since = events.newest(client, change_set.stack_id)
     client.execute_change_set(
+        StackName=change_set.stack,
         ChangeSetName=change_set.id,
         RetainExceptOnCreate=True,  # a rollback must not leave a bucket that it has just made
     )
     ending = events.follow(client, change_set.stack_id, since, say)
     if not ending.succeeded:
         undone = "rolled back" if ending.status.endswith("ROLLBACK_COMPLETE") else ending.status
-        raise StackError(f"stack {name} was not deployed ({undone}): {ending.cause}")
+        raise StackError(f"stack {change_set.stack} was not deployed ({undone}): {ending.cause}")
 
 
 def discard(client: "CloudFormationClient", change_set: ChangeSet) -> None:
     """Delete the change set, and the stack that was made to hold it. Raises botocore's errors."""
     if not change_set.id:
         return
-    client.delete_change_set(ChangeSetName=change_set.id)
+    client.delete_change_set(StackName=change_set.stack, ChangeSetName=change_set.id)
     if change_set.is_new:
         state.forget(client, change_set.stack_id)
 

@@ -1,7 +1,8 @@
 """The resources of the embedded AWS' CloudFormation: kinds that moto lacks or handles in part.
 
 A bucket gets its settings, a queue and a log group can be updated, policies of queues and buckets are
-in effect. The kinds in :data:`UNKNOWN` are accepted and not made.
+in effect. Of the kinds in :data:`UNKNOWN` nothing is made: the stack has them, with a made-up name and
+made-up attributes, and no other service knows of them.
 """
 
 import json
@@ -20,10 +21,11 @@ from moto.utilities.utils import get_partition
 from infra_scripts.embedded.queue import FastQueue
 
 Properties = dict[str, Any]
-Put = Callable[[str, str, Properties], str]  # account, region, properties -> physical id
+# Account, region, and properties with the physical id that there is or could be -> physical id.
+Put = Callable[[str, str, Properties], str]
 Delete = Callable[[str, str, Properties], None]
 
-# What our template declares and is not made here. Nothing else waits for any of these.
+# What our template declares and is not made here.
 UNKNOWN: Final = (
     "AWS::CloudFormation::WaitCondition",
     "AWS::CloudFormation::WaitConditionHandle",
@@ -68,7 +70,8 @@ def _kind(name: str, put: Put, delete: Delete) -> None:
             region_name: str,
             **_: Any,
         ) -> Any:
-            return cls(put(account_id, region_name, cloudformation_json["Properties"]))
+            properties = cloudformation_json["Properties"] | {"Physical": resource_name}
+            return cls(put(account_id, region_name, properties))
 
         @classmethod
         def update_from_cloudformation_json(
@@ -79,7 +82,8 @@ def _kind(name: str, put: Put, delete: Delete) -> None:
             account_id: str,
             region_name: str,
         ) -> Any:
-            return cls(put(account_id, region_name, cloudformation_json["Properties"]))
+            before = {"Physical": original_resource.physical_resource_id}
+            return cls(put(account_id, region_name, cloudformation_json["Properties"] | before))
 
         @classmethod
         def delete_from_cloudformation_json(
@@ -87,6 +91,13 @@ def _kind(name: str, put: Put, delete: Delete) -> None:
         ) -> None:
             properties = cloudformation_json["Properties"]
             delete(account_id, region_name, properties | {"Physical": resource_name})
+
+        @classmethod
+        def has_cfn_attr(cls, attr: str) -> bool:
+            return True
+
+        def get_cfn_attribute(self, attribute_name: str) -> str:
+            return f"{self.physical_resource_id}.{attribute_name}"
 
         def is_created(self) -> bool:
             return True
@@ -96,6 +107,10 @@ def _kind(name: str, put: Put, delete: Delete) -> None:
 
 
 _kinds: list[type[CloudFormationModel]] = []
+
+
+def _make_up(account: str, region: str, properties: Properties) -> str:
+    return str(properties["Physical"])
 
 
 def _put_queue_policy(account: str, region: str, properties: Properties) -> str:
@@ -230,5 +245,7 @@ def install() -> None:
     untyped.update_from_cloudformation_json = classmethod(_update_queue)
     untyped = LogGroup
     untyped.update_from_cloudformation_json = classmethod(_update_log_group)
+    for name in UNKNOWN:
+        _kind(name, _make_up, lambda account, region, properties: None)
     untyped = parsing
-    untyped.NULL_MODELS.extend(UNKNOWN)
+    untyped.NULL_MODELS.clear()  # for these moto would make nothing that others can refer to

@@ -30,7 +30,7 @@ class Scripted:
     def describe_change_set(self, **_: Any) -> dict[str, Any]:
         return self.answers.pop(0)
 
-    def delete_change_set(self, ChangeSetName: str) -> None:
+    def delete_change_set(self, StackName: str, ChangeSetName: str) -> None:
         self.deleted.append(ChangeSetName)
 
 
