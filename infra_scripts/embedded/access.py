@@ -2,7 +2,9 @@
 
 The keys of a user that was created there, or of a role that was assumed there, may do what the policies
 of that identity allow, see :mod:`.iam`. All other keys are the account's own, and may do everything; so
-may sessions of a role that was never created. moto can enforce policies too, but it ignores most conditions, takes the batches of SQS for actions of
+may sessions of a role that was never created.
+
+moto can enforce policies too, but it ignores most conditions, takes the batches of SQS for actions of
 their own, and knows the resources of neither CloudWatch Logs nor DeleteObjects. So it refuses what AWS
 allows, and the other way round.
 """

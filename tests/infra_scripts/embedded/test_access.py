@@ -110,7 +110,7 @@ def test_users_are_held_to_their_policies_too(connect: Connect) -> None:
 
 def test_a_session_of_a_role_that_was_never_created_is_not_limited(connect: Connect) -> None:
     arn = "arn:aws:iam::123456789012:role/never-created"
-    session = connect("sts").assume_role(RoleArn=arn, RoleSessionName="s")["Credentials"]
+    session = connect("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
     s3 = connect(
         "s3",
         aws_access_key_id=session["AccessKeyId"],
