@@ -36,9 +36,9 @@ _OURS = re.compile(r"[0-9a-f]{64}\.tar\.gz")
 _LEFT_OUT = {"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Where an archive is in the bucket, and the SHA-256 of its bytes, in hexadecimal digits."""
+    """Where an archive is in the stack's bucket, and the SHA-256 of its bytes in lower-case hex."""
 
     key: str
     sha256: str
@@ -75,7 +75,8 @@ def pack(stack: "Stack", configuration: str, root: Path = ROOT) -> Archive:
             archive.addfile(member, io.BytesIO(members[name]))
     data = gzip.compress(packed.getvalue(), mtime=0)
     digest = hashlib.sha256(data).hexdigest()
-    return Archive(Release(f"{stack.layout.releases}{digest}.tar.gz", digest), data)
+    key = f"{stack.layout.releases}{digest}.tar.gz"
+    return Archive(Release(key=key, sha256=digest), data)
 
 
 def _names(root: Path) -> Iterator[str]:

@@ -18,7 +18,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from cheroot.wsgi import Server
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from infra_scripts.embedded import events, listing, queue
+from infra_scripts.embedded import events, listing, queue, statistics
 from infra_scripts.embedded.access import Access
 
 HOST = "127.0.0.1"
@@ -38,7 +38,7 @@ class Application(DomainDispatcherApplication):
     """
 
     def __init__(self) -> None:
-        super().__init__(create_backend_app)
+        super().__init__(_create_app)
         self._s3 = RLock()
         for service in PRELOADED:
             self.app_instances[service] = create_backend_app(service)
@@ -60,6 +60,15 @@ class Application(DomainDispatcherApplication):
             return application(environ, start_response)
 
 
+def _create_app(service: Any) -> Any:
+    if service == "cloudformation":
+        # Only now: moto's imports two dozen other services, which takes a second.
+        from infra_scripts.embedded import cloudformation
+
+        cloudformation.install()
+    return create_backend_app(service)
+
+
 def _end_with_parent() -> None:
     while sys.stdin.buffer.read(1024):
         pass
@@ -75,6 +84,7 @@ def main() -> None:
     queue.install()
     events.install()
     listing.install()
+    statistics.install()
     record = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     server = Server(
         (HOST, int(sys.argv[1])),
