@@ -5,7 +5,7 @@ import logging
 import watchtower
 
 from common import aws
-from common.logs import JsonFormatter
+from common.log_lines import JsonFormatter
 
 FLUSH_SECONDS = 5  # the longest that the process waits for the last lines when it ends
 
