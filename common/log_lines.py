@@ -1,7 +1,8 @@
-"""The log line: a record as one line of JSON; printable, without secrets, not too long for the journal."""
+"""The log line: a record as one line of JSON: printable, without secrets, short enough for journald."""
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -71,6 +72,8 @@ def _safe(name: str, value: object) -> object:
     """The value as JSON has it, without secrets."""
     if names_a_secret(name) and value:
         return REDACTED
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no such numbers
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, Mapping):

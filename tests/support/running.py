@@ -7,6 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from ingest.events import ObjectEvent
+from processor.pipeline.handled import Handled
+from processor.service.batch_lines import BatchLines
 from processor.service.runner import Service, Stream
 from tests.support.object_events import event
 from tests.support.streams import Streaming
@@ -29,10 +31,11 @@ class Batches:
     def close(self) -> None:
         self.closed = True
 
-    def handle(self, events: list[ObjectEvent], batch_id: int) -> None:
+    def handle(self, events: list[ObjectEvent], batch_id: int) -> Handled:
         self.begun.append(batch_id)
         self.during()
         self.done.append((events, batch_id))
+        return Handled(len(events))
 
     def stop(self) -> None:
         self.stopped.set()
@@ -131,7 +134,7 @@ class Running:
             stop_grace_seconds=self.grace,
         )
         parts = self.batches, self.maintenance, self.reconciler, self.warm_up, self.watchdog
-        self.services.append(Service(spark, stream, *parts))
+        self.services.append(Service(spark, stream, *parts, BatchLines(lambda: 0)))
         return self.services[-1]
 
     def start(self, spark: Streaming, *, once: bool = False) -> tuple[Service, Future[None]]:
