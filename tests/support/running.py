@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ingest.events import ObjectEvent
 from processor.pipeline.handled import Handled
-from processor.service.batch_lines import BatchLines
 from processor.service.runner import Service, Stream
 from tests.support.object_events import event
 from tests.support.streams import Streaming
@@ -107,6 +106,25 @@ class Watchdog:
         self.calls.append("stop")
 
 
+class Lines:
+    """Stands in for BatchLines, and records its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    def durable(self, batch_id: int, handled: Handled) -> None:
+        self.calls.append((batch_id, handled.photos))
+
+    def progressed(self, progress: str) -> None:
+        self.calls.append(progress)
+
+    def idle(self) -> None:
+        self.calls.append("idle")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
 class Running:
     """A service under test, and everything around it."""
 
@@ -114,6 +132,7 @@ class Running:
         self.batches, self.maintenance = Batches(), Maintenance()
         self.watchdog = Watchdog()
         self.reconciler = Reconciler()
+        self.lines = Lines()
         self.warmed: list[bool] = []  # whether a micro-batch ran then
         self.warming: Callable[[], object] = lambda: None
         self.grace = 60
@@ -134,7 +153,7 @@ class Running:
             stop_grace_seconds=self.grace,
         )
         parts = self.batches, self.maintenance, self.reconciler, self.warm_up, self.watchdog
-        self.services.append(Service(spark, stream, *parts, BatchLines(lambda: 0)))
+        self.services.append(Service(spark, stream, *parts, self.lines))
         return self.services[-1]
 
     def start(self, spark: Streaming, *, once: bool = False) -> tuple[Service, Future[None]]:
