@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ FOLDING = "_folding"  # what :mod:`common.folding` has decided about a record
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", FOLDING}
 _OWN = ("at", "level", "logger")  # never cut
 _NAMES = (*_OWN, "batch", "key", "message_id")
+_ELLIPSIS = 5  # bytes, in quotes
 _VERBATIM = frozenset({"key", "message_id"})  # names of others': only known secrets go
 
 
@@ -86,28 +87,38 @@ def _safe(name: str, value: object) -> object:
 
 def _shortened(line: dict[str, Any]) -> str:
     text = _dumped(line)
-    excess = _bytes(text) + 1 - MAX_LINE
-    cut: list[str] = []
-    while excess > 0:
-        longest = max(line, key=lambda name: 0 if name in _NAMES else _bytes(_dumped(line[name])))
-        whole = line[longest] if isinstance(line[longest], str) else _dumped(line[longest])
-        cut.append(longest)
-        line["truncated"] = sorted(set(cut))
-        room = max(0, _bytes(_dumped(whole)) - excess - 40 * len(cut))
-        line[longest] = _end(whole, room) if longest == "exception" else _beginning(whole, room)
-        text = _dumped(line)
-        excess = _bytes(text) + 1 - MAX_LINE
-        if not room and len(cut) > len(line):
-            break  # nothing is left to cut but names
-    return text
+    if _bytes(text) < MAX_LINE:
+        return text
+    sizes = {name: _bytes(_dumped(value)) for name, value in line.items() if name not in _NAMES}
+    fixed = _bytes(text) - sum(sizes.values()) + _bytes(_dumped({"truncated": list(sizes)}))
+    most = _fair_share(sorted(sizes.values()), MAX_LINE - 1 - fixed)
+    if most < _ELLIPSIS:  # the names alone take too much
+        few = {name: value for name, value in line.items() if name in (*_NAMES, "message")}
+        return _shortened({**few, "truncated": ["fields"]})
+    cut = sorted(name for name, size in sizes.items() if size > most)
+    for name in cut:
+        whole = line[name] if isinstance(line[name], str) else _dumped(line[name])
+        line[name] = _end(whole, most) if name == "exception" else _beginning(whole, most)
+    return _dumped({**line, "truncated": cut})
+
+
+def _fair_share(sizes: Sequence[int], room: int) -> int:
+    """How much each may take at most, so that all fit into ``room``; ``sizes`` are in order."""
+    for index, size in enumerate(sizes):
+        share = room // (len(sizes) - index)
+        if size > share:
+            return share
+        room -= size
+    return room
 
 
 def _beginning(text: str, room: int) -> str:
-    """As much of the beginning as takes ``room`` bytes, quotes included, and an ellipsis."""
+    """As much of the beginning as takes ``room`` bytes, with quotes and an ellipsis."""
     low, high = 0, min(len(text), room)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if _bytes(_dumped(text[:middle])) <= room else (low, middle - 1)
+        fits = _bytes(_dumped(f"{text[:middle]}…")) <= room
+        low, high = (middle, high) if fits else (low, middle - 1)
     return f"{text[:low]}…"
 
 

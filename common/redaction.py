@@ -36,7 +36,7 @@ _PATTERNS = (
     ),
     (
         re.compile(
-            rf"(\b(?:{_NAMES})(?:{_QUOTE})?\s*[:=]\s*b?(?:{_QUOTE})?)[^\s\"'&,;<>\\)}}\]]+",
+            rf"(\b(?:{_NAMES})(?:{_QUOTE})?\s*[:=]\s*b?(?:{_QUOTE})?)(?!\[redacted)[^\s\"'&,;<>\\)}}\]]+",
             re.IGNORECASE,
         ),
         rf"\1{REDACTED}",

@@ -73,7 +73,7 @@ QUERIES = (
 
 
 def resources(stack: Stack) -> dict[str, dict[str, Any]]:
-    """The queries as resources, named ``fruits/QUEUE/QUERY`` so that the console shows them as folders."""
+    """The queries as resources, named ``fruits/QUEUE/QUERY``: the console shows folders."""
     return {
         each.logical_id: {
             "Type": "AWS::Logs::QueryDefinition",
