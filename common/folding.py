@@ -11,6 +11,7 @@ from common.log_lines import FOLDING, METRICS, fields_of, message_of
 
 WINDOW_SECONDS = 60.0
 MOST_KINDS = 1000  # of lines that are counted at a time; of further ones each passes
+UNFOLDED: Mapping[str, bool] = {FOLDING: True}  # for ``extra`` of a line whose every figure counts
 # A line about one of these is never folded: which photos are concerned must stay in the log.
 _NAMED = ("key", "message_id", METRICS)
 
@@ -34,8 +35,8 @@ class Folding(logging.Filter):
     ``seconds``, the window's length. Where that was so, the next window begins at once. So a storm is
     one line a minute.
 
-    Never folded: lines about a key or a message, metrics, and text of which nothing is known, such as
-    the stacks that other processes write to stderr.
+    Never folded: lines about a key or a message, metrics, what is logged with UNFOLDED, and text of
+    which nothing is known, such as the stacks that other processes write to stderr.
     """
 
     def __init__(self) -> None:

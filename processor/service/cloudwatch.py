@@ -22,6 +22,7 @@ import watchtower
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from common import aws, aws_errors, logs
+from common.folding import UNFOLDED
 from common.log_lines import JsonFormatter
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class _Handler(watchtower.CloudWatchLogHandler):
         logging.Handler.close(self)
         if left:
             cause = self._cause or "it did not answer before the end"
-            log.warning(_LOST, left, cause, extra={"lines": left})
+            log.warning(_LOST, left, cause, extra={"lines": left, **UNFOLDED})
 
     def _size(self, msg: object) -> int:
         size: int = super()._size(msg)  # type: ignore[no-untyped-call]
@@ -225,7 +226,8 @@ class _Handler(watchtower.CloudWatchLogHandler):
         with self._counting:
             lost, self._lost = self._lost, 0
         if lost:
-            log.warning(_LOST, lost, cause or "too many waited", extra={"lines": lost})
+            more = {"lines": lost, **UNFOLDED}
+            log.warning(_LOST, lost, cause or "too many waited", extra=more)
         elif cause:
             log.info("CloudWatch takes log lines again; none was lost")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from common import folding
-from common.folding import Folding
+from common.folding import UNFOLDED, Folding
 from common.log_context import bound
 from tests.support.traffic import until
 
@@ -91,10 +91,12 @@ def test_what_names_a_photo_or_a_message_or_measures_is_never_folded(two: Two) -
         with bound(message_id=str(number)):
             two.log.error("malformed message")
         two.log.warning("metrics", extra={"_aws": {}})
+        two.log.warning("%d lost", number, extra=UNFOLDED)
         two.log.info("micro-batch durable")
     two.fold.flush()
     assert sorted(two.lines()) == sorted(
         5 * ["photo rejected", "photo waits", "malformed message", "metrics", "micro-batch durable"]
+        + [f"{number} lost" for number in range(5)]
     )
     rejected = [vars(each) for each in two.first.records]
     assert {each["key"] for each in rejected if "key" in each} == {
