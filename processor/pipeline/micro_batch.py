@@ -13,17 +13,16 @@ from typing import TypeVar
 
 from common.layout import BucketLayout
 from common.log_context import bound
-from ingest.events import UNKNOWN_TIME, ObjectEvent, newest
+from ingest.events import ObjectEvent, newest
 from processor.errors import CommitConflict, Refused
 from processor.photos import objects
 from processor.pipeline.breaker import Breaker
+from processor.pipeline.durable import Durable, upload_to_row, uploads
 from processor.pipeline.feature_store import FeatureStore, Settled
 from processor.pipeline.handled import Handled
 from processor.pipeline.notes import Row
 from processor.pipeline.outcomes import (
     CRASH,
-    RECONCILIATION,
-    RETRY,
     VANISHED,
     Extracted,
     Kind,
@@ -39,25 +38,6 @@ T = TypeVar("T")
 
 DEATHS = 5  # of workers over a photo alone, over more than an hour, that prove its guilt
 MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same photos
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Durable:
-    """What a round of a micro-batch has made durable; most have one, see :meth:`MicroBatches.handle`.
-
-    ``photos`` were settled or wait now. ``features_version``: the table's afterwards, ``pending`` all
-    photos that wait then. ``commit_seconds`` is the part of ``seconds`` in which the store was written.
-    ``upload_to_row``: the seconds since each photo stored was uploaded. An event of S3 tells when that
-    was; one that the service sent itself does not, nor does a restoration, so those photos are missing.
-    """
-
-    settled: Settled
-    photos: int
-    features_version: int
-    pending: int
-    seconds: float
-    commit_seconds: float
-    upload_to_row: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +152,7 @@ class MicroBatches:
                 len(self._store.pending),
                 ended - began,
                 ended - extracted,
-                _upload_to_row(_uploads(photos, settled.stored_keys)),
+                upload_to_row(uploads(photos, settled.stored_keys)),
             )
         )
         return done
@@ -224,7 +204,7 @@ def _count(handled: Handled, done: _Round, photos: Sequence[ObjectEvent]) -> Non
     handled.pending += settled.pending
     handled.overtaken += settled.overtaken
     handled.add_reasons(done.results, done.left)
-    handled.add_lags(_uploads(photos, done.settled.stored_keys - done.left), datetime.now(UTC))
+    handled.add_lags(uploads(photos, done.settled.stored_keys - done.left), datetime.now(UTC))
 
 
 _SAID = {
@@ -259,23 +239,6 @@ def _is_suspended(event: ObjectEvent, waiting: Mapping[str, Row], now: datetime)
         and (row["reason"], row["version"]) == (CRASH, event.version_id or event.etag)
         and row["retry_at"] > now
     )
-
-
-def _uploads(photos: Sequence[ObjectEvent], stored: Set[str]) -> list[datetime]:
-    """When those of the stored photos were uploaded whose event tells."""
-    return [each.event_time for each in photos if each.key in stored and _is_upload(each)]
-
-
-def _upload_to_row(uploads: Iterable[datetime]) -> list[float]:
-    """The seconds since then; 0 where our clock is behind S3's."""
-    now = datetime.now(UTC)
-    return [max(0.0, (now - each).total_seconds()) for each in uploads]
-
-
-def _is_upload(event: ObjectEvent) -> bool:
-    kind, _, how = event.event_name.partition(":")
-    own = how in (RETRY, RECONCILIATION)
-    return kind == "ObjectCreated" and not own and event.event_time > UNKNOWN_TIME
 
 
 def _judged(

@@ -21,7 +21,7 @@ from typing import Concatenate, ParamSpec
 from common import metrics
 from common.metrics import Metric, Value
 from processor.matrix.matrix import MatrixState, Update
-from processor.pipeline.micro_batch import Durable
+from processor.pipeline.durable import Durable
 from processor.spark.resources import memory_used
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ import pytest
 
 from common.logs import JsonFormatter
 from processor.matrix.matrix import MatrixState, Update
+from processor.pipeline.durable import Durable
 from processor.pipeline.feature_store import Settled
-from processor.pipeline.micro_batch import Durable, MicroBatches
+from processor.pipeline.micro_batch import MicroBatches
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
 from processor.pipeline.tasks import extract
 from processor.service import metrics as module
