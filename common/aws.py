@@ -18,7 +18,7 @@ from botocore import exceptions as boto
 from botocore.config import Config
 from botocore.utils import InstanceMetadataRegionFetcher
 
-from common import aws_errors
+from common import aws_errors, redaction
 
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
@@ -213,7 +213,9 @@ def credentials() -> "ReadOnlyCredentials":
         found = _session().get_credentials()
     if found is None:
         raise boto.NoCredentialsError
-    return found.get_frozen_credentials()
+    frozen = found.get_frozen_credentials()
+    redaction.hide(frozen.secret_key, frozen.token)
+    return frozen
 
 
 def ca_bundle() -> str | None:

@@ -15,43 +15,17 @@ import signal
 import sys
 import threading
 import time
-from datetime import UTC, datetime
 from typing import Any
 
-from common.printable import printable
+from common.folding import Folding
+from common.log_lines import JsonFormatter, is_standard
+from common.redaction import redacted
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-MAX_LINE = 100_000  # characters; CloudWatch cuts at 256 KiB
 PATIENCE_SECONDS = 1.0  # with a stdout that takes no whole line; then none, until it takes one
 _PIECE = select.PIPE_BUF  # bytes that a pipe takes without blocking once it takes any
 _stderr = 2  # a descriptor of what stderr was before it was adopted
 STACKS_SIGNAL = signal.SIGUSR1  # see show_stacks_on_signal
-
-
-class JsonFormatter(logging.Formatter):
-    """``{"at", "level", "logger", "message", …}``; values passed as ``extra`` become fields.
-
-    Never raises because a call's arguments do not fit its text. All that is in a line is printable.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": _message(record)[:MAX_LINE],
-        }
-        line.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)[-MAX_LINE:]
-        return printable(json.dumps(line, ensure_ascii=False, default=str))
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except Exception as error:
-        return f"{record.msg} % {record.args!r} ({error!r})"
+FOLDING = Folding()  # of every handler, so that all have the same lines
 
 
 class _Stdout(logging.Handler):
@@ -65,6 +39,7 @@ class _Stdout(logging.Handler):
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self.setFormatter(JsonFormatter())
+        self.addFilter(FOLDING)
         self._descriptor = descriptor
         self._lost = 0
         self._cut = False  # in the middle of a line
@@ -124,10 +99,15 @@ def screen() -> int:
 
 
 def to_screen(text: str) -> None:
-    """Write to what stderr was at first, if that takes anything; at most 4 kB."""
+    """Write to what stderr was at first, if that takes anything; at most 4 kB, without secrets."""
     with contextlib.suppress(OSError):
         _await_writable(_stderr, 0)
-        os.write(_stderr, text.encode(errors="backslashreplace")[:_PIECE])
+        os.write(_stderr, redacted(text).encode(errors="backslashreplace")[:_PIECE])
+
+
+def flush() -> None:
+    """Log what is only counted so far; before the end, after which no line follows."""
+    FOLDING.flush()
 
 
 def to_stdout(level: str) -> None:
@@ -149,6 +129,7 @@ def to_stderr() -> None:
     if not root.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(JsonFormatter())
+        handler.addFilter(FOLDING)
         root.addHandler(handler)
         root.setLevel(logging.INFO)
         logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -191,7 +172,7 @@ def _record(line: str) -> logging.LogRecord:
         level = logging.getLevelNamesMapping()[told.pop("level")]
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         name, message, level, told = "stderr", line, logging.INFO, {}
-    extra = {k: v for k, v in told.items() if k not in _STANDARD and k != "at"}
+    extra = {k: v for k, v in told.items() if not is_standard(k) and k != "at"}
     return _as_record({**extra, "name": str(name), "msg": str(message)}, level)
 
 

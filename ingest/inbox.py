@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from common import aws_errors
+from common.log_context import bound
 from ingest.dead_letters import DeadLetters, expect_ours
 from ingest.events import ForeignMessage, MalformedMessage, ObjectEvent, parse
 from ingest.holding import SETTLERS, Holding, delay_of
@@ -245,22 +246,27 @@ class Inbox:
     def _accept(self, messages: "list[MessageTypeDef]") -> None:
         deliveries: list[Delivery] = []
         for message in messages:
-            try:
-                events = self._parse(message["Body"])
-            except MalformedMessage as error:
-                self._dismiss(Delivery.of(message, ()), message["Body"], error)
-                continue
-            delivery = Delivery.of(message, events)
-            if events:
-                deliveries.append(delivery)
-            else:
-                log.info("message %s has no object events; deleted", delivery.message_id)
-                self._holding.delete([delivery])
+            with bound(message_id=message["MessageId"]):
+                deliveries += self._sorted_out(message)
         with self._changed:  # as one: what is held but not ready looks drained
             self._empty_polls = 0 if messages else self._empty_polls + 1
             self._holding.add(deliveries)
             self._ready.extend(deliveries)
             self._changed.notify_all()
+
+    def _sorted_out(self, message: "MessageTypeDef") -> list[Delivery]:
+        """The delivery of the message; none if it has no object events for the consumer."""
+        try:
+            events = self._parse(message["Body"])
+        except MalformedMessage as error:
+            self._dismiss(Delivery.of(message, ()), message["Body"], error)
+            return []
+        delivery = Delivery.of(message, events)
+        if events:
+            return [delivery]
+        log.info("a message has no object events; deleted")
+        self._holding.delete([delivery])
+        return []
 
     def _parse(self, body: str) -> tuple[ObjectEvent, ...]:
         events = parse(body)
@@ -272,15 +278,14 @@ class Inbox:
         kind = "foreign" if isinstance(error, ForeignMessage) else "malformed"
         if moved := self._dead_letters.add(body):
             log.error(
-                "%s message %s was moved to the dead-letter queue, as %s: %s",
-                *(kind, delivery.message_id, moved, error),
+                "%s message was moved to the dead-letter queue, as %s: %s", kind, moved, error
             )
             self._holding.delete([delivery])
             return
         delay = delay_of(delivery)
         log.error(
-            "%s message %s (receive %d) is left for the dead-letter queue: %s",
-            *(kind, delivery.message_id, delivery.receive_count, error),
+            "%s message (receive %d) is left for the dead-letter queue: %s",
+            *(kind, delivery.receive_count, error),
         )
         if delay:
             self._parked.add(delivery.message_id)

@@ -236,6 +236,7 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def _end(self) -> None:
         self.stop()
+        logs.flush()
         os._exit(0)
 
 

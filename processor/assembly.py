@@ -31,6 +31,7 @@ from processor.pipeline.reconciliation import Reconciliation
 from processor.pipeline.retries import Retries
 from processor.pipeline.tasks import Recipe
 from processor.service import ending, systemd
+from processor.service.batch_lines import BatchLines
 from processor.service.maintenance import Maintenance
 from processor.service.metrics import Metrics
 from processor.service.reconciler import Reconciler
@@ -246,5 +247,6 @@ def service(config: Config, queue_url: str) -> Service:
         ),
         jobs.warm_up,
         watchdog,
+        BatchLines(lambda: queue.depth().total),
         metrics,
     )

@@ -81,7 +81,7 @@ def get(bucket: str, key: str, max_bytes: int) -> PhotoObject:
         hindrance = error
     found = _get_with_botocore(bucket, key, max_bytes)
     if not isinstance(hindrance, ValueError):  # a key that obstore cannot ask for
-        _note(hindrance, key)
+        _note(hindrance)
     return found
 
 
@@ -103,12 +103,12 @@ def is_served(bucket: str, key: str) -> bool | None:
     return True
 
 
-def _note(hindrance: Exception, key: str) -> None:
+def _note(hindrance: Exception) -> None:
     """Log once per process that a GET needed botocore, because many such make a service slower."""
     if not _noted.is_set():
         _noted.set()
         reason = str(hindrance).partition("\n")[0]
-        log.info("botocore could read %r, obstore could not: %s", key, reason)
+        log.info("botocore could read the object, obstore could not: %s", reason)
 
 
 def _get_natively(bucket: str, key: str, max_bytes: int) -> PhotoObject:

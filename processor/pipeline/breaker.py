@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from common import aws, aws_errors
 from common.layout import BucketLayout
+from common.log_context import bound, carried
 from processor.errors import ServiceError
 from processor.photos import objects
 from processor.pipeline.outcomes import UNWRITABLE, Extracted, Kind, Outcome, of_kind
@@ -152,8 +153,12 @@ class Breaker:
         keys = [*others, *islice(failing, PROBES)]
         self._still_waiting()
         with ThreadPoolExecutor(len(keys)) as pool:  # each may take a minute
-            served = list(pool.map(lambda key: objects.is_served(self._layout.bucket, key), keys))
+            served = list(pool.map(carried(self._is_served), keys))
         return True not in served and False in (served[: len(others)] or served)
+
+    def _is_served(self, key: str) -> bool | None:
+        with bound(key=key):
+            return objects.is_served(self._layout.bucket, key)
 
     def _others(self, failing: set[str]) -> Iterator[str]:
         """Some that are stored, and some that S3 lists, because of those stored none may be left."""

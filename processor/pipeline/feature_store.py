@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from common.layout import StoreLayout
+from common.log_context import carried
 from processor.errors import CommitConflict, StoreError
 from processor.pipeline.notes import MAX_CONFLICTS, Pending, Rejects, Row
 from processor.pipeline.outcomes import SETTLED, Extracted, Kind, Outcome, of_kind
@@ -228,7 +229,7 @@ def _checked(
 ) -> tuple[set[str], set[str]]:
     """The photos that S3 no longer has as their outcomes say, and those about which it does not tell."""
     with ThreadPoolExecutor(8) as pool:
-        current = list(pool.map(is_current, outcomes))
+        current = list(pool.map(carried(is_current), outcomes))
     outdated, unknown = (
         {each.key for each, holds in zip(outcomes, current, strict=True) if holds is answer}
         for answer in (False, None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pyspark import SparkContext
 
 from common import aws_errors
+from common.log_context import carried
 from processor.errors import PhotoError, ServiceError
 from processor.photos import objects
 from processor.pipeline.outcomes import CRASH, Extracted, Kind, Outcome, Work
@@ -41,6 +42,7 @@ class Jobs:
         """
         recipe = self.recipe
 
+        @carried
         def task(share: Sequence[Work]) -> Extracted:
             try:
                 return extract(share, recipe)

@@ -7,21 +7,22 @@ returned, and may pass the same ones in again at any time.
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from common.layout import BucketLayout
-from ingest.events import UNKNOWN_TIME, ObjectEvent, newest
+from common.log_context import bound
+from ingest.events import ObjectEvent, newest
 from processor.errors import CommitConflict, Refused
 from processor.photos import objects
 from processor.pipeline.breaker import Breaker
+from processor.pipeline.durable import Durable, upload_to_row, uploads
 from processor.pipeline.feature_store import FeatureStore, Settled
+from processor.pipeline.handled import Handled
 from processor.pipeline.notes import Row
 from processor.pipeline.outcomes import (
     CRASH,
-    RECONCILIATION,
-    RETRY,
     VANISHED,
     Extracted,
     Kind,
@@ -39,23 +40,17 @@ DEATHS = 5  # of workers over a photo alone, over more than an hour, that prove 
 MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same photos
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Round:
-    """What a round of a micro-batch has made durable; most have one, see :meth:`MicroBatches.handle`.
-
-    ``photos`` were settled or wait now. ``features_version``: the table's afterwards, ``pending`` all
-    photos that wait then. ``commit_seconds`` is the part of ``seconds`` in which the store was written.
-    ``upload_to_row``: the seconds since each photo stored was uploaded. An event of S3 tells when that
-    was; one that the service sent itself does not, nor does a restoration, so those photos are missing.
-    """
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What could be settled of some photos, and the outcomes that an outage prevented."""
 
     settled: Settled
-    photos: int
-    features_version: int
-    pending: int
-    seconds: float
-    commit_seconds: float
-    upload_to_row: Sequence[float]
+    results: Sequence[Extracted]
+    outage: Sequence[Outcome]
+
+    @property
+    def left(self) -> set[str]:
+        return {*self.settled.again, *(each.key for each in self.outage)}
 
 
 class MicroBatches:
@@ -63,7 +58,7 @@ class MicroBatches:
 
     ``extract`` does the work, in Spark tasks or in this process. ``current_version`` is
     :func:`.objects.current_version`, or acts like it. ``still_waiting`` is called at least once a minute
-    while an outage is waited out. ``durable`` is called with each :class:`Round`, and must not raise.
+    while an outage is waited out. ``durable`` is called with each :class:`Durable`, and must not raise.
     """
 
     def __init__(
@@ -73,7 +68,7 @@ class MicroBatches:
         extract: Callable[[Sequence[Work]], list[Extracted]],
         current_version: Callable[[str, str], str | None] = objects.current_version,
         still_waiting: Callable[[], object] = lambda: None,
-        durable: Callable[[Round], object] = lambda _round: None,
+        durable: Callable[[Durable], object] = lambda _durable: None,
     ) -> None:
         self._store = store
         self._layout = layout
@@ -90,22 +85,31 @@ class MicroBatches:
         """Wait at most that long for the end of an outage; without a limit, for as long as it takes."""
         self._breaker.patience_seconds = seconds
 
-    def handle(self, events: Iterable[ObjectEvent], batch_id: int) -> Settled:
+    def handle(self, events: Iterable[ObjectEvent], batch_id: int) -> Handled:
         """Make the outcome of every event durable; idempotent. ``batch_id`` is only recorded.
 
         Faults of AWS that may pass are waited out, see :func:`.patiently`, and so is one that concerns
-        everything, see :class:`.Breaker`. Returns what the last of several rounds settled; see
-        :attr:`.Settled.again`. Raises whatever prevented that; no event may be acknowledged then, so all
-        are redelivered.
+        everything, see :class:`.Breaker`. Photos that cannot be settled in one round, see
+        :attr:`.Settled.again`, are processed again. Raises whatever prevented that; no event may be
+        acknowledged then, so all are redelivered.
         """
+        with bound(batch=batch_id):
+            return self._handle(events, batch_id)
+
+    def _handle(self, events: Iterable[ObjectEvent], batch_id: int) -> Handled:
+        began = time.monotonic()
         photos = [event for event in newest(events).values() if self._is_photo(event)]
+        handled = Handled(len(photos))
         contradicted = 0
         while True:
-            settled, outage = self._settle(photos, batch_id)
-            left = {*settled.again, *(each.key for each in outage)}
-            photos = [event for event in photos if event.key in left]
+            done = self._settle(photos, batch_id)
+            _count(handled, done, photos)
+            outage = done.outage
+            photos = [event for event in photos if event.key in done.left]
             if not photos:
-                return settled
+                handled.seconds = time.monotonic() - began
+                return handled
+            handled.again += len(photos)
             contradicted += not outage
             if contradicted == MAX_ROUNDS:
                 raise CommitConflict(
@@ -118,10 +122,8 @@ class MicroBatches:
         """Close the store; no micro-batch may be running."""
         self._store.close()
 
-    def _settle(
-        self, photos: Sequence[ObjectEvent], batch_id: int
-    ) -> tuple[Settled, Sequence[Outcome]]:
-        """Settle what can be settled now; with the outcomes that an outage prevented."""
+    def _settle(self, photos: Sequence[ObjectEvent], batch_id: int) -> _Round:
+        """Settle what can be settled now."""
         began = time.monotonic()
         self._when_possible(self._store.features.refresh)
         planned_on = self._store.features.table_version
@@ -140,19 +142,20 @@ class MicroBatches:
             )
         )
         ended = time.monotonic()
-        self._report(settled, results, batch_id, len(photos), ended - began)
+        done = _Round(settled, results, outage)
+        _report(done)
         self._durable(
-            Round(
+            Durable(
                 settled,
-                len(photos) - len(outage) - len(settled.again),
+                len(photos) - len(done.left),
                 self._store.features.table_version,
                 len(self._store.pending),
                 ended - began,
                 ended - extracted,
-                _upload_to_row(photos, settled.stored_keys),
+                upload_to_row(uploads(photos, settled.stored_keys)),
             )
         )
-        return settled, outage
+        return done
 
     def _when_possible(self, call: Callable[[], T]) -> T:
         """What ``call`` to the store returns, once it is neither out of reach nor denied."""
@@ -160,7 +163,8 @@ class MicroBatches:
 
     def _is_photo(self, event: ObjectEvent) -> bool:
         if not self._layout.contains(event.bucket, event.key):
-            log.warning("ignored an event outside the prefix: s3://%s/%s", event.bucket, event.key)
+            with bound(key=event.key):
+                log.warning("ignored an event outside the prefix, of bucket %s", event.bucket)
         return self._layout.is_photo(event.bucket, event.key, event.size)
 
     def _plan(self, photos: Sequence[ObjectEvent]) -> list[Work]:
@@ -182,32 +186,45 @@ class MicroBatches:
         Raises :class:`Unavailable`.
         """
         try:
-            version = self._current_version(self._layout.bucket, outcome.key)
+            with bound(key=outcome.key):
+                version = self._current_version(self._layout.bucket, outcome.key)
         except Refused:
             return None
         absent = outcome.kind is Kind.GONE or outcome.reason == VANISHED
         return version == (None if absent else outcome.object_version or None)
 
-    @staticmethod
-    def _report(
-        settled: Settled, results: Sequence[Extracted], batch_id: int, photos: int, seconds: float
-    ) -> None:
-        log.info(
-            "micro-batch durable",
-            extra={
-                "batch": batch_id,
-                "photos": photos,
-                **{name: n for name, n in asdict(settled).items() if isinstance(n, int)},
-                "again": len(settled.again),
-                "seconds": round(seconds, 3),
-                "photos_per_s": round(photos / seconds, 2),
-            },
-        )
-        for outcome in of_kind(results, Kind.REJECTED, Kind.PENDING):
-            log.warning(
-                "photo rejected" if outcome.kind is Kind.REJECTED else "photo waits",
-                extra={"key": outcome.key, "reason": outcome.reason, "detail": outcome.detail},
-            )
+
+def _count(handled: Handled, done: _Round, photos: Sequence[ObjectEvent]) -> None:
+    settled = done.settled
+    handled.stored += settled.stored
+    handled.replaced += settled.replaced
+    handled.removed += settled.removed
+    handled.unchanged += settled.unchanged
+    handled.rejected += settled.rejected
+    handled.pending += settled.pending
+    handled.overtaken += settled.overtaken
+    handled.add_reasons(done.results, done.left)
+    handled.add_lags(uploads(photos, done.settled.stored_keys - done.left), datetime.now(UTC))
+
+
+_SAID = {
+    Kind.REJECTED: (logging.WARNING, "photo rejected"),
+    Kind.PENDING: (logging.WARNING, "photo waits"),
+    Kind.STORED: (logging.DEBUG, "photo stored"),
+    Kind.UNCHANGED: (logging.DEBUG, "photo unchanged"),
+    Kind.GONE: (logging.DEBUG, "photo gone"),
+}
+
+
+def _report(done: _Round) -> None:
+    """A line for each photo that was not stored; with the level DEBUG, for each photo."""
+    for outcome in of_kind(done.results, *Kind):
+        if outcome.key in done.left:
+            continue
+        level, message = _SAID[outcome.kind]
+        why = {"reason": outcome.reason, "detail": outcome.detail} if outcome.reason else {}
+        with bound(key=outcome.key):
+            log.log(level, message, extra={"version": outcome.object_version, **why})
 
 
 def _is_suspended(event: ObjectEvent, waiting: Mapping[str, Row], now: datetime) -> bool:
@@ -222,22 +239,6 @@ def _is_suspended(event: ObjectEvent, waiting: Mapping[str, Row], now: datetime)
         and (row["reason"], row["version"]) == (CRASH, event.version_id or event.etag)
         and row["retry_at"] > now
     )
-
-
-def _upload_to_row(photos: Sequence[ObjectEvent], stored: Set[str]) -> list[float]:
-    """The seconds since the uploads that the events tell of; 0 where our clock is behind S3's."""
-    now = datetime.now(UTC)
-    return [
-        max(0.0, (now - event.event_time).total_seconds())
-        for event in photos
-        if event.key in stored and _is_upload(event)
-    ]
-
-
-def _is_upload(event: ObjectEvent) -> bool:
-    kind, _, how = event.event_name.partition(":")
-    own = how in (RETRY, RECONCILIATION)
-    return kind == "ObjectCreated" and not own and event.event_time > UNKNOWN_TIME
 
 
 def _judged(

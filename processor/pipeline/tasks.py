@@ -21,6 +21,7 @@ from pyspark import SparkFiles
 
 from common import aws_errors, logs
 from common.layout import BucketLayout
+from common.log_context import bound, carried
 from ingest.events import UNKNOWN_TIME
 from processor.errors import Missing, Refused, RejectedImage, TooLarge, Unavailable
 from processor.network import engines
@@ -62,6 +63,7 @@ class _Prepared:
 
 def load_network(spec: NetworkSpec) -> Network:
     """The network of this worker process, loaded once. Raises as :func:`.engines.load` does."""
+    logs.to_stderr()
     logs.show_stacks_on_signal()
     return engines.load(_located(spec))
 
@@ -119,9 +121,9 @@ def _prepare_ahead(works: Iterable[Work], recipe: Recipe, batch_size: int) -> It
     ahead = recipe.downloads + batch_size
     waiting: deque[Future[_Prepared]] = deque()
     with ThreadPoolExecutor(recipe.downloads, thread_name_prefix="prepare") as pool:
-        queue = iter(works)
-        for work in queue:
-            waiting.append(pool.submit(_prepare, work, recipe))
+        prepare = carried(_prepare)
+        for work in works:
+            waiting.append(pool.submit(prepare, work, recipe))
             if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -129,6 +131,11 @@ def _prepare_ahead(works: Iterable[Work], recipe: Recipe, batch_size: int) -> It
 
 
 def _prepare(work: Work, recipe: Recipe) -> _Prepared:
+    with bound(key=work.key):
+        return _read(work, recipe)
+
+
+def _read(work: Work, recipe: Recipe) -> _Prepared:
     bucket = recipe.layout.bucket
     try:
         if _is_unchanged(work, bucket):

@@ -51,6 +51,7 @@ def _is_not_py4js(record: logging.LogRecord) -> bool:
 def end(status: int) -> NoReturn:
     """End with ``status`` once everything that was logged and printed is where it belongs."""
     _first.acquire()
+    logs.flush()
     logging.shutdown()  # bounded: see cloudwatch.FLUSH_SECONDS
     with contextlib.suppress(OSError):
         sys.stdout.flush()

@@ -21,7 +21,7 @@ from typing import Concatenate, ParamSpec
 from common import metrics
 from common.metrics import Metric, Value
 from processor.matrix.matrix import MatrixState, Update
-from processor.pipeline.micro_batch import Round
+from processor.pipeline.durable import Durable
 from processor.spark.resources import memory_used
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Metrics:
             self._deaths += 1
 
     @_harmless
-    def batch(self, done: Round) -> None:
+    def batch(self, done: Durable) -> None:
         """A round of a micro-batch is durable."""
         settled = done.settled
         with self._lock:

@@ -22,10 +22,12 @@ from pyspark.sql.streaming.listener import (
 )
 from pyspark.sql.streaming.query import StreamingQuery
 
+from common.log_context import bound
 from ingest import records
 from ingest.source import S3SqsDataSource
 from processor.errors import ServiceError, cause_in, fault_in, started_late
 from processor.pipeline.micro_batch import MicroBatches
+from processor.service.batch_lines import BatchLines
 from processor.service.maintenance import Maintenance
 from processor.service.metrics import Metrics
 from processor.service.reconciler import Reconciler
@@ -70,6 +72,7 @@ class Service:
         reconciler: Reconciler,
         warm_up: Callable[[], None],
         watchdog: Watchdog,
+        lines: BatchLines,
         metrics: Metrics,
     ) -> None:
         self._session = session
@@ -79,9 +82,11 @@ class Service:
         self._reconciler = reconciler
         self._warm_up = warm_up
         self._watchdog = watchdog
+        self._lines = lines
         self._metrics = metrics
         self._stopping = threading.Event()
         self._batch = threading.Lock()
+        self._batch_id: int | None = None  # of the last one that began
         self._fault: BaseException | None = None
         self._starts = 1
 
@@ -96,7 +101,7 @@ class Service:
             self._batches.limit_patience(ONCE_PATIENCE_SECONDS)
             self._maintenance.retry()  # otherwise its thread does
         self._session.dataSource.register(S3SqsDataSource)
-        self._session.streams.addListener(_Plans(self._progress))
+        self._session.streams.addListener(_Plans(self._progress, self._lines))
         query = self._start_query(once=once)
         if not once:
             self._maintenance.start()
@@ -115,6 +120,7 @@ class Service:
         finally:
             self.stop()  # what fails from now on follows from the end
             self._watchdog.stop()
+            self._lines.close()
             self._metrics.stop()
             if self._batch.acquire(blocking=False):  # else a micro-batch is still at work
                 self._batches.close()
@@ -171,18 +177,25 @@ class Service:
                 raise
             log.info("the query ended: %s", cause_in(str(error)))  # a micro-batch came after stop()
         log.info("stopping")
+        self._finish(query)
+
+    def _finish(self, query: StreamingQuery) -> None:
+        """Give the running micro-batch its grace period, then end the query."""
         grace = self._stream.stop_grace_seconds
         self._watchdog.stopping(2 * grace)
         if self._batch.acquire(timeout=grace):
             self._batch.release()  # a micro-batch that waits for it sees that we stop
             time.sleep(0.5)  # Spark asks the source for the next batch, which acknowledges the last
         else:
-            log.warning(
-                "the micro-batch is not durable after %d s; its messages will be redelivered", grace
-            )
+            with bound(batch=self._batch_id):
+                log.warning(
+                    "the micro-batch is not durable after %d s; its messages will be redelivered",
+                    grace,
+                )
         if self._fault:
             cause = cause_in(f"{type(self._fault).__name__}: {self._fault}")
-            log.warning("the micro-batch failed; its messages will be redelivered: %s", cause)
+            with bound(batch=self._batch_id):
+                log.warning("the micro-batch failed; its messages will be redelivered: %s", cause)
         try:
             query.stop()
         except Exception as error:  # the batch cannot be interrupted; it ends with the process
@@ -207,8 +220,10 @@ class Service:
             if self._stopping.is_set():
                 raise ServiceError("stopping")
             self._progress()
+            self._batch_id = batch_id
             try:
-                self._batches.handle([records.event(row) for row in rows.collect()], batch_id)
+                events = [records.event(row) for row in rows.collect()]
+                self._lines.durable(batch_id, self._batches.handle(events, batch_id))
                 self._maintenance.wake()
             except BaseException as error:
                 self._fault = error
@@ -235,17 +250,20 @@ class Service:
 class _Plans(StreamingQueryListener):
     """Calls ``note`` whenever the query has planned, whether or not there was anything to do."""
 
-    def __init__(self, note: Callable[[], None]) -> None:
+    def __init__(self, note: Callable[[], None], lines: BatchLines) -> None:
         self._note = note
+        self._lines = lines
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:
         pass
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:
         self._note()
+        self._lines.progressed(event.progress.json)
 
     def onQueryIdle(self, event: QueryIdleEvent) -> None:
         self._note()
+        self._lines.idle()
 
     def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
         pass

@@ -16,9 +16,11 @@ import boto3
 import pytest
 
 from infra_scripts.embedded import EmbeddedAws
+from infra_scripts.template.queries import QUERIES
 from processor.store import delta
-from tests.support import emf
+from tests.support import emf, insights
 from tests.support.drawn_photos import photo
+from tests.support.insights import flattened
 from tests.support.sites import PATIENCE, Site, deployed
 
 ODD_KEYS = [
@@ -57,7 +59,9 @@ def first_run(
             site.put(name, photo(number))
         site.put("bad.jpg", b"no photo")
         site.s3.put_object(Bucket=site.bucket, Key="elsewhere/a.jpg", Body=photo(1))
+        site.settings["FRUITS_LOGS__LEVEL"] = "DEBUG"
         log = site.run_once()
+        del site.settings["FRUITS_LOGS__LEVEL"]
         yield FirstRun(site, malformed, log, site.status(), site.features())
 
 
@@ -77,8 +81,8 @@ def test_the_main_job(first_run: FirstRun) -> None:
     assert state["reduced"]["rows"] == len(ODD_KEYS)
     assert state["reduced"]["features_version"] == state["features"]["version"]
     assert state["last_batch"]["photos"] == len(ODD_KEYS)
-    others = [line for line in first_run.log if first_run.malformed not in line["message"]]
-    assert {line["level"] for line in others} <= {"INFO", "WARNING"}
+    others = [line for line in first_run.log if first_run.malformed != line.get("message_id")]
+    assert {line["level"] for line in others} <= {"DEBUG", "INFO", "WARNING"}
 
     documents = [line for line in first_run.log if "_aws" in line]
     for each in documents:
@@ -156,12 +160,44 @@ def test_the_surroundings_do_not_matter(
 
 
 def test_a_malformed_message_reaches_the_dead_letter_queue(first_run: FirstRun) -> None:
-    errors = [line["message"] for line in first_run.log if line["level"] == "ERROR"]
-    assert any(first_run.malformed in message for message in errors)
+    (error,) = (line for line in first_run.log if line["level"] == "ERROR")
+    assert error["message"].startswith("malformed message was moved to the dead-letter queue")
+    assert error["message_id"] == first_run.malformed
     assert first_run.state["queue"]["dead_letters"] == 1
     last = first_run.log[-1]
     assert (last["level"], last["dead_letters"], last["pending"]) == ("WARNING", 1, 0)
     assert "1 dead letters: `python -m processor redrive --dry-run`" in last["message"]
+
+
+def test_each_line_says_what_it_is_about(first_run: FirstRun) -> None:
+    """With the level DEBUG, one line for each photo; one for each micro-batch at any level."""
+    batches = [line for line in first_run.log if line["message"] == "micro-batch durable"]
+    assert [line["batch"] for line in batches] == [line["batchId"] for line in batches]
+    assert sum(line["numInputRows"] for line in batches) == len(ODD_KEYS) + 1
+    assert sum(line["stored"] for line in batches) == len(ODD_KEYS)
+    assert {reason for line in batches for reason in line["rejects"]} == {"unsupported"}
+    for line in batches:
+        assert {"addBatch", "triggerExecution"} <= line["durationMs"].keys()
+        assert line["sources"][0]["endOffset"]
+        assert 0 < line["lag_p50_seconds"] <= line["lag_max_seconds"] < PATIENCE
+        assert line["backlog"] >= 0
+        assert line["processedRowsPerSecond"] > 0
+    photos = [line for line in first_run.log if line["message"].startswith("photo ")]
+    numbers = {line["batch"] for line in batches}
+    assert {(line["message"], line["key"]) for line in photos if line["batch"] in numbers} == {
+        *(("photo stored", f"photos/{name}") for name in ODD_KEYS),
+        ("photo rejected", "photos/bad.jpg"),
+    }
+
+
+def test_every_query_finds_its_fields_and_messages_in_a_run(first_run: FirstRun) -> None:
+    messages = {line["message"] for line in first_run.log}
+    names = {name for line in first_run.log for name in flattened(line)}
+    for each in QUERIES:
+        parsed = insights.parse(each.text)
+        # Of lines that no quiet run has: repeats, tracebacks.
+        assert parsed.fields - {"repeats", "exception"} <= names, each.name
+        assert parsed.texts_of("message") - {"stopping"} <= messages, each.name
 
 
 @pytest.fixture

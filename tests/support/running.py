@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from ingest.events import ObjectEvent
+from processor.pipeline.handled import Handled
 from processor.service.runner import Service, Stream
 from tests.support.object_events import event
 from tests.support.streams import Streaming
@@ -29,10 +30,11 @@ class Batches:
     def close(self) -> None:
         self.closed = True
 
-    def handle(self, events: list[ObjectEvent], batch_id: int) -> None:
+    def handle(self, events: list[ObjectEvent], batch_id: int) -> Handled:
         self.begun.append(batch_id)
         self.during()
         self.done.append((events, batch_id))
+        return Handled(len(events))
 
     def stop(self) -> None:
         self.stopped.set()
@@ -121,6 +123,25 @@ class Metrics:
         self.calls.append("stop")
 
 
+class Lines:
+    """Stands in for BatchLines, and records its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    def durable(self, batch_id: int, handled: Handled) -> None:
+        self.calls.append((batch_id, handled.photos))
+
+    def progressed(self, progress: str) -> None:
+        self.calls.append(progress)
+
+    def idle(self) -> None:
+        self.calls.append("idle")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
 class Running:
     """A service under test, and everything around it."""
 
@@ -129,6 +150,7 @@ class Running:
         self.watchdog = Watchdog()
         self.metrics = Metrics()
         self.reconciler = Reconciler()
+        self.lines = Lines()
         self.warmed: list[bool] = []  # whether a micro-batch ran then
         self.warming: Callable[[], object] = lambda: None
         self.grace = 60
@@ -148,8 +170,8 @@ class Running:
             checkpoint=self._folder / "a checkpoint",
             stop_grace_seconds=self.grace,
         )
-        parts = self.batches, self.maintenance, self.reconciler, self.warm_up
-        self.services.append(Service(spark, stream, *parts, self.watchdog, self.metrics))
+        parts = self.batches, self.maintenance, self.reconciler, self.warm_up, self.watchdog
+        self.services.append(Service(spark, stream, *parts, self.lines, self.metrics))
         return self.services[-1]
 
     def start(self, spark: Streaming, *, once: bool = False) -> tuple[Service, Future[None]]:

@@ -15,6 +15,7 @@ import psutil
 
 from common.aws import forget
 from common.config import load
+from common.redaction import REDACTED
 from infra_scripts.assembly import stack_of
 from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy
@@ -24,6 +25,12 @@ from tests.support.watched import quiet
 ROOT = Path(__file__).resolve().parents[2]
 WARDEN = (sys.executable, "-m", "tests.support.warden")
 PATIENCE = 180  # seconds for what takes ten on a quiet machine
+# Credentials that the embedded AWS takes like any others, and that nothing may show.
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "fRuiTsSecret+0123456789/abcdefghijKLMNOP",
+    "AWS_SESSION_TOKEN": "IQoJb3JpZ2luFRUITS" + "T0ken/+=" * 20,
+}
+EMBEDDED = "embedded"  # the secret of the embedded AWS
 
 
 class Site:
@@ -51,7 +58,8 @@ class Site:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, **self.settings}
+        own = SECRETS if os.environ.get("AWS_SECRET_ACCESS_KEY") == EMBEDDED else {}
+        return {**os.environ, **own, **self.settings}
 
     def start(self, *arguments: str, warden: bool = False) -> subprocess.Popen[str]:
         """Start a command; with a warden it ends once nothing is left of what the command started."""
@@ -69,7 +77,7 @@ class Site:
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run one command to its end; ``settings`` apply to it alone."""
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "processor", *arguments],
             cwd=ROOT,
             env=self.environment | settings,
@@ -78,6 +86,8 @@ class Site:
             timeout=PATIENCE,
             check=False,
         )
+        assert_no_secrets(done.stdout + done.stderr)
+        return done
 
     def run_once(self) -> list[dict]:
         """``run --once``; returns its log lines."""
@@ -122,6 +132,14 @@ class Site:
         process.communicate()
 
 
+def assert_no_secrets(text: str) -> None:
+    """Neither the credentials in use are in it, nor the mark that they had to be redacted."""
+    for secret in SECRETS.values():
+        assert secret not in text
+        assert secret[:20] not in text
+    assert REDACTED not in text
+
+
 @contextmanager
 def deployed(folder: Path, cache_dir: Path) -> Iterator[Site]:
     """A new site; its processes are killed afterwards."""
@@ -135,4 +153,6 @@ def deployed(folder: Path, cache_dir: Path) -> Iterator[Site]:
         for process in site.processes:
             if process.poll() is None:
                 site.kill(process)
+        if (log := folder / "log").exists():
+            assert_no_secrets(log.read_text(errors="replace"))
         forget()

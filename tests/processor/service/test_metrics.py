@@ -14,8 +14,9 @@ import pytest
 
 from common.logs import JsonFormatter
 from processor.matrix.matrix import MatrixState, Update
+from processor.pipeline.durable import Durable
 from processor.pipeline.feature_store import Settled
-from processor.pipeline.micro_batch import MicroBatches, Round
+from processor.pipeline.micro_batch import MicroBatches
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
 from processor.pipeline.tasks import extract
 from processor.service import metrics as module
@@ -60,11 +61,11 @@ def metrics(tmp_path: Path) -> Metrics:
     return Metrics("q", tmp_path)
 
 
-def round_of(version: int = 5, **changed: object) -> Round:
+def round_of(version: int = 5, **changed: object) -> Durable:
     settled = Settled(2, 1, 3, 4, 5, 6, 0, new_rejects={"corrupt": 1, "empty": 2})
     given = {"settled": settled, "photos": 20, "pending": 6, "seconds": 4.0}
     given |= {"commit_seconds": 0.5, "upload_to_row": [1.0, 9.0], "features_version": version}
-    return Round(**given | changed)  # type: ignore[arg-type]
+    return Durable(**given | changed)  # type: ignore[arg-type]
 
 
 def state_of(version: int = 5) -> MatrixState:

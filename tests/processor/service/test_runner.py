@@ -151,7 +151,7 @@ def test_the_watchdog_sees_micro_batches_and_plans(running: Running) -> None:
         ["start", *4 * ["progress"], "('stopping', 120)", "stop"]
     )
     listener.onQueryIdle(SimpleNamespace())
-    listener.onQueryProgress(SimpleNamespace())
+    listener.onQueryProgress(SimpleNamespace(progress=SimpleNamespace(json="{}")))
     assert seen[-2:] == ["progress", "progress"]
 
 
