@@ -1,6 +1,7 @@
 """Folding: a warning that is repeated becomes one line with a count."""
 
 import logging
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -12,6 +13,8 @@ from common.log_lines import FOLDING, METRICS, fields_of, message_of
 WINDOW_SECONDS = 60.0
 MOST_KINDS = 1000  # of lines that are counted at a time; of further ones each passes
 UNFOLDED: Mapping[str, bool] = {FOLDING: True}  # for ``extra`` of a line whose every figure counts
+# What differs from one request to the next within the same cause: request ids, digests, hosts' ids.
+_ID = re.compile(r"[0-9A-Za-z+/=-]*\d[0-9A-Za-z+/=-]{11,}")
 # A line about one of these is never folded: which photos are concerned must stay in the log.
 _NAMED = ("key", "message_id", METRICS)
 
@@ -29,11 +32,11 @@ class _Repeats:
 class Folding(logging.Filter):
     """A filter for all handlers of a process, which decides about each record once.
 
-    Of warnings and errors with the same logger, level and text before formatting (and, with a traceback,
-    the same place of origin), the first one passes at once. Those that follow within WINDOW_SECONDS are
-    counted; at the end of the window the last of them passes, with ``repeats``, how many there were, and
-    ``seconds``, the window's length. Where that was so, the next window begins at once. So a storm is
-    one line a minute.
+    Of warnings and errors with the same logger, level and text but for figures and ids (and, with a
+    traceback, the same place of origin), the first one passes at once. Those that follow within
+    WINDOW_SECONDS are counted; at the end of the window the last of them passes, with ``repeats``, how
+    many there were, and ``seconds``, the window's length. Where that was so, the next window begins at
+    once. So a storm is one line a minute.
 
     Never folded: lines about a key or a message, metrics, what is logged with UNFOLDED, and text of
     which nothing is known, such as the stacks that other processes write to stderr.
@@ -116,7 +119,9 @@ def _kind(record: logging.LogRecord) -> Hashable:
         origin = (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
         trace = trace.tb_next
     error = record.exc_info[0] if record.exc_info else None
-    return record.name, record.levelno, str(record.msg), error, origin
+    given = record.args if isinstance(record.args, tuple) else (record.args,)
+    causes = tuple(_ID.sub("", str(each)) for each in given if not isinstance(each, (int, float)))
+    return record.name, record.levelno, str(record.msg), causes, error, origin
 
 
 def _summary(repeats: _Repeats, seconds: float) -> logging.LogRecord:

@@ -1,5 +1,6 @@
 """The log line: a record as one line of JSON: printable, without secrets, short enough for journald."""
 
+import contextlib
 import json
 import logging
 import math
@@ -9,7 +10,7 @@ from typing import Any
 
 from common.log_context import fields
 from common.printable import printable
-from common.redaction import REDACTED, names_a_secret, redacted, without_known
+from common.redaction import REDACTED, is_clean, names_a_secret, redacted, without_known
 
 # Bytes of UTF-8, line break included. journald cuts lines at 48 KiB (LineMax= in journald.conf(5)) and
 # CloudWatch events at 256 KiB; what is cut is JSON no more.
@@ -47,6 +48,10 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         if METRICS in line:
             return _dumped(line)
+        with contextlib.suppress(ValueError):  # it has numbers that JSON lacks
+            text = printable(json.dumps(line, ensure_ascii=False, allow_nan=False, default=str))
+            if _bytes(text) < MAX_LINE and is_clean(text):
+                return text
         return _shortened({name: _safe(name, value) for name, value in line.items()})
 
 

@@ -51,6 +51,12 @@ _PATTERNS = (
     (re.compile(r"(\w://[^\s/:@\"']*:)[^\s/@\"']+(@)"), rf"\1{REDACTED}\2"),
 )
 
+# What every pattern needs: most texts have none of it, and cost a tenth.
+_HINT = re.compile(
+    r"authoriz|secret|token|credential|signature|passw|passphrase|://|IQoJ|FwoG|FQoG|FQoD",
+    re.IGNORECASE,
+)
+
 _known: dict[str, None] = {}  # in the order in which they became known
 _learning = threading.Lock()
 
@@ -74,9 +80,16 @@ def without_known(text: str) -> str:
     return text
 
 
+def is_clean(text: str) -> bool:
+    """Whether there is nothing to redact in it; it may be False for a text without secrets."""
+    return without_known(text) == text and not _HINT.search(text)
+
+
 def redacted(text: str) -> str:
     """``text`` without known secrets, and without what looks like one by its name or its form."""
     text = without_known(text)
+    if not _HINT.search(text):
+        return text
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.folding import UNFOLDED
 from common.logs import STACKS_SIGNAL
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def show_stacks() -> None:
     with descendants() as family:
         for each in family:
             state = _STATES.get(each.state, each.state)
-            log.error("process %d (%s) is %s", each.pid, each.name, state)
+            log.error("process %d (%s) is %s", each.pid, each.name, state, extra=UNFOLDED)
             each.send(signal.SIGCONT)
             if each.is_java:
                 each.send(signal.SIGQUIT)

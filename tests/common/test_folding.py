@@ -124,6 +124,16 @@ def test_only_the_same_is_folded(two: Two) -> None:
     assert second.exc_info
 
 
+def test_another_cause_is_another_line(two: Two) -> None:
+    for number in range(100):
+        two.log.warning("again in %.1f s: %s", number / 7, f"slow (RequestId: 4YZ{number:013d})")
+        two.log.warning("again in %.1f s: %s", number / 7, "access denied")
+    assert two.lines() == [
+        "again in 0.0 s: slow (RequestId: 4YZ0000000000000)",
+        "again in 0.0 s: access denied",
+    ]
+
+
 def test_there_is_a_limit_to_what_is_counted(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folding, "MOST_KINDS", 2)
     for text in ("a", "b", "c", "c", "a"):

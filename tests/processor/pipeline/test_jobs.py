@@ -14,6 +14,7 @@ from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 
 from common.layout import BucketLayout
+from common.log_context import bound, fields
 from processor.errors import fault_in
 from processor.network import engines
 from processor.network.spec import NetworkSpec
@@ -53,6 +54,22 @@ def test_a_photo_that_kills_its_worker_is_suspected_alone(
     killer = outcomes.pop("killer")
     assert (killer.kind, killer.reason, killer.object_version) == (Kind.PENDING, "crash", "1")
     assert {each.kind for each in outcomes.values()} == {Kind.STORED}
+
+
+def tells_what_is_bound(share: Iterable[Work], _recipe: Recipe) -> Extracted:
+    return Extracted(None, tuple(Outcome(each.key, Kind.STORED, str(fields())) for each in share))
+
+
+def test_the_lines_of_a_task_are_about_its_micro_batch(
+    spark: SparkSession, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "extract", tells_what_is_bound)
+    with bound(batch=7):
+        results = Jobs(spark.sparkContext, recipe(spec), 2).extract([work("a"), work("b")])
+    assert [each.object_version for result in results for each in result.outcomes] == [
+        "{'batch': 7}",
+        "{'batch': 7}",
+    ]
 
 
 def finds_no_bucket(_share: Iterable[Work], _recipe: Recipe) -> Extracted:
