@@ -68,6 +68,7 @@ _FOR_CREDENTIALS = {"AssumeRole", "AssumeRoleWithWebIdentity"}
 # The IAM action that allows an operation, where it isn't simply `service:Operation`.
 _ACTIONS = {
     **{each: f"sts:{each}" for each in sorted(_FOR_CREDENTIALS)},
+    "DescribeKey": "kms:DescribeKey",
     "DeleteObjects": "s3:DeleteObject and s3:DeleteObjectVersion",
     "GetBucketEncryption": "s3:GetEncryptionConfiguration",
     "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
@@ -195,7 +196,7 @@ def is_unreachable(error: Exception) -> bool:
 def action_of(operation: str) -> str:
     """The IAM action that allows ``operation`` of S3, SQS, STS, CloudWatch or CloudWatch Logs."""
     if "Queue" in operation or "Message" in operation:
-        return f"sqs:{operation}"
+        return f"sqs:{operation.removesuffix('Batch')}"
     if "Log" in operation or "Retention" in operation:
         return f"logs:{operation}"
     return _ACTIONS.get(operation, f"s3:{operation}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 STORE_FOLDERS = ("features/", "rejects/", "pending/", "reduced/", "models/")
 STORE_FILES = ("reduced.csv", "reconciliation.json")
+RELEASES = "releases/"  # the code that instances install; `deploy` writes there, the service never
 # In delta-rs' URLs "#" and "?" end a path and "%20" is a blank; ".", ".." and "//" are not kept.
 _PLAIN = re.compile(r"((?!\.{1,2}/)[A-Za-z0-9_.=-]+/)*")
 
@@ -86,7 +87,8 @@ class BucketLayout:
                 f"store_prefix {self.store_prefix!r} is not a path of letters, digits and _.=- like "
                 "'store/v2/'; libraries disagree on where others point to"
             )
-        stored = [f"{self.store_prefix}{name}" for name in (*STORE_FOLDERS, *STORE_FILES)]
+        names = (*STORE_FOLDERS, RELEASES, *STORE_FILES)
+        stored = [f"{self.store_prefix}{name}" for name in names]
         if any(path.startswith(self.photos_prefix) for path in stored):
             raise ValueError(
                 f"photos_prefix {self.photos_prefix!r} contains the store's folders, so the "
@@ -109,6 +111,11 @@ class BucketLayout:
         """Patterns, in IAM's syntax, of the keys that the service writes."""
         folders = tuple(f"{self.store_prefix}{folder}*" for folder in STORE_FOLDERS)
         return folders + tuple(f"{self.store_prefix}{file}" for file in STORE_FILES)
+
+    @property
+    def releases(self) -> str:
+        """The prefix of the releases' keys."""
+        return f"{self.store_prefix}{RELEASES}"
 
     def is_photo(self, bucket: str, key: str, size: int | None) -> bool:
         """Whether an object counts as a photo: under our prefix, and not a "folder" of the console.

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.config import ConfigError, load
-from infra_scripts import deployment, policies
-from infra_scripts.assembly import stack_of
+from infra_scripts import deployment, keys, policies
+from infra_scripts.assembly import stack_of, template_of
 from infra_scripts.clients import Clients
 from infra_scripts.errors import StackError
 from infra_scripts.parts import Action
 from infra_scripts.stack import Place, Stack
+from infra_scripts.template.document import text
 
 SUMMARY: dict[Action, str] = {
     "create": "to create",
@@ -26,7 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0 only when all of it was done."""
     options = _parser().parse_args(arguments)
     try:
-        stack = stack_of(load(options.config))
+        config = load(options.config)
+        if options.command == "template":
+            print(text(template_of(config, new_bucket=not options.existing_bucket)))
+            return 0
+        stack = stack_of(config)
         clients = Clients.connect()
         match options.command:
             case "plan":
@@ -38,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     _confirm(clients, stack, delete_data=options.delete_data)
                 deployment.destroy(clients, stack, delete_data=options.delete_data)
             case "policy":
-                print(json.dumps(policies.service_role(stack, clients.place()), indent=2))
+                keyed = keys.with_keys(clients, stack)
+                print(json.dumps(policies.service_role(keyed, clients.place()), indent=2))
     except (ConfigError, StackError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -101,6 +107,13 @@ def _parser() -> argparse.ArgumentParser:
         "policy": "print the IAM policy that the service's role needs",
     }.items():
         commands.add_parser(name, parents=[common], help=purpose, description=purpose)
+    purpose = "print the CloudFormation template as JSON; calls nothing of AWS"
+    template = commands.add_parser("template", parents=[common], help=purpose, description=purpose)
+    template.add_argument(
+        "--existing-bucket",
+        action="store_true",
+        help="leave the bucket out, because it is there already and stays as it is",
+    )
     purpose = (
         "delete notifications, queues and log group; keep the bucket and its contents; ask first if "
         "that loses something, as messages in a queue"

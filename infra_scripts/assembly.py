@@ -1,8 +1,11 @@
 """From the configuration to the values that this package works with."""
 
+import json
 from typing import TYPE_CHECKING
 
+from infra_scripts import release
 from infra_scripts.stack import Alarms, Instance, Stack
+from infra_scripts.template.document import Document, document
 
 if TYPE_CHECKING:
     from common.config import Config
@@ -25,3 +28,36 @@ def stack_of(config: "Config") -> Stack:
         instance=Instance(**config.instance.model_dump()),
         alarms=Alarms(**config.alarms.model_dump()),
     )
+
+
+def settings_of(config: "Config") -> str:
+    """The configuration as a ``config.toml``: every setting with the value that is in effect here.
+
+    So an instance gets what the environment has overridden where it was deployed from.
+    """
+    lines = [
+        "# Made by `python -m infra_scripts deploy`; the config.toml of the code explains each setting."
+    ]
+    for section, values in config.model_dump(mode="json").items():
+        lines += [
+            "",
+            f"[{section}]",
+            *(f"{name} = {_toml(value)}" for name, value in values.items()),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _toml(value: object) -> str:
+    """Strings, numbers and booleans are written as in JSON; an emoji must not become two escapes."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def template_of(config: "Config", *, new_bucket: bool) -> Document:
+    """The template that ``deploy`` would use, for this code and these settings.
+
+    Raises :class:`infra_scripts.errors.StackError` for names that cannot work together, or where the
+    code is not complete.
+    """
+    stack = stack_of(config)
+    packed = release.pack(stack, settings_of(config)).release if stack.instance.type else None
+    return document(stack, new_bucket=new_bucket, release=packed)

@@ -94,16 +94,25 @@ def service_role(stack: Stack, place: Place) -> Document:
     """What the service on its instance may do, and no more."""
     bucket = place.bucket_arn(stack.bucket)
     photos = f"{stack.layout.photos_prefix}*"
-    stored = [f"{bucket}/{key}" for key in stack.layout.stored_keys]
-    listed = [photos, *stack.layout.stored_keys]
+    folders = [key for key in stack.layout.stored_keys if key.endswith("*")]
+    stored, swept = (
+        [f"{bucket}/{key}" for key in keys] for keys in (stack.layout.stored_keys, folders)
+    )
+    csv = place.bucket_arn(stack.layout.store.reduced_csv.removeprefix("s3://"))
     statements = [
-        _allow("ReadPhotos", ["s3:GetObject", "s3:GetObjectVersion"], f"{bucket}/{photos}"),
-        _allow("KeepStore", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], stored),
-        _allow("AbortUploads", ["s3:AbortMultipartUpload"], stored),
+        _allow("ReadPhotos", ["s3:GetObject"], f"{bucket}/{photos}"),
+        _allow("KeepStore", ["s3:GetObject", "s3:PutObject"], stored),
+        _allow("SweepStore", ["s3:DeleteObject"], swept),
+        # What delta-rs leaves of a large checkpoint, the lifecycle rule ends after a day.
+        _allow("AbortUploads", ["s3:AbortMultipartUpload"], csv),
+        # Not for the service: for the instance, which installs itself.
+        _allow("ReadReleases", ["s3:GetObject"], f"{bucket}/{stack.layout.releases}*"),
         # "IfExists": S3 answers 404 for a missing object only to callers who may list, and checks
         # that without a prefix. Everybody else gets 403, which does not prove absence.
-        _allow("List", ["s3:ListBucket", "s3:ListBucketVersions"], bucket)
-        | {"Condition": {"StringLikeIfExists": {"s3:prefix": listed}}},
+        _allow("List", ["s3:ListBucket"], bucket)
+        | {"Condition": {"StringLikeIfExists": {"s3:prefix": [photos, *folders]}}},
+        _allow("ListVersions", ["s3:ListBucketVersions"], bucket)
+        | {"Condition": {"StringLike": {"s3:prefix": photos}}},
         _allow("ReadVersioning", ["s3:GetBucketVersioning"], bucket),
         _allow(
             "WorkQueue",
@@ -141,9 +150,37 @@ def service_role(stack: Stack, place: Place) -> Document:
         _allow("QueueAge", ["cloudwatch:GetMetricStatistics"], "*"),
     ]
     if stack.weights.startswith("s3://"):
-        weights = stack.weights.removeprefix("s3://").partition("#")[0]
+        weights = stack.weights.removeprefix("s3://").rsplit("#sha256=", 1)[0]
         statements.append(_allow("ReadWeights", ["s3:GetObject"], place.bucket_arn(weights)))
+    # Writing needs both: SQS, and S3 for an upload in parts, read the data key again.
+    if stack.bucket_key:
+        statements.append(_use_keys("UseBucketKey", [stack.bucket_key], "s3", place))
+    if stack.queue_keys:
+        statements.append(_use_keys("UseQueueKeys", [*stack.queue_keys], "sqs", place))
     return {"Version": VERSION, "Statement": statements}
+
+
+def session_manager() -> Document:
+    """What the agent of Session Manager needs to open a shell, and no more.
+
+    None of these actions can be restricted to a resource. AWS' own policy for instances allows far more,
+    as reading every parameter of the account.
+    """
+    actions = [
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    ]
+    return {"Version": VERSION, "Statement": [_allow("OpenShell", actions, "*")]}
+
+
+def _use_keys(sid: str, keys: list[str], service: str, place: Place) -> Document:
+    """Through the service only: the keys open nothing else."""
+    through = {"kms:ViaService": f"{service}.{place.region}.amazonaws.com*"}  # in China .com.cn
+    statement = _allow(sid, ["kms:Decrypt", "kms:GenerateDataKey"], keys)
+    return statement | {"Condition": {"StringLike": through}}
 
 
 def _allow(sid: str, actions: list[str], resource: str | list[str]) -> Document:

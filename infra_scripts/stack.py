@@ -62,6 +62,8 @@ class Stack:
     log_group: str
     log_retention_days: int
     weights: str = ""  # where the network's weights come from; an s3:// URI needs a permission
+    bucket_key: str = ""  # the ARN of the KMS key that an adopted bucket is encrypted with
+    queue_keys: tuple[str, ...] = ()  # the ARNs of those that existing queues are encrypted with
     instance: Instance = Instance()
     alarms: Alarms = Alarms()
 

@@ -67,15 +67,23 @@ RESERVED: dict[str, set[str]] = {
     "sqlite3": {"processor/store/index.py"},
     "boto3": {"common/aws.py", "common/aws_errors.py"},
     "moto": {
-        f"infra_scripts/embedded/{name}.py" for name in ("server", "queue", "events", "listing")
+        f"infra_scripts/embedded/{name}.py"
+        for name in ("access", "server", "queue", "events", "listing")
     },
     "common.config": {
         *("infra_scripts/assembly.py", "infra_scripts/__main__.py"),
         *("processor/assembly.py", "processor/commands.py", "processor/__main__.py"),
     },
 }
+TEMPLATE = {
+    *("bucket", "document", "instance", "log_group", "network", "queues", "resource", "role"),
+    "user_data",
+}
 PURE: dict[str, set[str]] = {
     "common/layout.py": set(),
+    "infra_scripts/machines.py": set(),
+    "infra_scripts/policies.py": {"infra_scripts"},
+    **{f"infra_scripts/template/{name}.py": {"infra_scripts"} for name in TEMPLATE},
     "ingest/events.py": {"ingest"},
     "processor/errors.py": set(),
     "processor/photos/containers.py": {"processor"},

@@ -24,18 +24,24 @@ class EmbeddedAws:
     """A context manager: the embedded AWS runs inside it, and never outlives this process.
 
     ``port`` 0 takes a free one. ``errors`` is a file or descriptor for what the server prints when
-    a request fails inside it; without it that output is discarded.
+    a request fails inside it; without it that output is discarded. ``record`` is a file that gets the
+    calls, see :mod:`infra_scripts.embedded.access`.
     """
 
     SERVER = "infra_scripts.embedded.server"  # the module that the child runs
 
     def __init__(
-        self, port: int = 0, region: str = "eu-west-1", errors: IO[bytes] | int | None = None
+        self,
+        port: int = 0,
+        region: str = "eu-west-1",
+        errors: IO[bytes] | int | None = None,
+        record: Path | None = None,
     ) -> None:
         self.region = region
         self.endpoint_url = ""
         self._port = port
         self._errors = errors
+        self._record = record
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -87,7 +93,7 @@ class EmbeddedAws:
             raise EmbeddedAwsError("the embedded AWS is already running")
         with tempfile.TemporaryFile() as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.SERVER, str(self._port)],
+                [sys.executable, "-m", self.SERVER, str(self._port), *filter(None, [self._record])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output if self._errors is None else self._errors,

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from threading import RLock, Thread
 from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -18,6 +19,7 @@ from cheroot.wsgi import Server
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from infra_scripts.embedded import events, listing, queue
+from infra_scripts.embedded.access import Access
 
 HOST = "127.0.0.1"
 THREADS = 128  # each long poll occupies one for up to 20 s
@@ -36,7 +38,7 @@ class Application(DomainDispatcherApplication):
     """
 
     def __init__(self) -> None:
-        super().__init__(create_backend_app)
+        super().__init__(_create_app)
         self._s3 = RLock()
         for service in PRELOADED:
             self.app_instances[service] = create_backend_app(service)
@@ -58,6 +60,15 @@ class Application(DomainDispatcherApplication):
             return application(environ, start_response)
 
 
+def _create_app(service: Any) -> Any:
+    if service == "cloudformation":
+        # Only now: moto's imports two dozen other services, which takes a second.
+        from infra_scripts.embedded import cloudformation
+
+        cloudformation.install()
+    return create_backend_app(service)
+
+
 def _end_with_parent() -> None:
     while sys.stdin.buffer.read(1024):
         pass
@@ -65,13 +76,20 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Serve until standard input ends; the argument is the port, 0 for a free one."""
+    """Serve until standard input ends; the arguments are the port, 0 for a free one, and a file.
+
+    The file, which may be left out, gets the calls, see :mod:`.access`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     queue.install()
     events.install()
     listing.install()
+    record = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     server = Server(
-        (HOST, int(sys.argv[1])), Application(), numthreads=THREADS, request_queue_size=BACKLOG
+        (HOST, int(sys.argv[1])),
+        Access(Application(), record),
+        numthreads=THREADS,
+        request_queue_size=BACKLOG,
     )
     server.timeout = IDLE_SECONDS
     server.keep_alive_conn_limit = CONNECTIONS

@@ -41,15 +41,18 @@ def test_every_location_is_one_that_the_service_may_write() -> None:
         "v2/reduced.csv",
         "v2/reconciliation.json",
     }
+    assert LAYOUT.releases == "v2/releases/"  # read by an instance, written by `deploy` alone
 
 
-@pytest.mark.parametrize("prefix", ["", "v2/", "v2/features/", "v2/reduced"])
+@pytest.mark.parametrize("prefix", ["", "v2/", "v2/features/", "v2/reduced", "v2/releases/"])
 def test_the_photos_prefix_must_not_contain_the_store(prefix: str) -> None:
     with pytest.raises(ValueError, match=r"contains the store's folders"):
         BucketLayout("bucket", prefix, "v2/")
 
 
-@pytest.mark.parametrize("prefix", ["v2/features/raw/", "v2/models/pca/x/", "v2/reduced/a/b/"])
+@pytest.mark.parametrize(
+    "prefix", ["v2/features/raw/", "v2/models/pca/x/", "v2/reduced/a/b/", "v2/releases/new/"]
+)
 def test_the_store_must_not_contain_the_photos(prefix: str) -> None:
     """Vacuum would delete them."""
     with pytest.raises(ValueError, match=r"would delete photos"):

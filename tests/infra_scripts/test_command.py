@@ -99,6 +99,18 @@ def test_policy_is_json(configured: DeployedStack, capsys: pytest.CaptureFixture
     assert f"arn:aws:sqs:eu-west-1:123456789012:{configured.stack.queue}" in json.dumps(document)
 
 
+def test_template_needs_no_aws(
+    no_aws: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_aws.setenv("FRUITS_INSTANCE__TYPE", "")
+    assert command("template") == 0
+    template = json.loads(capsys.readouterr().out)
+    assert template["AWSTemplateFormatVersion"] == "2010-09-09"
+    assert {"Bucket", "Queue", "Role"} <= template["Resources"].keys()
+    assert command("template", "--existing-bucket") == 0
+    assert "Bucket" not in json.loads(capsys.readouterr().out)["Resources"]
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
@@ -144,7 +156,7 @@ def test_a_missing_configuration_is_named(
     assert "none.toml" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [[], ["plan"], ["deploy"], ["destroy"], ["policy"]])
+@pytest.mark.parametrize("words", [[], ["plan"], ["deploy"], ["destroy"], ["policy"], ["template"]])
 def test_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert command(*words, "--help") == 0
     assert "usage: python -m infra_scripts" in capsys.readouterr().out

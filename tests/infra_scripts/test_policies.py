@@ -1,6 +1,8 @@
 """Policy documents: what each statement allows or denies, and how ours join others'."""
 
 import json
+import re
+from pathlib import Path
 
 from infra_scripts import policies
 from infra_scripts.stack import Place
@@ -35,22 +37,57 @@ def test_the_service_role_is_least_privilege() -> None:
         "arn:aws:s3:::b/reduced.csv",
         "arn:aws:s3:::b/reconciliation.json",
     ]
+    assert by_sid["SweepStore"]["Resource"] == by_sid["KeepStore"]["Resource"][:-2]
     assert "photos/*" in by_sid["List"]["Condition"]["StringLikeIfExists"]["s3:prefix"]
     assert "sqs:SendMessage" in by_sid["DeadLetters"]["Action"]  # malformed messages are moved
     reading = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}
     assert set(by_sid["Redrive"]["Action"]) == reading  # the service itself needs none of them
     assert not reading & set(by_sid["DeadLetters"]["Action"])
-    assert len(json.dumps(statements, separators=(",", ":"))) < 2048  # fits any inline policy
+
+
+def test_the_longest_names_fit_a_managed_policy() -> None:
+    queue = "q" * 80
+    longest = unique_stack(
+        bucket="b" * 63, queue=queue, dead_letter_queue=queue[:-1] + "d", log_group="/g" * 256
+    )
+    document = policies.service_role(longest, PLACE)
+    assert len(json.dumps(document, separators=(",", ":"))) < 6144
+
+
+def test_the_documentation_lists_every_statement() -> None:
+    complete = unique_stack(
+        weights="s3://models/vgg.h5#sha256=00", bucket_key="arn:a", queue_keys=("arn:b",)
+    )
+    text = (Path(__file__).parents[2] / "docs/permissions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, re.MULTILINE)
+    documented = {sid: sorted(re.findall(r"`([\w:]+)`", actions)) for sid, actions in rows}
+    assert documented == {
+        each["Sid"]: sorted(each["Action"])
+        for each in policies.service_role(complete, PLACE)["Statement"]
+    }
 
 
 def test_the_service_role_reads_weights_where_they_are_in_s3() -> None:
-    weights = unique_stack(weights="s3://models/vgg.h5#sha256=00")
+    weights = unique_stack(weights="s3://models/vgg/#16.h5#sha256=00")
     [reads] = [
         statement
         for statement in policies.service_role(weights, PLACE)["Statement"]
         if statement["Sid"] == "ReadWeights"
     ]
-    assert reads["Resource"] == "arn:aws:s3:::models/vgg.h5"
+    assert reads["Resource"] == "arn:aws:s3:::models/vgg/#16.h5"
+
+
+def test_keys_may_be_used_through_their_service_alone() -> None:
+    keyed = unique_stack(bucket_key="arn:a", queue_keys=("arn:b", "arn:c"))
+    document = policies.service_role(keyed, PLACE)
+    by_sid = {statement["Sid"]: statement for statement in document["Statement"]}
+    for sid, keys, service in (
+        ("UseBucketKey", ["arn:a"], "s3"),
+        ("UseQueueKeys", ["arn:b", "arn:c"], "sqs"),
+    ):
+        assert by_sid[sid]["Resource"] == keys
+        through = {"kms:ViaService": f"{service}.eu-west-1.amazonaws.com*"}
+        assert by_sid[sid]["Condition"] == {"StringLike": through}
 
 
 def test_tls_is_insisted_on_only_where_it_is_used() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
@@ -108,8 +109,15 @@ class DeployedStack:
 @pytest.fixture(scope="session")
 def aws() -> Iterator[EmbeddedAws]:
     """The embedded AWS; while it runs, ``os.environ`` points every AWS client at it."""
+    with embedded_aws(EmbeddedAws()) as embedded:
+        yield embedded
+
+
+@contextmanager
+def embedded_aws(embedded: EmbeddedAws) -> Iterator[EmbeddedAws]:
+    """The same of another one, for a while."""
     before = {name: os.environ[name] for name in os.environ if name.startswith("AWS_")}
-    with EmbeddedAws() as embedded:
+    with embedded:
         _set_aws_variables(embedded.environment)
         try:
             yield embedded

@@ -1,0 +1,1 @@
+"""The CloudFormation template, made of values alone: nothing here calls AWS or reads a file."""
