@@ -32,6 +32,7 @@ from processor.pipeline.retries import Retries
 from processor.pipeline.tasks import Recipe
 from processor.service import ending
 from processor.service.maintenance import Maintenance
+from processor.service.metrics import Metrics
 from processor.service.reconciler import Reconciler
 from processor.service.runner import Service, Stream
 from processor.service.watchdog import Watchdog
@@ -189,13 +190,19 @@ def service(config: Config, queue_url: str) -> Service:
     store = FeatureStore.open(layout.store, spec.model_id, work_dir)
     spark = spark_session(config)
     workers, _ = share_cores(spec, config.compute.workers, config.compute.threads)
-    jobs = Jobs(spark.sparkContext, recipe(config, spec), workers)
+    metrics = Metrics(config.queue.name, work_dir)
+    jobs = Jobs(spark.sparkContext, recipe(config, spec), workers, metrics.worker_died)
     if config.spark.master:
         jobs.ship()
     queue = Queue(connect(1), queue_url)
     tasks = background(spark.sparkContext)
     stall_seconds = max(config.service.stall_seconds, 3 * config.batch.max_seconds)
     watchdog = Watchdog(stall_seconds, ending.fail)
+
+    def waiting() -> None:
+        watchdog.progress()
+        metrics.alive()
+
     return Service(
         spark,
         Stream(
@@ -210,7 +217,13 @@ def service(config: Config, queue_url: str) -> Service:
             checkpoint=work_dir / CHECKPOINT,
             stop_grace_seconds=config.service.stop_grace_seconds,
         ),
-        MicroBatches(store, layout, jobs.extract, still_waiting=watchdog.progress),
+        MicroBatches(
+            store,
+            layout,
+            jobs.extract,
+            still_waiting=waiting,
+            durable=metrics.batch,
+        ),
         Maintenance(
             layout.store,
             matrix(config, tasks),
@@ -218,12 +231,16 @@ def service(config: Config, queue_url: str) -> Service:
             Retries(layout, queue.send_all),
             interval_seconds=config.upkeep.interval_seconds,
             retention_hours=config.upkeep.retention_hours,
+            updated=metrics.matrix,
         ),
         Reconciler(
             Reconciliation(layout, work_dir, queue.send_all, lambda: queue.depth().total),
             layout.photos_prefix,
             config.upkeep.reconcile_interval_seconds,
+            found=metrics.reconciled,
+            ended=metrics.last_reconciled,
         ),
         jobs.warm_up,
         watchdog,
+        metrics,
     )

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from infra_scripts.stack import Place, Stack
-from infra_scripts.template import bucket, instance, log_group, network, queues, role
+from infra_scripts.template import (
+    alarms,
+    bucket,
+    dashboard,
+    instance,
+    log_group,
+    network,
+    queues,
+    role,
+)
 from infra_scripts.template.resource import ANYWHERE, Resource, attribute, ref, substituted
 
 if TYPE_CHECKING:
@@ -24,7 +33,10 @@ Section = dict[str, Resource]
 MOST_INLINE_BYTES = 51_200
 
 # What watches the service.
-_WATCHING: Final[dict[str, Callable[[Stack], Section]]] = {}
+_WATCHING: Final[dict[str, Callable[[Stack], Section]]] = {
+    "Alarms": alarms.resources,
+    "Dashboard": dashboard.resources,
+}
 
 
 def document(

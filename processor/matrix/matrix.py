@@ -3,6 +3,7 @@
 import logging
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from common.layout import StoreLayout
 from processor.errors import CommitConflict
@@ -31,6 +32,17 @@ class Update:
     refit: str | None
     fit_seconds: float  # reading what is new, and the eigenproblem
     mirror_seconds: float  # projecting, writing and committing
+    drift: float | None = None  # of a refit, see :attr:`.pca.Drift.movement`
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixState:
+    """The matrix as the last :meth:`Matrix.update` left it, and the features that it mirrors."""
+
+    features_version: int
+    files: int  # of the features
+    bytes: int
+    fitted_at: datetime
 
 
 class Matrix:
@@ -42,6 +54,7 @@ class Matrix:
         self._mirror = Mirror(layout, background)
         self._export = CsvExport(layout, background)
         self._model: NamedModel | None = None  # the matrix's, unless others have refitted
+        self.state: MatrixState | None = None  # without a matrix there is none
 
     def update(self, *, force: bool = False) -> Update | None:
         """Refit if due (or ``force``), bring the matrix to the newest features, export it if refitted.
@@ -79,10 +92,20 @@ class Matrix:
         fitted = time.monotonic()
         rows = self._mirror.update(features, reduced, model, since_fit)
         self._refits.applied(model)
+        self.state = MatrixState(
+            features.table_version,
+            len(features.sizes),
+            sum(features.sizes.values()),
+            datetime.fromisoformat(model.pca.about["fitted_at"]),
+        )
         if rows is None:
             return None
         ended = time.monotonic()
-        return Update(features.table_version, rows, reason, fitted - began, ended - fitted)
+        drift = model.pca.about.get("drift_movement") if reason else None
+        return Update(
+            *(features.table_version, rows, reason, fitted - began, ended - fitted),
+            drift=None if drift is None else float(drift),
+        )
 
     def _current_model(self, reduced: Table | None) -> NamedModel | None:
         name = model_name(reduced) if reduced else None

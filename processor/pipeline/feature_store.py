@@ -6,9 +6,10 @@ was computed is never written.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from common.layout import StoreLayout
@@ -30,6 +31,9 @@ class Settled:
     the event of that change will settle them. ``again`` photos are not settled: what another service
     committed in the meantime contradicts their outcome, or S3 does not tell whether it still holds, so
     they have to be processed again.
+
+    ``stored_keys`` are the photos stored, ``new_rejects`` counts by reason those rejects that were not
+    noted before: none where a micro-batch is repeated.
     """
 
     stored: int
@@ -40,6 +44,8 @@ class Settled:
     pending: int
     overtaken: int
     again: tuple[str, ...] = ()
+    stored_keys: frozenset[str] = field(default=frozenset(), compare=False)
+    new_rejects: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 class FeatureStore:
@@ -130,7 +136,8 @@ class FeatureStore:
             break
         else:
             raise CommitConflict(f"lost {MAX_CONFLICTS} commits in a row to other writers")
-        noted = set().union(*(notes.settle(results, waiting) for notes in self._notes))
+        rejected = self.rejects.settle(results, waiting)
+        noted = rejected | self.pending.settle(results, waiting)
         again |= self._unsettled(results, noted, committed_as, is_current)
         count = {kind: sum(1 for _ in of_kind(results, kind)) for kind in Kind}
         return Settled(
@@ -142,6 +149,8 @@ class FeatureStore:
             count[Kind.PENDING],
             len(overtaken),
             tuple(sorted(again)),
+            frozenset().union(*(each.stored() for each in results)),
+            dict(Counter(o.reason for o in of_kind(results, Kind.REJECTED) if o.key in rejected)),
         )
 
     def close(self) -> None:

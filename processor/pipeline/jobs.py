@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pyspark import SparkContext
@@ -19,11 +19,12 @@ TOGETHER_SECONDS = 0.1  # long enough that no worker runs two of the warm-up tas
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """Runs tasks of one recipe, at most ``workers`` at a time."""
+    """Runs tasks of one recipe, at most ``workers`` at a time; ``died`` is called when a worker dies."""
 
     context: SparkContext
     recipe: Recipe
     workers: int
+    died: Callable[[], object] = lambda: None
 
     def ship(self) -> None:
         """Have Spark copy the compiled network to each machine of a cluster, once."""
@@ -49,7 +50,7 @@ class Jobs:
         def job(shares: Sequence[Sequence[Work]]) -> list[Extracted]:
             return self.context.parallelize(shares, len(shares)).map(task).collect()
 
-        done = isolate(works, job, self.workers)
+        done = isolate(works, job, self.workers, self.died)
         left = (*map(self._suspect, done.suspects), *map(_untried, done.untried))
         return [*done.results, Extracted(None, left)] if left else done.results
 

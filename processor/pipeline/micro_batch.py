@@ -7,18 +7,28 @@ returned, and may pass the same ones in again at any time.
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from common.layout import BucketLayout
-from ingest.events import ObjectEvent, newest
+from ingest.events import UNKNOWN_TIME, ObjectEvent, newest
 from processor.errors import CommitConflict, Refused
 from processor.photos import objects
 from processor.pipeline.breaker import Breaker
 from processor.pipeline.feature_store import FeatureStore, Settled
 from processor.pipeline.notes import Row
-from processor.pipeline.outcomes import CRASH, VANISHED, Extracted, Kind, Outcome, Work, of_kind
+from processor.pipeline.outcomes import (
+    CRASH,
+    RECONCILIATION,
+    RETRY,
+    VANISHED,
+    Extracted,
+    Kind,
+    Outcome,
+    Work,
+    of_kind,
+)
 from processor.store.patience import patiently
 
 log = logging.getLogger(__name__)
@@ -29,12 +39,31 @@ DEATHS = 5  # of workers over a photo alone, over more than an hour, that prove 
 MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same photos
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Round:
+    """What a round of a micro-batch has made durable; most have one, see :meth:`MicroBatches.handle`.
+
+    ``photos`` were settled or wait now. ``features_version``: the table's afterwards, ``pending`` all
+    photos that wait then. ``commit_seconds`` is the part of ``seconds`` in which the store was written.
+    ``upload_to_row``: the seconds since each photo stored was uploaded. An event of S3 tells when that
+    was; one that the service sent itself does not, nor does a restoration, so those photos are missing.
+    """
+
+    settled: Settled
+    photos: int
+    features_version: int
+    pending: int
+    seconds: float
+    commit_seconds: float
+    upload_to_row: Sequence[float]
+
+
 class MicroBatches:
     """Handles the micro-batches of one store, one after the other. Used by one thread.
 
     ``extract`` does the work, in Spark tasks or in this process. ``current_version`` is
     :func:`.objects.current_version`, or acts like it. ``still_waiting`` is called at least once a minute
-    while an outage is waited out.
+    while an outage is waited out. ``durable`` is called with each :class:`Round`, and must not raise.
     """
 
     def __init__(
@@ -44,11 +73,13 @@ class MicroBatches:
         extract: Callable[[Sequence[Work]], list[Extracted]],
         current_version: Callable[[str, str], str | None] = objects.current_version,
         still_waiting: Callable[[], object] = lambda: None,
+        durable: Callable[[Round], object] = lambda _round: None,
     ) -> None:
         self._store = store
         self._layout = layout
         self._extract = extract
         self._current_version = current_version
+        self._durable = durable
         self._breaker = Breaker(layout, store.features.some_keys, still_waiting)
 
     def stop(self) -> None:
@@ -102,12 +133,25 @@ class MicroBatches:
         outage = self._breaker.outage(results)
         prevented = frozenset(outage)
         results = [_judged(each, waiting, prevented, now) for each in results]
+        extracted = time.monotonic()
         settled = self._when_possible(
             lambda: self._store.settle(
                 results, planned_on, self._is_current, {"batch": batch_id}, waiting
             )
         )
-        self._report(settled, results, batch_id, len(photos), time.monotonic() - began)
+        ended = time.monotonic()
+        self._report(settled, results, batch_id, len(photos), ended - began)
+        self._durable(
+            Round(
+                settled,
+                len(photos) - len(outage) - len(settled.again),
+                self._store.features.table_version,
+                len(self._store.pending),
+                ended - began,
+                ended - extracted,
+                _upload_to_row(photos, settled.stored_keys),
+            )
+        )
         return settled, outage
 
     def _when_possible(self, call: Callable[[], T]) -> T:
@@ -153,7 +197,7 @@ class MicroBatches:
             extra={
                 "batch": batch_id,
                 "photos": photos,
-                **asdict(settled),
+                **{name: n for name, n in asdict(settled).items() if isinstance(n, int)},
                 "again": len(settled.again),
                 "seconds": round(seconds, 3),
                 "photos_per_s": round(photos / seconds, 2),
@@ -178,6 +222,22 @@ def _is_suspended(event: ObjectEvent, waiting: Mapping[str, Row], now: datetime)
         and (row["reason"], row["version"]) == (CRASH, event.version_id or event.etag)
         and row["retry_at"] > now
     )
+
+
+def _upload_to_row(photos: Sequence[ObjectEvent], stored: Set[str]) -> list[float]:
+    """The seconds since the uploads that the events tell of; 0 where our clock is behind S3's."""
+    now = datetime.now(UTC)
+    return [
+        max(0.0, (now - event.event_time).total_seconds())
+        for event in photos
+        if event.key in stored and _is_upload(event)
+    ]
+
+
+def _is_upload(event: ObjectEvent) -> bool:
+    kind, _, how = event.event_name.partition(":")
+    own = how in (RETRY, RECONCILIATION)
+    return kind == "ObjectCreated" and not own and event.event_time > UNKNOWN_TIME
 
 
 def _judged(

@@ -23,6 +23,10 @@ class Notes:
     def close(self) -> None:
         self.table.close()
 
+    def __len__(self) -> int:
+        """The number of photos with a row, as of the last refresh."""
+        return len(self.table)
+
     def _commit(
         self, new: Mapping[str, Row], dropped: Collection[str], before: Mapping[str, Row]
     ) -> Set[str]:

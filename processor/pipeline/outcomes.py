@@ -22,6 +22,10 @@ CRASH = "crash"  # the reason where a worker died over a photo
 UNWRITABLE = "unwritable"  # where the store could not be written
 VANISHED = "vanished"  # where an event announced a photo that S3 does not have
 
+# Events that the service sends itself end in these; their time is not that of an upload.
+RETRY = "Retry"
+RECONCILIATION = "Reconciliation"
+
 # Why a photo is rejected for good; see :class:`processor.errors.RejectedImage`.
 REASONS = ("empty", "unsupported", "corrupt", "truncated", "too-large", CRASH)
 

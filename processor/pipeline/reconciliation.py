@@ -18,6 +18,7 @@ from common.layout import BucketLayout, StoreLayout
 from ingest.events import UNKNOWN_TIME, ObjectEvent, message
 from processor.errors import ServiceError
 from processor.pipeline.comparison import Compared, Difference, Scope, compare
+from processor.pipeline.outcomes import RECONCILIATION
 from processor.store import objects
 from processor.store.patience import patiently
 
@@ -101,6 +102,7 @@ class Reconciliation:
         self._send = send
         self._backlog = backlog
         self._stopping = threading.Event()
+        self.ended: datetime | None = None  # the last finished pass, by any process, once known
 
     def stop(self) -> None:
         """Have :meth:`run` end soon, with :class:`ServiceError`."""
@@ -111,6 +113,8 @@ class Reconciliation:
         last, now = last_pass(self._layout.store), _now()
         if last is None:
             return True
+        if last.finished:
+            self.ended = last.at
         return now - last.began > interval if last.finished else now - last.at > ABANDONED_AFTER
 
     def run(
@@ -163,6 +167,8 @@ class Reconciliation:
         enqueue()
         done.finished = True
         record()
+        if whole:
+            self.ended = done.at
         return done
 
     def _unfinished(self, resume_for: timedelta) -> Pass | None:
@@ -177,9 +183,9 @@ class Reconciliation:
     def _event(self, compared: Compared) -> ObjectEvent:
         bucket, (key, now, _) = self._layout.bucket, compared
         if now is None:
-            name = "ObjectRemoved:Reconciliation"
+            name = f"ObjectRemoved:{RECONCILIATION}"
             return ObjectEvent(bucket, key, None, None, None, name, UNKNOWN_TIME, None)
-        name = "ObjectCreated:Reconciliation"
+        name = f"ObjectCreated:{RECONCILIATION}"
         return ObjectEvent(
             bucket, key, None, now.version or None, now.bytes, name, now.modified, None
         )

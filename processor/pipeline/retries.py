@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from common.layout import BucketLayout
 from ingest.events import UNKNOWN_TIME, ObjectEvent, message
-from processor.pipeline.outcomes import VANISHED
+from processor.pipeline.outcomes import RETRY, VANISHED
 from processor.store import delta
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Retries:
                     yield row
 
         new = heapq.nsmallest(SENT_AT_ONCE, unsent(), key=lambda row: row["retry_at"])
-        self._send([message([self._event("ObjectCreated:Retry", row)]) for row in new])
+        self._send([message([self._event(f"ObjectCreated:{RETRY}", row)]) for row in new])
         self._sent = sent | {row["key"]: (row["at"], now) for row in new}
         if new:
             log.info("trying %d photos again", len(new))
@@ -78,7 +78,7 @@ class Retries:
         """
         vanished = (pc.field("reason") == VANISHED) & (pc.field("at") <= _now() - VANISHED_FOR)
         rows = list(islice(self._rows(self._layout.store.rejects, vanished), SENT_AT_ONCE))
-        self._send([message([self._event("ObjectRemoved:Retry", row)]) for row in rows])
+        self._send([message([self._event(f"ObjectRemoved:{RETRY}", row)]) for row in rows])
         return len(rows)
 
     def _rows(self, folder: str, condition: pc.Expression) -> Iterator[dict[str, Any]]:

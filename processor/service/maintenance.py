@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from common.layout import StoreLayout
 from processor.matrix import models, statistics_cache
-from processor.matrix.matrix import Matrix
+from processor.matrix.matrix import Matrix, MatrixState, Update
 from processor.matrix.mirror import model_name
 from processor.photos.objects import concerns_all
 from processor.pipeline.retries import Retries
@@ -40,14 +40,19 @@ class Maintenance:
         *,
         interval_seconds: int,
         retention_hours: int,
+        updated: Callable[[Update | None, MatrixState | None], object] = lambda *_: None,
     ) -> None:
-        """``interval_seconds``: between compactions and vacuums; 0: never."""
+        """``interval_seconds``: between compactions and vacuums; 0: never.
+
+        ``updated`` is called after each update of the matrix with what it did, and must not raise.
+        """
         self._layout = layout
         self._matrix = matrix
         self._tasks = tasks
         self._retries = retries
         self._interval = interval_seconds
         self._retention_hours = retention_hours
+        self._updated = updated
         self._stopping = threading.Event()
         self._changed = threading.Event()
         self._fault: Exception | None = None
@@ -81,7 +86,7 @@ class Maintenance:
 
     def refit(self) -> None:
         """Refit the PCA now and bring the matrix to the newest features."""
-        patiently(lambda: self._matrix.update(force=True))
+        patiently(lambda: self._update(force=True))
 
     def retry(self) -> None:
         """Enqueue the photos that are to be tried again."""
@@ -117,6 +122,10 @@ class Maintenance:
         )
         return len(renamed)
 
+    def _update(self, *, force: bool = False) -> None:
+        done = self._matrix.update(force=force)
+        self._updated(done, self._matrix.state)
+
     def _maintain(self) -> None:
         cleaned_at = retried_at = time.monotonic()
         self._succeeds(self.retry)  # a service that is often restarted would never come to it
@@ -126,7 +135,7 @@ class Maintenance:
             if self._stopping.is_set():
                 return
             now = time.monotonic()
-            steps: list[Callable[[], object]] = [self._matrix.update]
+            steps: list[Callable[[], object]] = [self._update]
             if 0 < self._interval < now - cleaned_at:
                 cleaned_at = now
                 steps.insert(0, self.clean)

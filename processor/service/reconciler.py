@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from common import aws_errors
@@ -22,11 +23,23 @@ class Reconciler:
     """
 
     def __init__(
-        self, reconciliation: Reconciliation, photos_prefix: str, interval_seconds: int
+        self,
+        reconciliation: Reconciliation,
+        photos_prefix: str,
+        interval_seconds: int,
+        found: Callable[[int], object] = lambda _: None,
+        ended: Callable[[datetime | None], object] = lambda _: None,
     ) -> None:
+        """``found`` is called with the number of differences of each pass that this service ends.
+
+        ``ended`` is called after each look with the time at which the last one ended, whoever made it;
+        None if that is unknown. Neither may raise.
+        """
         self._reconciliation = reconciliation
         self._prefix = photos_prefix
         self._interval = timedelta(seconds=interval_seconds)
+        self._found = found
+        self._ended = ended
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._reconcile, name="reconciler", daemon=True)
 
@@ -48,7 +61,10 @@ class Reconciler:
                 if self._reconciliation.is_due(self._interval):
                     before = datetime.now(UTC) - self._interval / 24
                     scope = Scope(prefix=self._prefix, before=before)
-                    report(self._reconciliation.run(scope, resume_for=self._interval))
+                    done = self._reconciliation.run(scope, resume_for=self._interval)
+                    report(done)
+                    self._found(done.found)
+                self._ended(self._reconciliation.ended)
             except Exception as error:
                 wait = RETRY_SECONDS
                 if not self._stopping.is_set():

@@ -27,6 +27,7 @@ from ingest.source import S3SqsDataSource
 from processor.errors import ServiceError, cause_in, fault_in, started_late
 from processor.pipeline.micro_batch import MicroBatches
 from processor.service.maintenance import Maintenance
+from processor.service.metrics import Metrics
 from processor.service.reconciler import Reconciler
 from processor.service.watchdog import Watchdog
 
@@ -69,6 +70,7 @@ class Service:
         reconciler: Reconciler,
         warm_up: Callable[[], None],
         watchdog: Watchdog,
+        metrics: Metrics,
     ) -> None:
         self._session = session
         self._stream = stream
@@ -77,6 +79,7 @@ class Service:
         self._reconciler = reconciler
         self._warm_up = warm_up
         self._watchdog = watchdog
+        self._metrics = metrics
         self._stopping = threading.Event()
         self._batch = threading.Lock()
         self._fault: BaseException | None = None
@@ -93,11 +96,12 @@ class Service:
             self._batches.limit_patience(ONCE_PATIENCE_SECONDS)
             self._maintenance.retry()  # otherwise its thread does
         self._session.dataSource.register(S3SqsDataSource)
-        self._session.streams.addListener(_Plans(self._watchdog.progress))
+        self._session.streams.addListener(_Plans(self._progress))
         query = self._start_query(once=once)
         if not once:
             self._maintenance.start()
             self._reconciler.start()
+            self._metrics.start()
         threading.Thread(target=self._keep_warm, name="warm", daemon=True).start()
         self._watchdog.start()
         log.info("service started", extra={"queue": self._stream.queue_url, "once": once})
@@ -111,6 +115,7 @@ class Service:
         finally:
             self.stop()  # what fails from now on follows from the end
             self._watchdog.stop()
+            self._metrics.stop()
             if self._batch.acquire(blocking=False):  # else a micro-batch is still at work
                 self._batches.close()
         if once:
@@ -158,7 +163,7 @@ class Service:
                     return
                 query = running
                 if once and not self._batch.locked():  # what other consumers hold is waited for
-                    self._watchdog.progress()
+                    self._progress()
         except Exception as error:
             if not self._stopping.is_set():
                 if isinstance(error, StreamingQueryException):
@@ -201,14 +206,18 @@ class Service:
         with self._batch:
             if self._stopping.is_set():
                 raise ServiceError("stopping")
-            self._watchdog.progress()
+            self._progress()
             try:
                 self._batches.handle([records.event(row) for row in rows.collect()], batch_id)
                 self._maintenance.wake()
             except BaseException as error:
                 self._fault = error
                 raise
-            self._watchdog.progress()
+            self._progress()
+
+    def _progress(self) -> None:
+        self._watchdog.progress()
+        self._metrics.alive()
 
     def _keep_warm(self) -> None:
         """Have workers load the network while Spark starts, and keep them alive if photos are rare."""

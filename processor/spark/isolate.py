@@ -30,14 +30,17 @@ class Isolated(Generic[T, R]):
 
 
 def isolate(
-    items: Sequence[T], job: Callable[[Sequence[Sequence[T]]], list[R]], workers: int
+    items: Sequence[T],
+    job: Callable[[Sequence[Sequence[T]]], list[R]],
+    workers: int,
+    died: Callable[[], object] = lambda: None,
 ) -> Isolated[T, R]:
     """Run ``job`` over shares of ``items``, one for each worker; bisect batches that kill a worker.
 
     ``job`` gets the shares and returns the results of all of them; it is called again with the halves
     of a batch over which a worker died, first come, first served, so an item may be worked on several
     times. Every item is in a share that succeeded, a suspect, or untried. Raises anything that ``job``
-    raises but the death of a worker.
+    raises but the death of a worker, at each of which ``died`` is called.
     """
     isolated: Isolated[T, R] = Isolated([], [], [])
     batches = [list(items)]
@@ -52,6 +55,7 @@ def isolate(
         except Py4JJavaError as error:
             if _WORKER_DIED not in str(error.java_exception):
                 raise
+            died()
             if len(batch) == 1:
                 isolated.suspects.extend(batch)
                 continue

@@ -1,6 +1,8 @@
 """Resources: the cores and the memory that this process may use."""
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -17,19 +19,40 @@ def memory_bytes() -> int:
     return min([machine, *_limits()])
 
 
+def memory_used() -> float:
+    """The share of memory in use, without what the kernel can drop at once: 0 to 1, or a bit more.
+
+    The machine's, or a control group's of its limit, whichever is more. Raises OSError without /proc.
+    """
+    machine = _pairs(Path("/proc/meminfo"))
+    shares = [1 - machine["MemAvailable:"] / machine["MemTotal:"]]
+    for folder, limit in _limited():
+        with suppress(OSError, ValueError, KeyError):
+            used = int((folder / "memory.current").read_text())
+            cached = _pairs(folder / "memory.stat")["inactive_file"]
+            shares.append((used - cached) / limit)
+    return max(shares)
+
+
+def _pairs(file: Path) -> dict[str, int]:
+    """Names and numbers, one of each at the beginning of every line."""
+    lines = (line.split() for line in file.read_text().splitlines())
+    return {name: int(number) for name, number, *_ in lines}
+
+
 def _limits() -> list[int]:
+    return [limit for _, limit in _limited()]
+
+
+def _limited() -> Iterator[tuple[Path, int]]:
     """``memory.max`` (and the softer ``memory.high``) of our control group and its ancestors."""
     folder = _CGROUPS / _group()
-    found = []
     for each in (folder, *folder.parents):
         for name in ("memory.max", "memory.high"):
-            try:
-                found.append(int((each / name).read_text()))
-            except (OSError, ValueError):  # no such file, or "max"
-                continue
+            with suppress(OSError, ValueError):  # no such file, or "max"
+                yield each, int((each / name).read_text())
         if each == _CGROUPS:
             break
-    return found
 
 
 def _group() -> str:

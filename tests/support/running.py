@@ -104,12 +104,30 @@ class Watchdog:
         self.calls.append("stop")
 
 
+class Metrics:
+    """Stands in for Metrics, and records its calls, of progress but whether there was any."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.is_alive = False
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def alive(self) -> None:
+        self.is_alive = True
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+
 class Running:
     """A service under test, and everything around it."""
 
     def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
         self.batches, self.maintenance = Batches(), Maintenance()
         self.watchdog = Watchdog()
+        self.metrics = Metrics()
         self.reconciler = Reconciler()
         self.warmed: list[bool] = []  # whether a micro-batch ran then
         self.warming: Callable[[], object] = lambda: None
@@ -130,8 +148,8 @@ class Running:
             checkpoint=self._folder / "a checkpoint",
             stop_grace_seconds=self.grace,
         )
-        parts = self.batches, self.maintenance, self.reconciler, self.warm_up, self.watchdog
-        self.services.append(Service(spark, stream, *parts))
+        parts = self.batches, self.maintenance, self.reconciler, self.warm_up
+        self.services.append(Service(spark, stream, *parts, self.watchdog, self.metrics))
         return self.services[-1]
 
     def start(self, spark: Streaming, *, once: bool = False) -> tuple[Service, Future[None]]:

@@ -25,6 +25,7 @@ class Matrix:
         self.updates = 0
         self.updated = threading.Semaphore(0)
         self.during: Callable[[], object] = lambda: None
+        self.state = None
 
     def update(self, *, force: bool = False) -> None:
         self.updates += 1

@@ -24,6 +24,7 @@ class Reconciliation:
         self.due = True
         self.stopped = False
         self.fault: Exception | None = None
+        self.ended: datetime | None = None
 
     def is_due(self, interval: timedelta) -> bool:
         if self.fault:
