@@ -42,7 +42,7 @@ from ingest.dead_letters import Cause
 from processor import assembly, commands
 from processor.errors import ProcessorError, fault_in
 from processor.pipeline.outcomes import REASONS
-from processor.service import cloudwatch, ending, remainder
+from processor.service import cloudwatch, ending, interruption, remainder
 from processor.service.preflight import check_bucket, find_queue
 from processor.service.work_dir import claimed
 from processor.spark import processes
@@ -93,7 +93,10 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _run(config: Config, options: argparse.Namespace) -> int:
-    """Run the service until SIGTERM or SIGINT; with --once until the queue is drained."""
+    """Run the service until SIGTERM or SIGINT; with --once until the queue is drained.
+
+    AWS's notice that it takes back a spot instance counts as a SIGTERM.
+    """
     check_java()
     check_bucket(config.storage.bucket)
     queue_url = find_queue(config.queue.name)
@@ -106,6 +109,7 @@ def _run(config: Config, options: argparse.Namespace) -> int:
             signal.signal(number, lambda *_: service.stop())
         if _interrupted.is_set():  # where the exception was not passed on, as in a callback
             service.stop()
+        interruption.watch(service.stop)
 
         def check() -> None:
             work_dir.check()

@@ -30,7 +30,7 @@ from processor.pipeline.micro_batch import MicroBatches
 from processor.pipeline.reconciliation import Reconciliation
 from processor.pipeline.retries import Retries
 from processor.pipeline.tasks import Recipe
-from processor.service import ending
+from processor.service import ending, systemd
 from processor.service.maintenance import Maintenance
 from processor.service.metrics import Metrics
 from processor.service.reconciler import Reconciler
@@ -44,6 +44,8 @@ from processor.spark.resources import cores, memory_bytes
 log = logging.getLogger(__name__)
 
 RESERVED_BYTES = 3 << 30  # the JVM, the driver, the source's process, the system
+# For weights to be downloaded, the network to be compiled and compared, once: so long systemd waits.
+NETWORK_SECONDS = 1200.0
 LEAST_PHOTO_BYTES = 256 << 20  # of large photos: a progressive JPEG of 40 megapixels, a WebP of 15
 
 
@@ -185,7 +187,9 @@ def service(config: Config, queue_url: str) -> Service:
     """
     layout = config.storage.layout
     memory_budget().check()
+    systemd.tell(systemd.more_time(NETWORK_SECONDS), "STATUS=preparing the network")
     spec = network_spec(config)
+    systemd.tell("STATUS=starting")
     work_dir = Path(config.service.work_dir)
     store = FeatureStore.open(layout.store, spec.model_id, work_dir)
     spark = spark_session(config)

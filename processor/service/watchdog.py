@@ -4,29 +4,31 @@ Progress is a micro-batch that begins or ends, and a plan of the next one: an id
 second. Where the process hangs (a deadlock, a connection on which no answer comes, a stopped process)
 there is none, and nothing but a new start helps; the messages it holds would be renewed for ever.
 
-Under systemd it also says when the service is ready, and proves every second that it is alive
-(``Type=notify`` and ``WatchdogSec=``, see sd_notify(3)).
+Under systemd it also proves every second that it is alive (``WatchdogSec=``), and says that the service
+is ready when the query has planned for the first time: then queue, bucket, Spark and network are there.
 """
 
 import faulthandler
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable
 
 from common import logs
+from processor.service import systemd
 from processor.spark import processes
 
 log = logging.getLogger(__name__)
 
 FIRST_SECONDS = 60.0  # granted beyond the limit for the first plan: Spark's processes start
 CHECK_SECONDS = 1.0
-TELL_SECONDS = 1.0  # for systemd to take what it is told
 STACKS_SECONDS = 5.0  # for processes to write their stacks, through Spark's JVM
 # What is granted to this thread itself, before one that needs no lock of Python's ends the process.
 SPARE_SECONDS = 60.0
+# What systemd grants from one sign of life to the next while the service starts.
+STARTING_SECONDS = 60.0
+ENDING_SECONDS = 60.0  # for processes to end, beyond the limits of stopping
 
 
 class Watchdog:
@@ -41,29 +43,35 @@ class Watchdog:
         self._give_up = give_up
         self._left = limit_seconds
         self._lock = threading.Lock()
+        self._ready = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch; the service is ready."""
-        self.progress(FIRST_SECONDS)
+        """Begin to watch; the query has been started. Systemd is kept waiting for the first progress."""
+        self._grant(FIRST_SECONDS)
         self._thread.start()
-        _tell_systemd("READY=1")
 
-    def progress(self, wait_seconds: float = 0.0) -> None:
-        """The service is healthy; a deliberate wait may follow, of so many seconds. From any thread."""
-        with self._lock:
-            self._left = self._limit + wait_seconds
+    def progress(self) -> None:
+        """The service is healthy, and ready if it was not before. From any thread."""
+        self._grant(0.0)
+        if not self._ready.is_set():
+            self._ready.set()
+            systemd.tell("READY=1", "STATUS=running")
 
     def stopping(self, within_seconds: float) -> None:
         """The service stops, and does it within the limit and so many seconds more."""
-        self.progress(within_seconds)
-        _tell_systemd("STOPPING=1")
+        self._grant(within_seconds)
+        systemd.tell("STOPPING=1", systemd.more_time(within_seconds + ENDING_SECONDS))
 
     def stop(self) -> None:
         """Watch no longer. May be called without :meth:`start`."""
         self._ended.set()
         faulthandler.cancel_dump_traceback_later()
+
+    def _grant(self, wait_seconds: float) -> None:
+        with self._lock:
+            self._left = self._limit + wait_seconds
 
     def _watch(self) -> None:
         checked = time.monotonic()
@@ -80,10 +88,11 @@ class Watchdog:
             if left <= 0:
                 self._bite()
                 return
-            _tell_systemd("WATCHDOG=1")
+            ready = self._ready.is_set()
+            systemd.tell("WATCHDOG=1" if ready else systemd.more_time(STARTING_SECONDS))
 
     def _bite(self) -> None:
-        _tell_systemd("STOPPING=1")  # it takes longer than until systemd would miss a sign of life
+        systemd.tell("STOPPING=1")  # it takes longer than until systemd would miss a sign of life
         log.error("no progress for %d s; the stacks of all threads follow", self._limit)
         log.error("the stacks of this process: %s", _stacks())
         processes.show_stacks()
@@ -100,15 +109,3 @@ def _stacks() -> str:
         faulthandler.dump_traceback(file)
         file.seek(0)
         return file.read()
-
-
-def _tell_systemd(state: str) -> None:
-    """Send the state if systemd, or whoever started us, wants to know."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.settimeout(TELL_SECONDS)
-                sender.sendto(state.encode(), address.replace("@", "\0", 1))
-        except OSError as error:
-            log.debug("systemd was not told %s: %s", state, error)

@@ -167,7 +167,8 @@ def _shed_others(*, local: bool) -> None:
     for name in list(os.environ):
         if local and name.startswith(OTHERS):
             del os.environ[name]
-    os.environ["SPARK_HOME"] = str(Path(pyspark.__file__).parent)
+    # As the class archive knows it: a JVM uses one only for the very paths that it was made with.
+    os.environ["SPARK_HOME"] = str(Path(pyspark.__file__).resolve().parent)
     # Files may have any names; and the kernel's errors are English in every log.
     os.environ["LC_ALL"] = "C.UTF-8"
 

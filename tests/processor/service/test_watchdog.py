@@ -60,7 +60,7 @@ def test_with_progress_it_does_not() -> None:
 def test_a_deliberate_wait_is_no_standstill_but_its_end_is_awaited() -> None:
     done = guarded("""
         dog.start()
-        dog.progress(wait_seconds=1.5)
+        dog.stopping(within_seconds=1.5)
         time.sleep(1.5)
         print("waited", flush=True)
         time.sleep(60)
@@ -111,19 +111,33 @@ def told(address: str, listening: str, script: str) -> list[str]:
     return states
 
 
-def test_systemd_hears_that_it_is_ready_alive_and_stopping(tmp_path: Path) -> None:
-    script = "dog.start(); time.sleep(0.3); dog.stopping(1); time.sleep(0.1); dog.stop()"
+def test_systemd_hears_that_it_is_starting_ready_alive_and_stopping(tmp_path: Path) -> None:
+    script = """
+        dog.start(); time.sleep(0.2)
+        dog.progress(); time.sleep(0.2); dog.progress()
+        dog.stopping(100); time.sleep(0.1); dog.stop()
+        """
     file = str(tmp_path / "notify")
     for address, listening in ((file, file), ("@fruits-test", "\0fruits-test")):
-        first, *states = told(address, listening, script)
-        assert first == "READY=1"
-        assert set(states) == {"WATCHDOG=1", "STOPPING=1"}
-        assert states.count("STOPPING=1") == 1
+        heard = list(dict.fromkeys(told(address, listening, script)))  # each once, in order
+        assert heard == [
+            "EXTEND_TIMEOUT_USEC=60000000",
+            "READY=1\nSTATUS=running",
+            "WATCHDOG=1",
+            "STOPPING=1\nEXTEND_TIMEOUT_USEC=160000000",
+        ]
+
+
+def test_a_start_without_progress_never_becomes_ready(tmp_path: Path) -> None:
+    file = str(tmp_path / "notify")
+    heard = told(file, file, "dog.start(); time.sleep(60)")
+    assert set(heard) == {"EXTEND_TIMEOUT_USEC=60000000", "STOPPING=1"}
 
 
 def test_systemd_hears_nothing_of_life_once_it_gave_up(tmp_path: Path) -> None:
     file = str(tmp_path / "notify")
-    states = told(file, file, "dog.start(); time.sleep(60)")
+    states = told(file, file, "dog.start(); dog.progress(); time.sleep(60)")
+    assert "WATCHDOG=1" in states
     assert states[-1] == "STOPPING=1"
 
 
