@@ -22,6 +22,7 @@ from common import aws_errors
 
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
+    from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_cloudwatch import CloudWatchClient
     from types_boto3_logs import CloudWatchLogsClient
     from types_boto3_s3 import S3Client
@@ -96,7 +97,19 @@ def client(
 ) -> "CloudWatchClient": ...
 @overload
 def client(
-    service: Literal["kms"], *, connections: int = ..., read_seconds: int = ..., attempts: int = ...
+    service: Literal["cloudformation"],
+    *,
+    connections: int = ...,
+    read_seconds: int = ...,
+    attempts: int = ...,
+) -> "CloudFormationClient": ...
+@overload
+def client(
+    service: Literal["ec2", "kms"],
+    *,
+    connections: int = ...,
+    read_seconds: int = ...,
+    attempts: int = ...,
 ) -> Any: ...
 @overload
 def client(

@@ -64,10 +64,12 @@ _NO_CREDENTIALS = (
 _STILL_EXPIRED = "refreshed credentials are still expired"  # botocore's bare RuntimeError
 
 _FOR_CREDENTIALS = {"AssumeRole", "AssumeRoleWithWebIdentity"}
+_OF_EC2 = {"DescribeInstanceTypeOfferings", "DescribeSubnets", "DescribeVpcs"}
 
 # The IAM action that allows an operation, where it isn't simply `service:Operation`.
 _ACTIONS = {
     **{each: f"sts:{each}" for each in sorted(_FOR_CREDENTIALS)},
+    **{each: f"ec2:{each}" for each in sorted(_OF_EC2)},
     "DescribeKey": "kms:DescribeKey",
     "DeleteObjects": "s3:DeleteObject and s3:DeleteObjectVersion",
     "GetBucketEncryption": "s3:GetEncryptionConfiguration",
@@ -194,9 +196,11 @@ def is_unreachable(error: Exception) -> bool:
 
 
 def action_of(operation: str) -> str:
-    """The IAM action that allows ``operation`` of S3, SQS, STS, CloudWatch or CloudWatch Logs."""
+    """The IAM action that allows ``operation`` of a service that is used here."""
     if "Queue" in operation or "Message" in operation:
         return f"sqs:{operation.removesuffix('Batch')}"
+    if "Stack" in operation or "ChangeSet" in operation:
+        return f"cloudformation:{operation}"
     if "Log" in operation or "Retention" in operation:
         return f"logs:{operation}"
     return _ACTIONS.get(operation, f"s3:{operation}")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 from common import aws
 from common.config import load
@@ -10,6 +11,7 @@ from infra_scripts import deployment
 from infra_scripts.assembly import stack_of
 from infra_scripts.clients import Clients
 from infra_scripts.embedded import EmbeddedAws
+from infra_scripts.stack import Instance
 
 
 @contextmanager
@@ -25,7 +27,8 @@ def deployed() -> Iterator[EmbeddedAws]:
         try:
             _set(embedded.over(before))
             with closing(Clients.connect()) as clients:
-                deployment.deploy(clients, stack_of(load()), clients.place(), say=_quiet)
+                stack = replace(stack_of(load()), instance=Instance())  # this machine runs it
+                deployment.deploy(clients, stack, clients.place(), say=_quiet)
             yield embedded
         finally:
             _set(before)

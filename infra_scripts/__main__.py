@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.config import ConfigError, load
-from infra_scripts import deployment, keys, policies
-from infra_scripts.assembly import stack_of, template_of
+from common.config import Config, ConfigError, load
+from infra_scripts import deployer, deployment, destruction, keys, policies
+from infra_scripts.assembly import archive_of, stack_of, template_of
 from infra_scripts.clients import Clients
 from infra_scripts.errors import StackError
 from infra_scripts.parts import Action
@@ -19,6 +19,8 @@ from infra_scripts.template.document import text
 SUMMARY: dict[Action, str] = {
     "create": "to create",
     "update": "to update",
+    "replace": "to replace",
+    "delete": "to delete",
     "unchanged": "unchanged",
 }
 
@@ -35,16 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clients = Clients.connect()
         match options.command:
             case "plan":
-                _plan(clients, stack)
+                _plan(clients, config)
             case "deploy":
-                deployment.deploy(clients, stack, _find_place(clients))
+                _deploy(clients, config)
             case "destroy":
                 if not options.yes:
                     _confirm(clients, stack, delete_data=options.delete_data)
-                deployment.destroy(clients, stack, delete_data=options.delete_data)
+                destruction.destroy(clients, stack, delete_data=options.delete_data)
             case "policy":
-                keyed = keys.with_keys(clients, stack)
-                print(json.dumps(policies.service_role(keyed, clients.place()), indent=2))
+                print(json.dumps(_policy(clients, stack, deployers=options.deployer), indent=2))
     except (ConfigError, StackError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -54,12 +55,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _plan(clients: Clients, stack: Stack) -> None:
-    changes = deployment.plan(clients, stack, _find_place(clients))
+def _policy(clients: Clients, stack: Stack, *, deployers: bool) -> policies.Document:
+    if deployers:
+        return deployer.policy(stack, clients.place())
+    return policies.service_role(keys.with_keys(clients, stack), clients.place())
+
+
+def _plan(clients: Clients, config: Config) -> None:
+    stack, place = stack_of(config), _find_place(clients)
+    changes = deployment.plan(clients, stack, place, archive=archive_of(config))
     for change in changes:
         print(change.describe())
     counts = Counter(change.action for change in changes)
-    print(", ".join(f"{counts[action]} {label}" for action, label in SUMMARY.items()))
+    rare = ("replace", "delete")
+    print(
+        *(
+            f"{counts[act]} {label}"
+            for act, label in SUMMARY.items()
+            if act not in rare or counts[act]
+        ),
+        sep=", ",
+    )
+
+
+def _deploy(clients: Clients, config: Config) -> None:
+    stack, place = stack_of(config), _find_place(clients)
+    deployment.deploy(clients, stack, place, archive=archive_of(config))
+    bucket = f"s3://{stack.bucket}/{stack.layout.photos_prefix}"
+    steps = [f"put photos: aws s3 cp --recursive FOLDER {bucket}"]
+    if stack.alarms.email:
+        steps.insert(0, f"confirm the message that AWS sends to {stack.alarms.email}, once")
+    if stack.instance.type:
+        steps.append(f"watch: aws logs tail --follow {stack.log_group}")
+    else:
+        steps.append("run the service: python -m processor run")
+    steps.append("look: python -m processor status")
+    print("next", *steps, sep="\n  ")
 
 
 def _find_place(clients: Clients) -> Place:
@@ -75,7 +106,7 @@ def _confirm(clients: Clients, stack: Stack, *, delete_data: bool) -> None:
     """Raise :class:`StackError` unless nothing would be lost, or the bucket's name is typed in."""
     lost = [
         f"queue {name!r} with {count} messages: events of photos that are not processed yet"
-        for name, count in deployment.messages(clients, stack).items()
+        for name, count in destruction.messages(clients, stack).items()
     ]
     if delete_data:
         lost.append(f"bucket {stack.bucket!r} with every photo and every result")
@@ -96,15 +127,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m infra_scripts",
         description="The AWS stack: a bucket with notifications, a queue with a dead-letter queue, "
-        "and a log group. Credentials, region and endpoint come from the standard AWS chain.",
+        "a log group, an instance that runs the service, and what watches it. Credentials, region and "
+        "endpoint come from the standard AWS chain.",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, metavar="FILE", help="default: config.toml")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, purpose in {
         "plan": "show what deploy would change, and change nothing",
-        "deploy": "create what is missing and correct what differs; safe to repeat",
-        "policy": "print the IAM policy that the service's role needs",
+        "deploy": "create what is missing and correct what differs; safe to repeat; what fails is "
+        "rolled back",
     }.items():
         commands.add_parser(name, parents=[common], help=purpose, description=purpose)
     purpose = "print the CloudFormation template as JSON; calls nothing of AWS"
@@ -114,9 +146,16 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave the bucket out, because it is there already and stays as it is",
     )
+    purpose = "print the IAM policy that the service's role needs"
+    policy = commands.add_parser("policy", parents=[common], help=purpose, description=purpose)
+    policy.add_argument(
+        "--deployer",
+        action="store_true",
+        help="print that of whoever runs plan, deploy and destroy instead",
+    )
     purpose = (
-        "delete notifications, queues and log group; keep the bucket and its contents; ask first if "
-        "that loses something, as messages in a queue"
+        "delete notifications and stack: instance, alarms, queues, log group; keep the bucket and its "
+        "contents; ask first if that loses something, as messages in a queue"
     )
     destroy = commands.add_parser("destroy", parents=[common], help=purpose, description=purpose)
     destroy.add_argument(

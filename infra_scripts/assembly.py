@@ -52,12 +52,23 @@ def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def archive_of(config: "Config") -> release.Archive | None:
+    """What the instance installs; None where there is no instance.
+
+    Raises :class:`infra_scripts.errors.StackError` for code that is not complete.
+    """
+    if not config.instance.type:
+        return None
+    return release.pack(stack_of(config), settings_of(config))
+
+
 def template_of(config: "Config", *, new_bucket: bool) -> Document:
     """The template that ``deploy`` would use, for this code and these settings.
 
     Raises :class:`infra_scripts.errors.StackError` for names that cannot work together, or where the
     code is not complete.
     """
-    stack = stack_of(config)
-    packed = release.pack(stack, settings_of(config)).release if stack.instance.type else None
-    return document(stack, new_bucket=new_bucket, release=packed)
+    archive = archive_of(config)
+    return document(
+        stack_of(config), new_bucket=new_bucket, release=archive.release if archive else None
+    )

@@ -1,10 +1,11 @@
-"""The bucket itself: created or adopted, and deleted with everything in it.
+"""The bucket itself: whether it exists and may be used, and its deletion with everything in it.
 
-An existing bucket is adopted with its contents; ``bucket_settings`` decides about its settings.
+CloudFormation makes it. One that exists is adopted with its contents; ``bucket_settings`` decides about
+its settings.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
@@ -12,11 +13,9 @@ from botocore.exceptions import ClientError
 from common import aws_errors
 from infra_scripts.bucket_settings import present
 from infra_scripts.errors import Conflict, StackError
-from infra_scripts.parts import Part
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
-    from types_boto3_s3.literals import BucketLocationConstraintType
     from types_boto3_s3.type_defs import (
         ListMultipartUploadsRequestTypeDef,
         ListObjectVersionsOutputTypeDef,
@@ -24,16 +23,6 @@ if TYPE_CHECKING:
     )
 
 Existence = dict[str, str]
-
-
-def part(s3: "S3Client", name: str, region: str) -> Part[Existence]:
-    """The bucket, without any setting."""
-    return Part(
-        f"bucket {name}",
-        lambda: exists(s3, name, region),
-        lambda before: {"region": region},
-        lambda before, after: _create(s3, name, region),
-    )
 
 
 def exists(s3: "S3Client", name: str, region: str) -> Existence | None:
@@ -59,24 +48,6 @@ def exists(s3: "S3Client", name: str, region: str) -> Existence | None:
             f"bucket's region: set AWS_REGION={actual} or choose another storage.bucket"
         )
     return {"region": actual}
-
-
-def _create(s3: "S3Client", name: str, region: str) -> None:
-    try:
-        if region == "us-east-1":  # the one region that must not be named
-            s3.create_bucket(Bucket=name)
-        else:
-            location = cast("BucketLocationConstraintType", region)
-            s3.create_bucket(
-                Bucket=name, CreateBucketConfiguration={"LocationConstraint": location}
-            )
-    except s3.exceptions.BucketAlreadyOwnedByYou:
-        pass
-    except s3.exceptions.BucketAlreadyExists as error:
-        raise Conflict(
-            f"bucket name {name!r} is taken by another account: choose another storage.bucket"
-        ) from error
-    s3.get_waiter("bucket_exists").wait(Bucket=name, WaiterConfig={"Delay": 1})
 
 
 def delete(s3: "S3Client", name: str) -> int:

@@ -8,6 +8,7 @@ from infra_scripts.errors import as_stack_errors
 from infra_scripts.stack import Place
 
 if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_logs import CloudWatchLogsClient
     from types_boto3_s3 import S3Client
     from types_boto3_sqs import SQSClient
@@ -22,6 +23,7 @@ class Clients:
     sqs: "SQSClient"
     logs: "CloudWatchLogsClient"
     sts: "STSClient"
+    cloudformation: "CloudFormationClient"
 
     @classmethod
     @as_stack_errors()
@@ -35,6 +37,7 @@ class Clients:
             sqs=aws.client("sqs"),
             logs=aws.client("logs"),
             sts=aws.client("sts"),
+            cloudformation=aws.client("cloudformation"),
         )
 
     @as_stack_errors()
@@ -51,5 +54,5 @@ class Clients:
 
     def close(self) -> None:
         """Close the connections; the clients cannot be used afterwards."""
-        for client in (self.s3, self.sqs, self.logs, self.sts):
+        for client in (self.s3, self.sqs, self.logs, self.sts, self.cloudformation):
             client.close()

@@ -11,7 +11,7 @@ from common import aws_errors
 from infra_scripts.bucket_settings import present
 from infra_scripts.errors import Conflict
 from infra_scripts.parts import Part
-from infra_scripts.stack import EVENTS, MORE_EVENTS, Place, Stack
+from infra_scripts.stack import EVENTS, MORE_EVENTS, NOTIFICATION_PREFIX, Place, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -184,6 +184,11 @@ def _entry(
         "Events": list(events),
         "Filter": {"Key": {"FilterRules": rules}},
     }
+
+
+def is_of_a_stack(entry: "Entry") -> bool:
+    """Whether it is the entry of a stack like ours, of which there is one in a bucket."""
+    return entry.get("Id", "").startswith(NOTIFICATION_PREFIX)
 
 
 def _is_ours(entry: "Entry", stack: Stack) -> bool:

@@ -5,13 +5,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-Action = Literal["create", "update", "unchanged"]
+Action = Literal["create", "update", "replace", "delete", "unchanged"]
+DONE: "dict[Action, str]" = {
+    "create": "created",
+    "update": "updated",
+    "replace": "replaced",
+    "delete": "deleted",
+    "unchanged": "unchanged",
+}
+LONGEST = 300  # characters of a value in a line
 State = TypeVar("State")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What deploy would do, or did, about one part."""
+    """What deploy would do, or did, about one part, or about one resource of the stack."""
 
     part: str
     action: Action
@@ -21,9 +29,8 @@ class Change:
 
     def describe(self, *, done: bool = False) -> str:
         """One line; for an update one more for each member that differs; and the note."""
-        action = f"{self.action}d" if done and self.action != "unchanged" else self.action
-        lines = [f"{action:<9} {self.part}"]
-        if self.action == "update":
+        lines = [f"{DONE[self.action] if done else self.action:<9} {self.part}"]
+        if self.action in ("update", "replace"):
             lines += [
                 f"          {name}: {_short(old)} -> {_short(new)}"
                 for name, old, new in _differences(self.before, self.after)
@@ -77,4 +84,5 @@ def _differences(before: object, after: object) -> list[tuple[str, object, objec
 
 
 def _short(value: object) -> str:
-    return "none" if value is None else json.dumps(value, default=str, sort_keys=True)
+    text = "none" if value is None else json.dumps(value, default=str, sort_keys=True)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

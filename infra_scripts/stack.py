@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MESSAGE_RETENTION_SECONDS = 14 * 86_400  # the longest that SQS offers: an outage may last that long
 LONG_POLL_SECONDS = 20  # the longest that SQS offers: the fewest empty receives to pay for
+NOTIFICATION_PREFIX = "photos-to-"  # of the Id of a stack's entry in a bucket's notifications
 ABORT_UPLOADS_DAYS = 1  # unfinished multipart uploads are invisible and cost as much as objects
 EVENTS: "Final[tuple[EventType, ...]]" = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
 # Not every implementation of S3 offers these. What they tell, the daily reconciliation finds too.
@@ -92,7 +93,7 @@ class Stack:
     @property
     def notification_id(self) -> str:
         """The Id that marks our entry in the bucket's notification configuration."""
-        return f"photos-to-{self.queue}"
+        return f"{NOTIFICATION_PREFIX}{self.queue}"
 
     @property
     def basic_notification_id(self) -> str:

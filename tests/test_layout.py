@@ -68,7 +68,10 @@ RESERVED: dict[str, set[str]] = {
     "boto3": {"common/aws.py", "common/aws_errors.py"},
     "moto": {
         f"infra_scripts/embedded/{name}.py"
-        for name in ("access", "server", "queue", "events", "listing")
+        for name in (
+            *("access", "server", "queue", "events", "listing"),
+            *("cloudformation", "resources", "statistics"),
+        )
     },
     "common.config": {
         *("infra_scripts/assembly.py", "infra_scripts/__main__.py"),
@@ -81,8 +84,13 @@ TEMPLATE = {
 }
 PURE: dict[str, set[str]] = {
     "common/layout.py": set(),
+    "common/metrics.py": set(),
     "infra_scripts/machines.py": set(),
     "infra_scripts/policies.py": {"infra_scripts"},
+    **{
+        f"infra_scripts/template/{name}.py": {"infra_scripts", "common"}
+        for name in ("alarm", "alarm_topic", "alarms", "dashboard")
+    },
     **{f"infra_scripts/template/{name}.py": {"infra_scripts"} for name in TEMPLATE},
     "ingest/events.py": {"ingest"},
     "processor/errors.py": set(),

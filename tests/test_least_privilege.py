@@ -56,6 +56,7 @@ ELSEWHERE = {
 class Run:
     """A whole run, as it was recorded."""
 
+    calls: Path
     site: Site
     stack: Stack
     policy: dict[str, Any]
@@ -78,14 +79,20 @@ def run(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
         site.settings |= role | {"FRUITS_LOGS__CLOUDWATCH": "true"}
         whole_run(site, role, stack.weights)
         needs = recorded(folder / "calls", role["AWS_ACCESS_KEY_ID"])
-        yield Run(site, stack, policy, needs)
+        yield Run(folder / "calls", site, stack, policy, needs)
 
 
-def printed_policy(site: Site, **settings: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "infra_scripts", "policy"]
-    environment = site.environment | settings
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+def printed_policy(site: Site, *options: str, **settings: str) -> dict[str, Any]:
+    done = infra_scripts(site.environment | settings, "policy", *options)
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def infra_scripts(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "infra_scripts", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def whole_run(site: Site, role: dict[str, str], source: str) -> None:
@@ -199,6 +206,35 @@ def test_keys_of_kms(run: Run, at: str) -> None:
     assert len(lacking(policy, through_others)) == len(through_others)
     used = needs | run.needs
     assert {each.partition(":")[0] for each in unused(policy, used)} == ELSEWHERE.keys()
+
+
+def test_the_deployer_needs_what_its_policy_allows(run: Run) -> None:
+    """From nothing to a bucket with two versions of an object, and back to nothing.
+
+    What CloudFormation requests in turn is compared in ``tests/infra_scripts/test_deployer.py``.
+    """
+    site = Site(run.site.folder, run.site.folder)
+    policy = printed_policy(site, "--deployer")
+    role = session_of("deployer", policy)
+    environment = site.environment | role
+    for command in ("plan", "deploy", "plan"):
+        done = infra_scripts(environment, command)
+        assert done.returncode == 0, done.stderr
+    owner = boto3.client("s3")
+    versions = {"Status": "Enabled"}
+    owner.put_bucket_versioning(Bucket=site.bucket, VersioningConfiguration=versions)
+    for body in (b"1", b"2"):
+        site.put("a.jpg", body)
+    owner.put_object(Bucket=site.bucket, Key="photos/\x01", Body=b"XML cannot name it")
+    owner.create_multipart_upload(Bucket=site.bucket, Key="photos/b.jpg")
+    done = infra_scripts(environment, "destroy", "--delete-data", "--yes")
+    assert done.returncode == 0, done.stderr
+    needs = recorded(run.calls, role["AWS_ACCESS_KEY_ID"])
+    assert lacking(policy, needs) == []
+    used = {each.action for each in needs}
+    for sid in ("DeleteData", "FindData", "Stack"):
+        assert used >= set(statement(policy, sid)["Action"])
+    assert used >= {"s3:DeleteBucket", "s3:PutBucketNotification", "s3:GetBucketPolicy"}
 
 
 def test_what_is_lacking_and_what_is_surplus_is_named(run: Run) -> None:

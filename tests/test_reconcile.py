@@ -11,6 +11,7 @@ from common.config import load
 from infra_scripts.assembly import stack_of
 from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy
+from infra_scripts.destruction import destroy
 from infra_scripts.embedded import EmbeddedAws
 from processor.store import delta
 from tests.support.drawn_photos import photo
@@ -79,7 +80,7 @@ def test_what_was_missed_is_healed(site: Site) -> None:
         deploy(clients, stack, clients.place(), say=quiet)
         site.put("4.jpg", photo(23))
         url = sqs.get_queue_url(QueueName=stack.queue)["QueueUrl"]
-        sqs.delete_queue(QueueUrl=url)  # with the event in it
+        destroy(clients, stack, say=quiet)  # with the event in it
         deploy(clients, stack, clients.place(), say=quiet)
     site.put("5.jpg", photo(24))
     sqs.purge_queue(QueueUrl=url)

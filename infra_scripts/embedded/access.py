@@ -1,7 +1,9 @@
 """Access to the embedded AWS: its IAM decides, and who called what is recorded.
 
 The keys of a user that was created there, or of a role that was assumed there, may do what the policies
-of that identity allow, see :mod:`.iam`. All other keys are the account's own, and may do everything.
+of that identity allow, see :mod:`.iam`. All other keys are the account's own, and may do everything; so
+may sessions of a role that was never created.
+
 moto can enforce policies too, but it ignores most conditions, takes the batches of SQS for actions of
 their own, and knows the resources of neither CloudWatch Logs nor DeleteObjects. So it refuses what AWS
 allows, and the other way round.
@@ -19,6 +21,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.access_control import CreateAccessKeyFailure, IAMPolicy, create_access_key
+from moto.iam.exceptions import NotFoundException
 
 from infra_scripts.embedded import calls, s3_calls
 from infra_scripts.embedded.calls import Call, Permission, Request, UnknownCallError
@@ -139,9 +142,13 @@ def _identity(caller: Caller, environ: WSGIEnvironment) -> Identity | None:
     headers = {"X-Amz-Security-Token": token} if token else {}
     try:
         found: Any = create_access_key(DEFAULT_ACCOUNT_ID, PARTITION, caller.key, headers)
-    except CreateAccessKeyFailure:
+        policies = found.collect_policies()
+    except (
+        CreateAccessKeyFailure,
+        NotFoundException,
+    ):  # moto lets assume a role that does not exist
         return None
-    return Identity(found.arn, [IAMPolicy(each)._policy_json for each in found.collect_policies()])
+    return Identity(found.arn, [IAMPolicy(each)._policy_json for each in policies])
 
 
 def _request(environ: WSGIEnvironment, caller: Caller) -> Request:
@@ -199,4 +206,4 @@ def _cbor(members: Mapping[str, str]) -> bytes:
 
 
 def _no_writing(data: bytes) -> None:
-    raise NotImplementedError("moto returns its responses")
+    raise RuntimeError("moto returns its responses, it does not write them")

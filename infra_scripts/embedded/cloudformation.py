@@ -55,7 +55,12 @@ def _roll_back(stack: Any, kind: str, before: dict[str, Any], reason: str) -> No
     """Undo what was done; a new stack stays, empty, as it does on AWS."""
     status = "ROLLBACK" if kind == "CREATE" else "UPDATE_ROLLBACK"
     stack._add_stack_event(f"{status}_IN_PROGRESS", resource_status_reason=reason)
-    stack.resource_map.update({"Resources": {}} if kind == "CREATE" else before)
+    try:
+        stack.resource_map.update({"Resources": {}} if kind == "CREATE" else before)
+    except Exception as error:  # as above
+        stack.status = f"{status}_FAILED"
+        stack._add_stack_event(stack.status, resource_status_reason=str(error))
+        return
     if kind == "CREATE":
         stack.resource_map._parsed_resources.clear()
     stack.status = f"{status}_COMPLETE"
@@ -79,7 +84,7 @@ def _update_resource(
 def _with_events(
     action: str, act: Any, logical_id: str, resource_json: Any, resources_map: Any, *where: str
 ) -> Any:
-    """What ``act`` returns, with an event of its end; of those that fail together, the cause is first."""
+    """What ``act`` returns, with an event of its end; where several fail, that of the cause is first."""
     stack = models.cloudformation_backends[where[0]][where[1]].stacks[resources_map.stack_id]
     kind = resource_json["Type"]
     try:

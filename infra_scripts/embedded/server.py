@@ -18,7 +18,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from cheroot.wsgi import Server
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from infra_scripts.embedded import events, listing, queue
+from infra_scripts.embedded import events, listing, queue, statistics
 from infra_scripts.embedded.access import Access
 
 HOST = "127.0.0.1"
@@ -84,6 +84,7 @@ def main() -> None:
     queue.install()
     events.install()
     listing.install()
+    statistics.install()
     record = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     server = Server(
         (HOST, int(sys.argv[1])),

@@ -7,7 +7,7 @@ partition are CloudFormation's own parameters.
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from infra_scripts.stack import Place, Stack
 from infra_scripts.template import (
@@ -44,13 +44,15 @@ def document(
     place: Place = ANYWHERE,
     *,
     new_bucket: bool = True,
+    new_log_group: bool = True,
     release: "Release | None" = None,
 ) -> Document:
     """The template that declares ``stack``.
 
     ``new_bucket`` says whether the bucket is the stack's own: it stays true for as long as the deployed
-    stack has the resource ``Bucket``. Where an instance is configured but there is no ``release`` yet,
-    the template is the groundwork alone: the data and the role, to which a release can be uploaded.
+    stack has the resource ``Bucket``; likewise ``new_log_group``. Where an instance is configured but
+    there is no ``release`` yet, the template is the groundwork alone: the data and the role, to which a
+    release can be uploaded. That is for a stack that is new: of another it would delete the instance.
     """
     sections = _sections(stack, place, new_bucket=new_bucket, release=release)
     resources = {name: each for section in sections.values() for name, each in section.items()}
@@ -67,7 +69,18 @@ def document(
         made["Parameters"] = parameters
     made["Resources"] = substituted(resources)
     made["Outputs"] = substituted(_outputs(stack, with_instance="Instance" in resources))
-    return made
+    return made if new_log_group else _without(made, "LogGroup", stack.log_group)
+
+
+def _without(value: Any, gone: str, name: str) -> Any:
+    """The template, or a part of it, without the resource ``gone``, which exists as ``name``."""
+    if value == ref(gone):
+        return name
+    if isinstance(value, list):
+        return [_without(each, gone, name) for each in value if each != gone]
+    if isinstance(value, dict):
+        return {key: _without(each, gone, name) for key, each in value.items() if key != gone}
+    return value
 
 
 def text(template: Document) -> str:

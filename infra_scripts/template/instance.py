@@ -5,8 +5,8 @@ CloudFormation starts the new one, waits until it has installed itself and the s
 then ends the old one; if that fails, the new one goes and the old one has worked on. For some minutes
 two services share the queue and the store, which is safe, and the account pays for two machines.
 
-The image is Ubuntu 24.04 LTS, maintained until 2029; 18.04, of which the first plan spoke, has been
-without updates since 2023. EC2 looks up the image in Canonical's public parameter when it launches an
+The image is Ubuntu 24.04 LTS, with standard support until 2029; that of 18.04, of which the first plan
+spoke, ended in 2023. EC2 looks up the image in Canonical's public parameter when it launches an
 instance. As a parameter of the template CloudFormation would look it up at each update, and replace the
 instance whenever Canonical has published an image, which is every few weeks. Here a new image alone
 changes nothing: security updates come by unattended-upgrades, a new image comes with the next release.

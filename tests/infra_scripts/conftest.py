@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from infra_scripts.clients import Clients
-from infra_scripts.deployment import destroy
+from infra_scripts.destruction import destroy
 from infra_scripts.stack import Place, Stack
 from tests.support.aws import unique_stack
 from tests.support.watched import quiet

@@ -9,7 +9,9 @@ from botocore.exceptions import ClientError
 
 from infra_scripts import bucket
 from infra_scripts.clients import Clients
-from infra_scripts.deployment import deploy, destroy, plan
+from infra_scripts.cloudformation import state
+from infra_scripts.deployment import deploy, plan
+from infra_scripts.destruction import destroy
 from infra_scripts.embedded import EmbeddedAws
 from infra_scripts.errors import Conflict
 from infra_scripts.stack import Place, Stack
@@ -54,6 +56,7 @@ def test_adopts_a_bucket_and_keeps_what_is_not_ours(
 
     assert actions(deploy(clients, wanted, here, say=quiet)) == {"create", "update", "unchanged"}
     assert actions(plan(clients, wanted, here)) == {"unchanged"}
+    assert "Bucket" not in state.find(clients.cloudformation, wanted.name).resources
     assert s3.get_bucket_versioning(**where)["Status"] == "Enabled"
     assert s3.get_object(**where, Key="photos/old.jpg")["Body"].read() == b"old"
     rules = s3.get_bucket_lifecycle_configuration(**where)["Rules"]

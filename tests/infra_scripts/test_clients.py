@@ -19,7 +19,10 @@ def test_all_clients_are_in_the_region_of_the_environment(
     connected = Clients.connect()
     regions = {
         client.meta.region_name
-        for client in (connected.s3, connected.sqs, connected.logs, connected.sts)
+        for client in (
+            *(connected.s3, connected.sqs, connected.logs, connected.sts),
+            connected.cloudformation,
+        )
     }
     connected.close()
     assert regions == {"eu-north-1"}

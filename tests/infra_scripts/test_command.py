@@ -48,13 +48,17 @@ def test_plan_deploy_destroy(configured: DeployedStack, capsys: pytest.CaptureFi
     assert command("plan") == 0
     output = capsys.readouterr().out
     assert output.startswith("account 123456789012, region eu-west-1\n")
-    assert output.endswith("0 to create, 0 to update, 10 unchanged\n")
+    assert output.endswith("0 to create, 0 to update, 2 unchanged\n")
     assert command("destroy") == 0
     assert "kept      bucket" in capsys.readouterr().out
     assert command("plan") == 0
-    assert capsys.readouterr().out.endswith("4 to create, 0 to update, 6 unchanged\n")
+    output = capsys.readouterr().out
+    assert "create    Queue (AWS::SQS::Queue)\n" in output
+    assert output.endswith(" to create, 0 to update, 5 unchanged\n")  # the settings of the bucket
     assert command("deploy") == 0
-    assert f"created   queue {configured.stack.queue}" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "create complete      Queue (AWS::SQS::Queue)\n" in output
+    assert "next\n  put photos: aws s3 cp --recursive FOLDER s3://" in output
 
 
 def test_deleting_data_is_confirmed(
@@ -87,7 +91,7 @@ def test_deleting_messages_is_confirmed(
     assert f"queue {queue!r} with 1 messages" in said.out
     assert "nothing was deleted" in said.err
     assert command("plan") == 0
-    assert capsys.readouterr().out.endswith("0 to create, 0 to update, 10 unchanged\n")
+    assert capsys.readouterr().out.endswith("0 to create, 0 to update, 2 unchanged\n")
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{configured.bucket}\n"))
     assert command("destroy") == 0
     assert f"deleted   queue {queue}, with 1 messages in it" in capsys.readouterr().out

@@ -1,30 +1,27 @@
 """The deployment on the embedded AWS: it converges from anywhere, and a failure is one line."""
 
 import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
 from common.aws import queue_url
+from infra_scripts import release
 from infra_scripts.clients import Clients
-from infra_scripts.deployment import deploy, destroy, parts, plan
+from infra_scripts.cloudformation import state
+from infra_scripts.deployment import deploy, plan
+from infra_scripts.destruction import destroy
 from infra_scripts.errors import Conflict, Denied, StackError, Unreachable
-from infra_scripts.stack import Place, Stack
+from infra_scripts.stack import Instance, Place, Stack
 from tests.support.aws import DeployedStack
-from tests.support.watched import actions, instead, quiet, recorded
+from tests.support.watched import actions, create_bucket, instead, quiet, recorded
 
-STEPS = (
-    "CreateQueue",
-    "CreateBucket",
-    "PutPublicAccessBlock",
-    "PutBucketOwnershipControls",
-    "PutBucketEncryption",
-    "PutBucketLifecycleConfiguration",
-    "PutBucketNotificationConfiguration",
-    "CreateLogGroup",
-    "PutRetentionPolicy",
-)
+CUT = ConnectionClosedError(endpoint_url="http://aws")
+PLANNING = ["CreateChangeSet", "DeleteChangeSet"]
 
 
 @pytest.fixture(params=[False, True], ids=["http", "https"])
@@ -35,80 +32,222 @@ def place(clients: Clients, request: pytest.FixtureRequest) -> Place:
 
 def test_deploys_once(clients: Clients, wanted: Stack, place: Place) -> None:
     with recorded(clients) as called:
-        assert actions(plan(clients, wanted, place)) <= {"create", "unchanged"}
-    assert called == []
-    assert "create" in actions(deploy(clients, wanted, place, say=quiet))
-    assert actions(plan(clients, wanted, place)) == {"unchanged"}
+        assert actions(plan(clients, wanted, place, say=quiet)) == {"create"}
+    assert called == [*PLANNING, "DeleteStack"]  # that of the change set, which has no resources
+    assert state.find(clients.cloudformation, wanted.name) is None
+    assert actions(deploy(clients, wanted, place, say=quiet)) == {"create"}
     with recorded(clients) as called:
+        assert actions(plan(clients, wanted, place, say=quiet)) == {"unchanged"}
         assert actions(deploy(clients, wanted, place, say=quiet)) == {"unchanged"}
-    assert called == []
+    assert called == PLANNING * 2
 
 
+@pytest.mark.parametrize("adopted", [False, True])
 def test_converges_after_a_failure_at_each_step(
-    clients: Clients, wanted: Stack, here: Place
+    clients: Clients, wanted: Stack, here: Place, adopted: bool
 ) -> None:
-    cut = ConnectionClosedError(endpoint_url="http://aws")
-    for step in STEPS:
-        with instead(clients, step, cut), pytest.raises(Unreachable, match="http://aws"):
+    steps = ["CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DescribeStackEvents"]
+    if adopted:
+        create_bucket(clients, wanted.bucket, here.region)
+        clients.logs.create_log_group(logGroupName=wanted.log_group)
+        steps += ["PutPublicAccessBlock", "PutBucketOwnershipControls", "PutBucketEncryption"]
+        steps += ["PutBucketLifecycleConfiguration", "PutRetentionPolicy"]
+    for step in [*steps, "PutBucketNotificationConfiguration"]:
+        with instead(clients, step, CUT), pytest.raises(Unreachable, match="http://aws"):
             deploy(clients, wanted, here, say=quiet)
     deploy(clients, wanted, here, say=quiet)
-    assert actions(plan(clients, wanted, here)) == {"unchanged"}
+    assert actions(plan(clients, wanted, here, say=quiet)) == {"unchanged"}
+    if adopted:
+        destroy(clients, wanted, say=quiet)
+        clients.logs.delete_log_group(logGroupName=wanted.log_group)
 
 
-DRIFTS: dict[str, Any] = {
-    "public access": lambda s: s.s3.delete_public_access_block(Bucket=s.bucket),
-    "ownership": lambda s: s.s3.delete_bucket_ownership_controls(Bucket=s.bucket),
-    "encryption": lambda s: s.s3.delete_bucket_encryption(Bucket=s.bucket),
-    "lifecycle": lambda s: s.s3.delete_bucket_lifecycle(Bucket=s.bucket),
-    "notifications": lambda s: s.s3.put_bucket_notification_configuration(
-        Bucket=s.bucket, NotificationConfiguration={}
-    ),
-    "visibility": lambda s: s.sqs.set_queue_attributes(
-        QueueUrl=s.queue_url, Attributes={"VisibilityTimeout": "7"}
-    ),
-    "redrive": lambda s: s.sqs.set_queue_attributes(
-        QueueUrl=s.queue_url, Attributes={"RedrivePolicy": ""}
-    ),
-    "queue policy": lambda s: s.sqs.set_queue_attributes(
-        QueueUrl=s.queue_url, Attributes={"Policy": ""}
-    ),
+def test_what_changes_is_shown_made_and_told(
+    clients: Clients, stack: DeployedStack, here: Place
+) -> None:
+    longer = dataclasses.replace(stack.stack, visibility_timeout_seconds=90, log_retention_days=7)
+    planned = plan(clients, longer, here, say=quiet)
+    assert {each.part.split()[0] for each in planned if each.action == "update"} == {
+        "Queue",
+        "LogGroup",
+    }
+    lines: list[str] = []
+    deploy(clients, longer, here, say=lines.append)
+    assert "update complete      Queue (AWS::SQS::Queue)" in lines
+    assert "updated   Queue (AWS::SQS::Queue)" in lines
+    answer = stack.sqs.get_queue_attributes(QueueUrl=stack.queue_url, AttributeNames=["All"])
+    assert answer["Attributes"]["VisibilityTimeout"] == "90"
+    assert "Policy" in answer["Attributes"]
+    assert actions(plan(clients, longer, here, say=quiet)) == {"unchanged"}
+
+
+def test_a_bucket_that_the_stack_made_stays_in_it(
+    clients: Clients, stack: DeployedStack, here: Place
+) -> None:
+    stack.put("photos/a.jpg")
+    other = dataclasses.replace(stack.stack, max_receives=7)
+    deploy(clients, other, here, say=quiet)
+    found = state.find(clients.cloudformation, other.name)
+    assert found
+    assert found.resources["Bucket"] == stack.bucket
+
+
+def test_a_bucket_that_was_kept_is_adopted(
+    clients: Clients, stack: DeployedStack, here: Place
+) -> None:
+    stack.put("photos/a.jpg")
+    destroy(clients, stack.stack, say=quiet)
+    changed = deploy(clients, stack.stack, here, say=quiet)
+    assert {each.part.split(":")[0] for each in changed if each.action == "unchanged"} == {
+        f"bucket {stack.bucket}"
+    }
+    found = state.find(clients.cloudformation, stack.stack.name)
+    assert found
+    assert "Bucket" not in found.resources
+
+
+@contextmanager
+def just_before(clients: Clients, operation: str, act: Callable[[], object]) -> Iterator[None]:
+    """Somebody does something between the comparison and ``operation``."""
+
+    def done(**_: object) -> None:
+        act()
+
+    event = f"before-call.cloudformation.{operation}"
+    clients.cloudformation.meta.events.register(event, done)
+    try:
+        yield
+    finally:
+        clients.cloudformation.meta.events.unregister(event, done)
+
+
+def test_a_failed_creation_is_undone_and_names_the_resource(
+    clients: Clients, wanted: Stack, here: Place
+) -> None:
+    def take_the_name() -> None:
+        clients.logs.create_log_group(logGroupName=wanted.log_group)
+
+    lines: list[str] = []
+    words = r"rolled back\): LogGroup \(AWS::Logs::LogGroup\): .*already exists"
+    taken = just_before(clients, "ExecuteChangeSet", take_the_name)
+    with taken, pytest.raises(StackError, match=words):
+        deploy(clients, wanted, here, say=lines.append)
+    assert any(line.startswith("create failed        LogGroup") for line in lines)
+    assert any(line.startswith("rolling back: ") for line in lines)
+    assert queue_url(clients.sqs, wanted.queue) is None
+    found = state.find(clients.cloudformation, wanted.name)
+    assert found
+    assert found.was_never_made
+    clients.logs.delete_log_group(logGroupName=wanted.log_group)
+    assert "create" in actions(plan(clients, wanted, here, say=lines.append))
+    assert "was never completed: deploy deletes it first" in lines[-1]
+    deploy(clients, wanted, here, say=lines.append)
+    assert any("deleting what is left of it" in line for line in lines)
+    assert actions(plan(clients, wanted, here, say=quiet)) == {"unchanged"}
+
+
+@pytest.mark.parametrize("undone", [False, True])
+def test_a_failed_update_is_undone_or_says_how_to_repair_it(
+    clients: Clients, stack: DeployedStack, here: Place, undone: bool
+) -> None:
+    def meddle() -> None:
+        if undone:
+            stack.s3.delete_bucket(Bucket=stack.bucket)
+        else:
+            stack.clients.logs.delete_log_group(logGroupName=stack.stack.log_group)
+
+    secure = dataclasses.replace(here, encrypted=True)  # a policy of the bucket is added
+    other = dataclasses.replace(stack.stack, log_retention_days=30 if undone else 7)
+    words = r"\(rolled back\): BucketPolicy" if undone else r"\(UPDATE_ROLLBACK_FAILED\): LogGroup"
+    meddling = just_before(clients, "ExecuteChangeSet", meddle)
+    with meddling, pytest.raises(StackError, match=words):
+        deploy(clients, other, secure, say=quiet)
+    if not undone:
+        with pytest.raises(StackError, match=r"continue-update-rollback --stack-name fruits-"):
+            deploy(clients, other, secure, say=quiet)
+        clients.logs.create_log_group(logGroupName=stack.stack.log_group)
+
+
+DELETED: dict[str, Any] = {
     "queue": lambda s: s.sqs.delete_queue(QueueUrl=s.queue_url),
-    "dead letters": lambda s: s.sqs.delete_queue(QueueUrl=s.dead_letter_queue_url),
-    "retention": lambda s: s.clients.logs.delete_retention_policy(logGroupName=s.stack.log_group),
-    "log group": lambda s: s.clients.logs.delete_log_group(logGroupName=s.stack.log_group),
+    "queue of dead letters": lambda s: s.sqs.delete_queue(QueueUrl=s.dead_letter_queue_url),
 }
 
 
-def test_repairs_drift(clients: Clients, stack: DeployedStack, here: Place) -> None:
-    for name, drift in DRIFTS.items():
-        drift(stack)
-        assert actions(plan(clients, stack.stack, here)) > {"unchanged"}, name
-        deploy(clients, stack.stack, here, say=quiet)
-        assert actions(plan(clients, stack.stack, here)) == {"unchanged"}, name
+@pytest.mark.parametrize("what", DELETED)
+def test_what_was_deleted_by_hand_and_is_not_restored_is_named(
+    clients: Clients, stack: DeployedStack, here: Place, what: str
+) -> None:
+    DELETED[what](stack)
+    lines: list[str] = []
+    with pytest.raises(Conflict, match=r"was deleted by hand.*destroy the stack and deploy again"):
+        deploy(clients, stack.stack, here, say=lines.append)
+    assert any("does not look for what was changed by hand" in line for line in lines)
+    destroy(clients, stack.stack, say=quiet)
+    deploy(clients, stack.stack, here, say=quiet)
 
 
-def test_an_update_is_described_with_old_and_new_values(
+def test_drift_is_reverted_where_cloudformation_can(
     clients: Clients, stack: DeployedStack, here: Place
 ) -> None:
-    longer = dataclasses.replace(stack.stack, visibility_timeout_seconds=90, max_receives=3)
-    lines: list[str] = []
-    deploy(clients, longer, here, say=lines.append)
-    [update] = [line for line in lines if line.startswith("updated")]
-    assert 'VisibilityTimeout: "60" -> "90"' in update
-    assert "RedrivePolicy.maxReceiveCount: 5 -> 3" in update
+    requests: list[dict[str, Any]] = []
+    event = "provide-client-params.cloudformation.CreateChangeSet"
+
+    def note(params: dict[str, Any], **_: object) -> None:
+        requests.append(params)
+
+    clients.cloudformation.meta.events.register(event, note)
+    try:
+        plan(clients, stack.stack, here, say=quiet)
+    finally:
+        clients.cloudformation.meta.events.unregister(event, note)
+    assert [each["DeploymentMode"] for each in requests] == ["REVERT_DRIFT"]
+
+
+def archive(stack: Stack, data: bytes) -> release.Archive:
+    digest = hashlib.sha256(data).hexdigest()
+    key = f"{stack.layout.releases}{digest}.tar.gz"
+    return release.Archive(release.Release(key=key, sha256=digest), data)
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_the_release_is_uploaded_before_the_instance_is_made(
+    clients: Clients, wanted: Stack, here: Place, adopted: bool
+) -> None:
+    if adopted:
+        create_bucket(clients, wanted.bucket, here.region)
+    machine = dataclasses.replace(wanted, instance=Instance(type="c7i.xlarge"))
+    first = archive(wanted, b"code")
+    planned = plan(clients, machine, here, say=quiet, archive=first)
+    assert "Instance (AWS::EC2::Instance)" in {each.part for each in planned}
+    with recorded(clients) as called:
+        deploy(clients, machine, here, say=quiet, archive=first)
+    groundwork = [] if adopted else ["CreateChangeSet"]
+    assert [each for each in called if each in ("CreateChangeSet", "PutObject")] == [
+        *groundwork,
+        "PutObject",
+        "CreateChangeSet",
+    ]
+    assert actions(plan(clients, machine, here, say=quiet, archive=first)) == {"unchanged"}
+    with recorded(clients) as called:
+        deploy(clients, machine, here, say=quiet, archive=archive(wanted, b"newer code"))
+    assert [each for each in called if each in ("CreateChangeSet", "PutObject")] == [
+        "PutObject",
+        "CreateChangeSet",
+    ]
+    with pytest.raises(StackError, match="pass its archive"):
+        deploy(clients, machine, here, say=quiet)
 
 
 @pytest.mark.parametrize(
     ("operation", "answer", "error", "words"),
     [
         ("HeadBucket", (403, "403"), Conflict, "belongs to somebody else"),
-        ("CreateBucket", (409, "BucketAlreadyExists"), Conflict, "is taken by another account"),
-        ("PutBucketEncryption", (403, "AccessDenied"), Denied, "s3:PutEncryptionConfiguration"),
-        ("CreateQueue", (403, "AccessDenied"), Denied, "sqs:CreateQueue"),
-        ("PutRetentionPolicy", (400, "AccessDeniedException"), Denied, "logs:PutRetentionPolicy"),
-        ("CreateQueue", (400, "AWS.SimpleQueueService.QueueDeletedRecently"), StackError, "retry"),
-        ("CreateBucket", (403, "InvalidAccessKeyId"), Denied, "renew or correct them"),
-        ("CreateBucket", (501, "NotImplemented"), StackError, "CreateBucket failed"),
+        ("CreateChangeSet", (403, "AccessDenied"), Denied, "cloudformation:CreateChangeSet"),
+        ("ExecuteChangeSet", (403, "AccessDenied"), Denied, "cloudformation:ExecuteChangeSet"),
+        ("DescribeLogGroups", (400, "AccessDeniedException"), Denied, "logs:DescribeLogGroups"),
+        ("DescribeStacks", (403, "InvalidClientTokenId"), Denied, "renew or correct them"),
+        ("CreateChangeSet", (501, "NotImplemented"), StackError, "CreateChangeSet failed"),
     ],
 )
 def test_a_refusal_is_one_line(
@@ -123,46 +262,3 @@ def test_a_refusal_is_one_line(
     with instead(clients, operation, answer), pytest.raises(error, match=words) as raised:
         deploy(clients, wanted, here, say=quiet)
     assert "\n" not in str(raised.value)
-
-
-def test_destroy_keeps_the_data(clients: Clients, stack: DeployedStack) -> None:
-    stack.put("photos/a.jpg", b"photo")
-    stack.put("reduced.csv", b"key,label")
-    lines: list[str] = []
-    destroy(clients, stack.stack, say=lines.append)
-    kept = stack.s3.list_objects_v2(Bucket=stack.bucket)["Contents"]
-    assert [entry["Key"] for entry in kept] == ["photos/a.jpg", "reduced.csv"]
-    assert queue_url(stack.sqs, stack.stack.queue) is None
-    assert queue_url(stack.sqs, stack.stack.dead_letter_queue) is None
-    assert f"deleted   queue {stack.stack.queue}, with 1 messages in it" in lines
-    destroy(clients, stack.stack, say=lines.append)
-    assert f"absent    queue {stack.stack.queue}" in lines
-
-
-def test_the_parts_are_ordered_by_what_they_need(
-    clients: Clients, wanted: Stack, here: Place
-) -> None:
-    """S3 checks a notification's queue, and SQS a dead-letter queue, when they are named."""
-    assert [part.name for part in parts(clients, wanted, here)] == [
-        f"dead-letter queue {wanted.dead_letter_queue}",
-        f"queue {wanted.queue}",
-        f"bucket {wanted.bucket}",
-        f"bucket {wanted.bucket}: public access",
-        f"bucket {wanted.bucket}: ownership",
-        f"bucket {wanted.bucket}: encryption",
-        f"bucket {wanted.bucket}: policy",
-        f"bucket {wanted.bucket}: lifecycle",
-        f"bucket {wanted.bucket}: notifications to {wanted.queue}",
-        f"log group {wanted.log_group}",
-    ]
-
-
-def test_a_failed_destroy_is_repeated(clients: Clients, stack: DeployedStack) -> None:
-    cut = ConnectionClosedError(endpoint_url="http://aws")
-    for step in ("PutBucketNotificationConfiguration", "DeleteQueue", "DeleteLogGroup"):
-        with instead(clients, step, cut), pytest.raises(Unreachable):
-            destroy(clients, stack.stack, say=quiet)
-    lines: list[str] = []
-    destroy(clients, stack.stack, say=lines.append)
-    assert f"absent    queue {stack.stack.queue}" in lines
-    assert f"deleted   log group {stack.stack.log_group}" in lines

@@ -1,4 +1,4 @@
-"""The log group and its retention."""
+"""A log group that exists already, and its retention."""
 
 from collections.abc import Iterator
 
@@ -6,38 +6,50 @@ import pytest
 
 from infra_scripts import log_group
 from infra_scripts.clients import Clients
+from infra_scripts.cloudformation import state
+from infra_scripts.deployment import deploy, plan
+from infra_scripts.destruction import destroy
+from infra_scripts.stack import Place, Stack
 from tests.support.aws import unique_stack
+from tests.support.watched import actions, quiet
 
 
 @pytest.fixture
 def name(clients: Clients) -> Iterator[str]:
-    """A name that no group has yet."""
+    """The name of a group that somebody has made."""
     wanted = unique_stack().log_group
+    clients.logs.create_log_group(logGroupName=wanted)
     yield wanted
-    for each in (wanted, f"{wanted}-longer"):
-        log_group.delete(clients.logs, each)
+    clients.logs.delete_log_group(logGroupName=wanted)
 
 
-def test_the_group_is_created_and_its_retention_repaired(clients: Clients, name: str) -> None:
+def test_its_retention_is_set_and_repaired(clients: Clients, name: str) -> None:
     part = log_group.part(clients.logs, name, 30)
-    assert part.compare().action == "create"
-    part.write(None, {"retention_days": 30})
-    assert part.compare().action == "unchanged"
-    clients.logs.delete_retention_policy(logGroupName=name)
-    assert part.compare().action == "update"
-    part.write({"retention_days": None}, {"retention_days": 30})
-    assert part.compare().action == "unchanged"
+    for _ in range(2):
+        change = part.compare()
+        assert change.action == "update"
+        part.write(change.before, change.after)
+        assert part.compare().action == "unchanged"
+        clients.logs.delete_retention_policy(logGroupName=name)
 
 
 def test_a_longer_name_is_another_group(clients: Clients, name: str) -> None:
     """CloudWatch searches by prefix."""
-    clients.logs.create_log_group(logGroupName=f"{name}-longer")
-    assert log_group.find(clients.logs, name) is None
-    assert log_group.delete(clients.logs, name) is False
-    assert log_group.find(clients.logs, f"{name}-longer") is not None
+    assert log_group.find(clients.logs, name[:-1]) is None
+    assert log_group.find(clients.logs, name) is not None
 
 
-def test_deleting_may_be_repeated(clients: Clients, name: str) -> None:
-    clients.logs.create_log_group(logGroupName=name)
-    assert log_group.delete(clients.logs, name) is True
-    assert log_group.delete(clients.logs, name) is False
+def test_it_is_adopted_and_outlives_the_stack(clients: Clients, wanted: Stack, here: Place) -> None:
+    clients.logs.create_log_group(logGroupName=wanted.log_group)
+    deploy(clients, wanted, here, say=quiet)
+    deployed = state.find(clients.cloudformation, wanted.name)
+    assert deployed
+    assert "LogGroup" not in deployed.resources
+    group = log_group.find(clients.logs, wanted.log_group)
+    assert group
+    assert group["retentionInDays"] == 30
+    assert actions(plan(clients, wanted, here)) == {"unchanged"}
+    lines: list[str] = []
+    destroy(clients, wanted, say=lines.append)
+    assert f"kept      log group {wanted.log_group}, which is not part of the stack" in lines
+    clients.logs.delete_log_group(logGroupName=wanted.log_group)

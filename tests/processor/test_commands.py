@@ -17,6 +17,7 @@ import pytest
 
 from infra_scripts.embedded import EmbeddedAws
 from processor.store import delta
+from tests.support import emf
 from tests.support.drawn_photos import photo
 from tests.support.sites import PATIENCE, Site, deployed
 
@@ -78,6 +79,16 @@ def test_the_main_job(first_run: FirstRun) -> None:
     assert state["last_batch"]["photos"] == len(ODD_KEYS)
     others = [line for line in first_run.log if first_run.malformed not in line["message"]]
     assert {line["level"] for line in others} <= {"INFO", "WARNING"}
+
+    documents = [line for line in first_run.log if "_aws" in line]
+    for each in documents:
+        emf.check(each)
+        assert each["Queue"] == site.bucket
+    totals = [each for each in documents if "Reason" not in each]
+    counts = {n: sum(each.get(n, 0) for each in totals) for n in ("Photos", "Rejects")}
+    assert counts == {"Photos": len(ODD_KEYS), "Rejects": 1}
+    assert [each["Reason"] for each in documents if "Reason" in each] == ["unsupported"]
+    assert "RefitSeconds" in totals[-1]
 
     why = json.loads(site.command("why", "photos/bad.jpg", "--json").stdout)
     assert why["reject"]["reason"] == "unsupported"

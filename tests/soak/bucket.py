@@ -2,10 +2,12 @@
 
 import csv
 import io
+import json
 import math
 import time
 import uuid
 from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import deltalake
@@ -13,10 +15,11 @@ import deltalake
 from common import aws
 from common.config import load
 from infra_scripts import bucket as bucket_part
-from infra_scripts import notifications, queues
+from infra_scripts import notifications, policies
 from infra_scripts.assembly import stack_of
 from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy
+from infra_scripts.destruction import destroy
 from infra_scripts.errors import InfraError
 from infra_scripts.stack import Place, Stack
 from ingest.events import MalformedMessage, parse
@@ -41,7 +44,7 @@ class SoakBucket:
         self.name = self.stack.bucket
         self.s3 = aws.client("s3", connections=4)
         self.sqs = aws.client("sqs")
-        self._deploy()
+        self._is_deployed = self._deploy()
         if versioned:
             self.s3.put_bucket_versioning(
                 Bucket=self.name, VersioningConfiguration={"Status": "Enabled"}
@@ -50,14 +53,15 @@ class SoakBucket:
         self.dead_letter_url = self._url(self.stack.dead_letter_queue)
         self._probe()
 
-    def _deploy(self) -> None:
-        clients = Clients.connect()
-        try:
-            deploy(clients, self.stack, clients.place(), say=lambda _: None)
-        except InfraError:  # S3 and SQS are all that the soak needs
-            _deploy_least(clients, self.stack)
-        finally:
-            clients.close()
+    def _deploy(self) -> bool:
+        """Whether the real deployment made it; S3 and SQS are all that the soak needs."""
+        with closing(Clients.connect()) as clients:
+            try:
+                deploy(clients, self.stack, clients.place(), say=_quiet)
+            except InfraError:
+                _deploy_least(clients, self.stack)
+                return False
+        return True
 
     def _url(self, queue: str) -> str:
         return self.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
@@ -177,8 +181,12 @@ class SoakBucket:
 
     def delete(self) -> None:
         """The bucket with all that is in it, and the queues."""
+        if self._is_deployed:
+            with closing(Clients.connect()) as clients:
+                destroy(clients, self.stack, say=_quiet, delete_data=True)
+            return
         for queue in (self.stack.queue, self.stack.dead_letter_queue):
-            queues.delete(self.sqs, queue)
+            self.sqs.delete_queue(QueueUrl=self._url(queue))
         bucket_part.delete(self.s3, self.name)
 
     def dead_letters(self) -> list[str]:
@@ -208,18 +216,31 @@ def _keys(body: str) -> set[str]:
         return set()
 
 
+def _quiet(_line: str) -> None:
+    """The soak shows its own progress."""
+
+
 def _deploy_least(clients: Clients, stack: Stack) -> None:
-    """Bucket, queues and notifications alone: an endpoint may have neither STS nor CloudWatch Logs."""
-    url = clients.sqs.create_queue(QueueName=f"{stack.queue}-place")["QueueUrl"]
-    answer = clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    _, partition, _, region, account, _ = answer["Attributes"]["QueueArn"].split(":")
-    clients.sqs.delete_queue(QueueUrl=url)
+    """Bucket, queues and notifications: an endpoint may have neither STS nor CloudFormation."""
+    dead = clients.sqs.create_queue(QueueName=stack.dead_letter_queue)["QueueUrl"]
+    answer = clients.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
+    arn = answer["Attributes"]["QueueArn"]
+    _, partition, _, region, account, _ = arn.split(":")
     place = Place(partition, region, account, encrypted=False)
-    for part in (
-        *queues.parts(clients.sqs, stack, place),
-        bucket_part.part(clients.s3, stack.bucket, region),
-        notifications.part(clients.s3, stack, place),
-    ):
-        change = part.compare()
-        if change.action != "unchanged":
-            part.write(change.before, change.after)
+    redrive = {"deadLetterTargetArn": arn, "maxReceiveCount": stack.max_receives}
+    policy = {"Version": policies.VERSION, "Statement": policies.queue_statements(stack, place)}
+    clients.sqs.create_queue(
+        QueueName=stack.queue,
+        Attributes={
+            "VisibilityTimeout": str(stack.visibility_timeout_seconds),
+            "RedrivePolicy": json.dumps(redrive),
+            "Policy": json.dumps(policy),
+        },
+    )
+    where: Any = {} if region == "us-east-1" else {"LocationConstraint": region}
+    clients.s3.create_bucket(
+        Bucket=stack.bucket, **({"CreateBucketConfiguration": where} if where else {})
+    )
+    part = notifications.part(clients.s3, stack, place)
+    change = part.compare()
+    part.write(change.before, change.after)

@@ -21,4 +21,5 @@ def settings(name: str, cache_dir: Path) -> dict[str, str]:
         "FRUITS_SERVICE__CACHE_DIR": str(cache_dir),
         "FRUITS_SERVICE__STOP_GRACE_SECONDS": "5",
         "FRUITS_LOGS__GROUP": f"/{name}",
+        "FRUITS_INSTANCE__TYPE": "",
     }

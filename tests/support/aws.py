@@ -17,7 +17,8 @@ import pytest
 from common.aws import queue_url
 from common.layout import BucketLayout
 from infra_scripts.clients import Clients
-from infra_scripts.deployment import deploy, destroy
+from infra_scripts.deployment import deploy
+from infra_scripts.destruction import destroy
 from infra_scripts.embedded import EmbeddedAws
 from infra_scripts.stack import Stack
 from tests.support.watched import quiet
@@ -75,6 +76,7 @@ class DeployedStack:
             "FRUITS_QUEUE__MAX_RECEIVES": str(self.stack.max_receives),
             "FRUITS_QUEUE__VISIBILITY_TIMEOUT_SECONDS": str(self.stack.visibility_timeout_seconds),
             "FRUITS_LOGS__GROUP": self.stack.log_group,
+            "FRUITS_INSTANCE__TYPE": self.stack.instance.type,
             "FRUITS_LOGS__RETENTION_DAYS": str(self.stack.log_retention_days),
         }
 

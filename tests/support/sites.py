@@ -44,6 +44,7 @@ class Site:
             "FRUITS_SERVICE__WORK_DIR": str(folder / "work"),
             "FRUITS_SERVICE__CACHE_DIR": str(cache_dir),
             "FRUITS_LOGS__GROUP": f"/{name}",
+            "FRUITS_INSTANCE__TYPE": "",
         }
         self.s3 = boto3.client("s3")
         self.processes: list[subprocess.Popen[str]] = []

@@ -61,7 +61,7 @@ def instead(
 
 @contextmanager
 def _before_each_call(clients: Clients, handler: Callable[..., object]) -> Iterator[None]:
-    watched = (clients.s3, clients.sqs, clients.logs)
+    watched = (clients.s3, clients.sqs, clients.logs, clients.cloudformation)
     for client in watched:
         client.meta.events.register("before-call", handler)
     try:

@@ -108,6 +108,18 @@ def test_users_are_held_to_their_policies_too(connect: Connect) -> None:
     assert "user/somebody is not" in refused(s3.delete_object, Bucket="bucket", Key="a/b")
 
 
+def test_a_session_of_a_role_that_was_never_created_is_not_limited(connect: Connect) -> None:
+    arn = "arn:aws:iam::123456789012:role/never-created"
+    session = connect("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    s3 = connect(
+        "s3",
+        aws_access_key_id=session["AccessKeyId"],
+        aws_secret_access_key=session["SecretAccessKey"],
+        aws_session_token=session["SessionToken"],
+    )
+    assert s3.list_buckets()["Buckets"]
+
+
 def test_calls_are_recorded_once_each(connect: Connect, record: Path) -> None:
     s3 = connect("s3", aws_access_key_id="me", aws_secret_access_key="x")
     for _ in range(3):

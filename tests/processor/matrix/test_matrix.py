@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -26,9 +27,14 @@ def test_first_update_fits_like_scikit_learn(
 ) -> None:
     monkeypatch.setattr(refit, "SMALL_BYTES", small_bytes)
     put(world, *range(20))
-    update = matrix(world, spark).update()
+    reduced = matrix(world, spark)
+    update = reduced.update()
     assert update
-    assert (update.projected, update.refit) == (20, "no model")
+    assert (update.projected, update.refit, update.drift) == (20, "no model", None)
+    assert reduced.state
+    assert (reduced.state.features_version, reduced.state.files) == (update.features_version, 1)
+    assert reduced.state.bytes > 20 * 4 * 512
+    assert datetime.now(UTC) - reduced.state.fitted_at < timedelta(minutes=5)
     rows = assert_whole(world)
     features = world.features()
     keys = sorted(features)
@@ -122,6 +128,8 @@ def test_two_services_with_different_settings_do_not_refit_against_each_other(
     grown = one.update()  # a refit for another reason keeps the settings too
     assert grown
     assert grown.refit == "the number of photos has changed by 3 since the fit"
+    assert grown.drift is not None
+    assert 0 < grown.drift < 10
     assert two.update() is None
     assert len(next(iter(assert_whole(world).values()))) == len(("key", "label", "pc1", "pc2"))
 

@@ -162,8 +162,10 @@ def test_it_is_due_once_in_an_interval_whoever_does_it(
     day = timedelta(days=1)
     one, other = (Sent(world.bucket, world.folder).reconciliation for _ in range(2))
     assert one.is_due(day)
+    assert one.ended is None
     one.run(WHOLE)
     assert not other.is_due(day)
+    assert one.ended == other.ended is not None
     now = datetime.now(UTC)
     monkeypatch.setattr(reconciliation, "_now", lambda: now + timedelta(hours=25))
     assert other.is_due(day)

@@ -14,7 +14,7 @@ from processor.service import maintenance as module
 from processor.service.maintenance import Maintenance
 from processor.store import patience
 from tests.support.in_process import InThisProcess
-from tests.support.traffic import refusal
+from tests.support.traffic import refusal, until
 from tests.support.world import World
 
 
@@ -25,7 +25,7 @@ class Matrix:
         self.updates = 0
         self.updated = threading.Semaphore(0)
         self.during: Callable[[], object] = lambda: None
-        self.state = None
+        self.state: object = None
 
     def update(self, *, force: bool = False) -> None:
         self.updates += 1
@@ -55,6 +55,27 @@ def thread_with(matrix: Matrix, retries: object) -> Maintenance:
     return Maintenance(
         layout, matrix, InThisProcess(), retries, interval_seconds=0, retention_hours=168
     )
+
+
+def test_each_update_of_the_matrix_is_passed_on() -> None:
+    seen: list[tuple[object, object]] = []
+    matrix = Matrix()
+    matrix.state = "as it is"
+    layout, nothing = StoreLayout("nowhere/"), SimpleNamespace(send_due=lambda: 0)
+    keeper = Maintenance(
+        *(layout, matrix, InThisProcess(), nothing),
+        interval_seconds=0,
+        retention_hours=168,
+        updated=lambda *update: seen.append(update),
+    )
+    keeper.refit()
+    assert seen == [(None, "as it is")]
+    keeper.wake()
+    keeper.start()
+    assert matrix.updated.acquire(timeout=10)
+    assert matrix.updated.acquire(timeout=10)
+    until(lambda: len(seen) == 2)
+    keeper.stop()
 
 
 def test_a_refit_on_demand_waits_out_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from processor.pipeline.comparison import Scope
 from processor.pipeline.reconciliation import Pass
 from processor.service import reconciler as module
 from processor.service.reconciler import Reconciler, report
-from tests.support.traffic import refusal
+from tests.support.traffic import refusal, until
 
 
 class Reconciliation:
@@ -25,6 +25,7 @@ class Reconciliation:
         self.stopped = False
         self.fault: Exception | None = None
         self.ended: datetime | None = None
+        self.differences: dict[str, int] = {}
 
     def is_due(self, interval: timedelta) -> bool:
         if self.fault:
@@ -36,7 +37,9 @@ class Reconciliation:
         self.scopes.append(scope)
         self.due = False
         self.ran.release()
-        return Pass(began=datetime.now(UTC), at=datetime.now(UTC))
+        done = Pass(began=datetime.now(UTC), at=datetime.now(UTC), differences=self.differences)
+        self.ended = done.at
+        return done
 
     def stop(self) -> None:
         self.stopped = True
@@ -52,6 +55,19 @@ def started(reconciliation: Reconciliation, interval_seconds: int = 86_400) -> R
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHECK_SECONDS", 0.01)
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+
+
+def test_what_it_found_and_when_the_last_one_ended_is_passed_on() -> None:
+    reconciliation = Reconciliation()
+    reconciliation.differences = {"missing": 3}
+    found: list[int] = []
+    ended: list[datetime | None] = []
+    running = Reconciler(reconciliation, "photos/", 86_400, found.append, ended.append)  # type: ignore[arg-type]
+    running.start()
+    until(lambda: len(ended) > 2)
+    running.stop()
+    assert found == [3]
+    assert ended[0] == reconciliation.ended is not None
 
 
 def test_it_reconciles_whenever_that_is_due() -> None:

@@ -155,6 +155,20 @@ def test_the_watchdog_sees_micro_batches_and_plans(running: Running) -> None:
     assert seen[-2:] == ["progress", "progress"]
 
 
+def test_metrics_are_emitted_while_it_runs_on(running: Running) -> None:
+    running.service(Streaming()).run(once=True)
+    assert set(running.metrics.calls) == {"stop"}
+    spark = Streaming()
+    service, run = running.start(spark)
+    until(lambda: "start" in running.metrics.calls)
+    running.metrics.is_alive = False
+    spark.listeners[-1].onQueryIdle(SimpleNamespace())
+    assert running.metrics.is_alive
+    service.stop()
+    run.result(30)
+    assert running.metrics.calls[-1] == "stop"
+
+
 def test_waiting_for_other_consumers_is_progress(running: Running) -> None:
     """With --once only; otherwise the query plans all the time."""
     emptied = threading.Event()

@@ -1,5 +1,6 @@
 """Isolation: items that kill their worker are found one by one, and all the others are processed."""
 
+import functools
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -23,18 +24,22 @@ def run(
     spark: SparkSession,
     items: Sequence[str],
     work: Callable[[Sequence[str]], list[str]] = dies_over_killers,
+    died: Callable[[], object] = lambda: None,
 ) -> Isolated[str, str]:
     context = spark.sparkContext
 
     def job(shares: Sequence[Sequence[str]]) -> list[str]:
         return context.parallelize(shares, len(shares)).flatMap(work).collect()
 
-    return isolate(items, job, 2)
+    return isolate(items, job, 2, died)
 
 
 def test_an_item_that_kills_its_worker_is_found_alone(spark: SparkSession) -> None:
     harmless = [*map(str, range(9)), "10"]
-    isolated = run(spark, [*harmless[:5], "killer", *harmless[5:]])
+    deaths: list[str] = []
+    died = functools.partial(deaths.append, "one")
+    isolated = run(spark, [*harmless[:5], "killer", *harmless[5:]], died=died)
+    assert 1 < len(deaths) < 8  # one for each halving
     assert (isolated.suspects, isolated.untried) == (["killer"], [])
     assert sorted(isolated.results) == sorted(f"{item} done" for item in harmless)
 

@@ -25,3 +25,18 @@ def test_limits_of_control_groups_count(tmp_path, monkeypatch: pytest.MonkeyPatc
     assert resources.memory_bytes() == 1234
     (tmp_path / "a.slice" / "b.service" / "memory.high").write_text("999\n")
     assert resources.memory_bytes() == 999
+
+
+def test_the_scarcest_memory_counts(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(resources, "_group", lambda: "b.service")
+    machine = resources.memory_used()
+    assert 0 < machine < 1
+    group = tmp_path / "b.service"
+    group.mkdir()
+    (group / "memory.max").write_text("1000\n")
+    (group / "memory.current").write_text("1500\n")
+    (group / "memory.stat").write_text("anon 900\ninactive_file 400\n")
+    assert resources.memory_used() == pytest.approx(1.1)  # its cache can be dropped
+    (group / "memory.max").write_text("1000000\n")
+    assert resources.memory_used() == pytest.approx(machine, abs=0.2)
