@@ -107,6 +107,7 @@ def metrics_month(data: dict[str, Any]) -> float:
         + machine["alarm_metrics"] * prices["alarm_metric_month"]
         + machine["composite_alarms"] * prices["composite_alarm_month"]
         + machine["dashboards"] * prices["dashboard_month"]
+        + machine["keys"] * prices["key_month"]
     )
 
 

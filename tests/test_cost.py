@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cost
+from common import metrics
+from common.config import load
+from infra_scripts.assembly import stack_of
+from infra_scripts.template import alarms
+from processor.pipeline.outcomes import REASONS, VANISHED
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
@@ -20,6 +25,24 @@ def test_the_page_holds_the_tables() -> None:
     assert held.splitlines() == list(cost.tables(DATA))
 
 
+def test_the_readme_has_the_same_sums() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for row in [line.split(" | ") for line in cost.tables(DATA) if " (" in line]:
+        name, at_224, at_100 = (row[n].strip("*| ").replace("**", "") for n in (0, 3, 5))
+        assert f"| {name} | {at_224} | {at_100} |" in readme
+
+
+def test_the_text_says_whether_the_goal_is_met() -> None:
+    best = INSTANCES["c8a.xlarge"]
+    likely = best["at_224"][1]
+    named = {name: cost.Load(DATA, best, likely, name).dollars for name in ("settings", "thrifty")}
+    assert f"thrifty below (${named['thrifty']:.2f}," in PAGE
+    assert f"the defaults (${named['settings']:.2f})" in PAGE
+    assert f"(${cost.metrics_month(DATA):.2f})" in PAGE
+    measured = cost.Load(DATA, INSTANCES["c7i.xlarge"], INSTANCES["c7i.xlarge"]["at_224"][1])
+    assert f"processors alone are ${measured.parts()['processors']:.2f}" in PAGE
+
+
 def test_the_settings_are_those_of_the_configuration() -> None:
     settings = DATA["settings"]
     assert settings["batch_max_seconds"] == CONFIG["batch"]["max_seconds"]
@@ -28,6 +51,23 @@ def test_the_settings_are_those_of_the_configuration() -> None:
     assert settings["upkeep_hours"] * 3600 == CONFIG["upkeep"]["interval_seconds"]
     assert DATA["machine"]["volume_gb"] == CONFIG["instance"]["volume_gb"]
     assert CONFIG["instance"]["type"] in INSTANCES
+
+
+def test_metrics_and_alarms_are_those_of_the_stack() -> None:
+    by_reason = sum(metric.by_reason for metric in metrics.ALL)
+    rejects = {*REASONS, VANISHED}
+    assert DATA["machine"]["metrics"] == len(metrics.ALL) + by_reason * len(rejects)
+    made = alarms.resources(stack_of(load(ROOT / "config.toml", environment={})))
+    by_type: dict[str, list[dict]] = {}
+    for each in made.values():
+        by_type.setdefault(str(each["Type"]), []).append(each["Properties"])
+    watched = [
+        sum("MetricStat" in query for query in alarm.get("Metrics", [])) or 1
+        for alarm in by_type["AWS::CloudWatch::Alarm"]
+    ]
+    assert DATA["machine"]["alarm_metrics"] == sum(watched)
+    assert DATA["machine"]["composite_alarms"] == len(by_type["AWS::CloudWatch::CompositeAlarm"])
+    assert DATA["machine"]["keys"] == len(by_type["AWS::KMS::Key"])
 
 
 def test_each_setting_that_the_page_names_exists() -> None:
@@ -47,7 +87,7 @@ def test_the_arithmetic_of_one_instance() -> None:
     assert parts["S3's messages"] == pytest.approx(0.40)
     assert parts["storage"] == pytest.approx(0.067, abs=1e-3)
     # 1,608 micro-batches, 100 refits of 360 files each, 9 upkeeps; PUTs only:
-    puts = 1608 * 19.1 + 100 * (11 + 360) + 9 * 34 + 1608 * 4 / 4 + 9 * 120
+    puts = 1608 * (11.3 + 4 * 2) + 100 * (11 + 360) + 9 * 34 + 1608 * 4 / 4 + 9 * 144
     gets = parts["S3 store"] - puts * 5e-6
     assert 0.04 < gets < 0.10
 

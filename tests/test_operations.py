@@ -1,4 +1,4 @@
-"""docs/operations.md: a section for each alarm, and commands that exist and take the options they have."""
+"""docs/operations.md: a section for each alarm, and commands that exist, with the options shown."""
 
 import json
 import re
