@@ -234,7 +234,7 @@ def test_the_deployer_needs_what_its_policy_allows(run: Run) -> None:
     used = {each.action for each in needs}
     for sid in ("DeleteData", "FindData", "Stack"):
         assert used >= set(statement(policy, sid)["Action"])
-    assert used >= {"s3:DeleteBucket", "s3:PutBucketNotification", "s3:GetBucketPolicy"}
+    assert used >= {"s3:DeleteBucket", "s3:PutBucketNotification"}
 
 
 def test_what_is_lacking_and_what_is_surplus_is_named(run: Run) -> None:

@@ -82,7 +82,12 @@ def create(
         raise
     answer, changes = _wait(client, {"StackName": name, "ChangeSetName": made["Id"]})
     found = ChangeSet(
-        made["Id"], name, made["StackId"], is_new, tuple(changes), bool(answer.get("DeploymentMode"))
+        made["Id"],
+        name,
+        made["StackId"],
+        is_new,
+        tuple(changes),
+        bool(answer.get("DeploymentMode")),
     )
     if answer["Status"] == "FAILED":
         reason = " ".join(answer.get("StatusReason", "").split())
