@@ -166,7 +166,8 @@ def deploy(
     for part in task.parts():
         part.compare()  # conflicts come to light before anything is changed
     deployed = state.make_way(clients.cloudformation, task.existing.deployed, say)
-    task = task.seen(deployed)
+    if deployed is not task.existing.deployed:
+        task = task.seen(deployed)
     done: list[Change] = []
     if archive:
         if not task.existing.has_bucket:

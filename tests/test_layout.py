@@ -91,7 +91,7 @@ PURE: dict[str, set[str]] = {
         f"infra_scripts/template/{name}.py": {"infra_scripts", "common"}
         for name in ("alarm", "alarm_topic", "alarms", "dashboard")
     },
-    **{f"infra_scripts/template/{name}.py": {"infra_scripts"} for name in TEMPLATE},
+    **{f"infra_scripts/template/{name}.py": {"infra_scripts"} for name in sorted(TEMPLATE)},
     "ingest/events.py": {"ingest"},
     "processor/errors.py": set(),
     "processor/photos/containers.py": {"processor"},

@@ -36,6 +36,7 @@ MOST_INLINE_BYTES = 51_200
 _WATCHING: Final[dict[str, Callable[[Stack], Section]]] = {
     "Alarms": alarms.resources,
     "Dashboard": dashboard.resources,
+    "Queries": queries.resources,
 }
 
 
