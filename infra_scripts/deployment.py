@@ -190,13 +190,14 @@ def _change_stack(task: _Task, say: Say, *, groundwork: bool = False) -> list[Ch
     """Have CloudFormation make what the template declares. What it changed is returned."""
     client, stack = task.clients.cloudformation, task.stack
     change_set = task.change_set(groundwork=groundwork)
-    for note in _notes(stack, change_set):
+    for note in [] if groundwork else _notes(stack, change_set):
         say(note)
     changes = _changes(stack, change_set)
     if change_set.changes:
         change_sets.execute(client, change_set, say)
     for change in changes:
-        say(change.describe(done=True))
+        if change.action != "create":  # of which the event says all
+            say(change.describe(done=True))
     return changes
 
 
