@@ -68,7 +68,7 @@ class _Task:
     def change_set(self, *, groundwork: bool = False) -> ChangeSet:
         """Have CloudFormation compare the template with the stack."""
         wanted = self.template(groundwork=groundwork)
-        text = json.dumps(wanted, separators=(",", ":"))
+        text = json.dumps(_bare(wanted), separators=(",", ":"))
         if len(text.encode()) > MOST_BYTES:
             raise StackError(f"the template has more than the {MOST_BYTES} bytes that may be sent")
         return change_sets.create(
@@ -88,6 +88,19 @@ class _Task:
         if not self.existing.declares_log_group(self.stack):
             parts.append(log_group.part(logs, self.stack.log_group, self.stack.log_retention_days))
         return [*parts, notifications.part(s3, self.stack, self.place)]
+
+
+def _bare(template: dict[str, Any]) -> dict[str, Any]:
+    """The template without its explanations, which are for readers of ``template``.
+
+    There is little room, and another wording would be a change of the stack.
+    """
+    resources = {
+        name: {member: value for member, value in each.items() if member != "Metadata"}
+        for name, each in template["Resources"].items()
+    }
+    others = {name: value for name, value in template.items() if name != "Metadata"}
+    return others | {"Resources": resources}
 
 
 def _prepare(
