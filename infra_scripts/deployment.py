@@ -68,7 +68,7 @@ class _Task:
     def change_set(self, *, groundwork: bool = False) -> ChangeSet:
         """Have CloudFormation compare the template with the stack."""
         wanted = self.template(groundwork=groundwork)
-        text = json.dumps(wanted, separators=(",", ":"))
+        text = json.dumps(_bare(wanted), separators=(",", ":"))
         if len(text.encode()) > MOST_BYTES:
             raise StackError(f"the template has more than the {MOST_BYTES} bytes that may be sent")
         return change_sets.create(
@@ -88,6 +88,19 @@ class _Task:
         if not self.existing.declares_log_group(self.stack):
             parts.append(log_group.part(logs, self.stack.log_group, self.stack.log_retention_days))
         return [*parts, notifications.part(s3, self.stack, self.place)]
+
+
+def _bare(template: dict[str, Any]) -> dict[str, Any]:
+    """The template without its explanations, which are for readers of ``template``.
+
+    There is little room, and another wording would be a change of the stack.
+    """
+    resources = {
+        name: {member: value for member, value in each.items() if member != "Metadata"}
+        for name, each in template["Resources"].items()
+    }
+    others = {name: value for name, value in template.items() if name != "Metadata"}
+    return others | {"Resources": resources}
 
 
 def _prepare(
@@ -190,13 +203,14 @@ def _change_stack(task: _Task, say: Say, *, groundwork: bool = False) -> list[Ch
     """Have CloudFormation make what the template declares. What it changed is returned."""
     client, stack = task.clients.cloudformation, task.stack
     change_set = task.change_set(groundwork=groundwork)
-    for note in _notes(stack, change_set):
+    for note in [] if groundwork else _notes(stack, change_set):
         say(note)
     changes = _changes(stack, change_set)
     if change_set.changes:
         change_sets.execute(client, change_set, say)
     for change in changes:
-        say(change.describe(done=True))
+        if change.action != "create":  # of which the event says all
+            say(change.describe(done=True))
     return changes
 
 

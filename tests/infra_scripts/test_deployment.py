@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from common.aws import queue_url
 from infra_scripts import release
 from infra_scripts.clients import Clients
 from infra_scripts.cloudformation import state
-from infra_scripts.deployment import deploy, plan
+from infra_scripts.deployment import MOST_BYTES, deploy, plan
 from infra_scripts.destruction import destroy
 from infra_scripts.errors import Conflict, Denied, StackError, Unreachable
 from infra_scripts.stack import Instance, Place, Stack
@@ -262,3 +263,22 @@ def test_a_refusal_is_one_line(
     with instead(clients, operation, answer), pytest.raises(error, match=words) as raised:
         deploy(clients, wanted, here, say=quiet)
     assert "\n" not in str(raised.value)
+
+
+def test_the_template_is_small_enough_to_send(clients: Clients, wanted: Stack, here: Place) -> None:
+    """Of 51,200 bytes a twentieth is left for what longer names take."""
+    bodies: list[str] = []
+    event = "provide-client-params.cloudformation.CreateChangeSet"
+
+    def note(params: dict[str, Any], **_: object) -> None:
+        bodies.append(params["TemplateBody"])
+
+    clients.cloudformation.meta.events.register(event, note)
+    machine = dataclasses.replace(wanted, instance=Instance(type="t2.xlarge"))
+    try:
+        plan(clients, machine, here, say=quiet, archive=archive(wanted, b"code"))
+    finally:
+        clients.cloudformation.meta.events.unregister(event, note)
+    [body] = bodies
+    assert "Metadata" not in json.loads(body)
+    assert len(body.encode()) < 0.95 * MOST_BYTES
