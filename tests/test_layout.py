@@ -79,8 +79,8 @@ RESERVED: dict[str, set[str]] = {
     },
 }
 TEMPLATE = {
-    *("bucket", "document", "instance", "log_group", "network", "queues", "resource", "role"),
-    "user_data",
+    *("bucket", "document", "instance", "log_group", "network", "queries", "queues", "resource"),
+    *("role", "user_data"),
 }
 PURE: dict[str, set[str]] = {
     "common/layout.py": set(),

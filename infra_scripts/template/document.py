@@ -17,6 +17,7 @@ from infra_scripts.template import (
     instance,
     log_group,
     network,
+    queries,
     queues,
     role,
 )

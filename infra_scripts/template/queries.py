@@ -4,9 +4,9 @@ Their fields are those of the service's log lines, see docs/logs.md.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from infra_scripts.stack import Stack
+from infra_scripts.template.resource import Resource, ref, resource
 
 KEY = "photos/KEY"  # what an operator replaces by a photo's key
 
@@ -72,16 +72,17 @@ QUERIES = (
 )
 
 
-def resources(stack: Stack) -> dict[str, dict[str, Any]]:
+def resources(stack: Stack) -> dict[str, Resource]:
     """The queries as resources, named ``fruits/QUEUE/QUERY``: the console shows folders."""
     return {
-        each.logical_id: {
-            "Type": "AWS::Logs::QueryDefinition",
-            "Properties": {
+        each.logical_id: resource(
+            "AWS::Logs::QueryDefinition",
+            each.question,
+            {
                 "Name": f"fruits/{stack.queue}/{each.name}",
                 "QueryString": f"# {each.question}\n{each.text}",
-                "LogGroupNames": [{"Ref": "LogGroup"}],
+                "LogGroupNames": [ref("LogGroup")],
             },
-        }
+        )
         for each in QUERIES
     }
