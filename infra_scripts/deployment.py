@@ -8,7 +8,6 @@ Nothing is remembered between calls: each reads AWS itself, so a call that faile
 repeated.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,12 +31,10 @@ from infra_scripts.existing import Existing
 from infra_scripts.parts import AnyPart, Change
 from infra_scripts.release import Archive
 from infra_scripts.stack import Place, Stack
-from infra_scripts.template.document import document
+from infra_scripts.template.document import MOST_INLINE_BYTES, compact, document
 from infra_scripts.template.resource import ANYWHERE
 
 Say = Callable[[str], None]
-
-MOST_BYTES = 51_200  # of a template that is part of the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +65,12 @@ class _Task:
     def change_set(self, *, groundwork: bool = False) -> ChangeSet:
         """Have CloudFormation compare the template with the stack."""
         wanted = self.template(groundwork=groundwork)
-        text = json.dumps(_bare(wanted), separators=(",", ":"))
-        if len(text.encode()) > MOST_BYTES:
-            raise StackError(f"the template has more than the {MOST_BYTES} bytes that may be sent")
+        text = compact(_bare(wanted))
+        if len(text) > MOST_INLINE_BYTES:
+            raise StackError(
+                f"the template has more than the {MOST_INLINE_BYTES} bytes that may be sent: choose "
+                "shorter names for the bucket, its prefixes, the queues and the log group"
+            )
         return change_sets.create(
             self.clients.cloudformation,
             self.stack.name,

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 Document = dict[str, object]  # a template, its members spelt as CloudFormation spells them
 Section = dict[str, Resource]
 
-# What CloudFormation takes with a call. A larger template, as that with an instance may be, has to be in
-# S3 (up to 1 MB); the groundwork, with which a bucket begins, always fits.
+# What CloudFormation takes with a call.
 MOST_INLINE_BYTES = 51_200
 
 # What watches the service.

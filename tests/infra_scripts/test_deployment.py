@@ -14,10 +14,11 @@ from common.aws import queue_url
 from infra_scripts import release
 from infra_scripts.clients import Clients
 from infra_scripts.cloudformation import state
-from infra_scripts.deployment import MOST_BYTES, deploy, plan
+from infra_scripts.deployment import deploy, plan
 from infra_scripts.destruction import destroy
 from infra_scripts.errors import Conflict, Denied, StackError, Unreachable
 from infra_scripts.stack import Instance, Place, Stack
+from infra_scripts.template.document import MOST_INLINE_BYTES
 from tests.support.aws import DeployedStack
 from tests.support.watched import actions, create_bucket, instead, quiet, recorded
 
@@ -281,4 +282,4 @@ def test_the_template_is_small_enough_to_send(clients: Clients, wanted: Stack, h
         clients.cloudformation.meta.events.unregister(event, note)
     [body] = bodies
     assert "Metadata" not in json.loads(body)
-    assert len(body.encode()) < 0.95 * MOST_BYTES
+    assert len(body.encode()) < 0.95 * MOST_INLINE_BYTES
