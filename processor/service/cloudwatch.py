@@ -83,8 +83,6 @@ class _Handler(watchtower.CloudWatchLogHandler):
             send_interval=SEND_SECONDS,
             create_log_group=False,
         )
-        # None is needed, and logging.shutdown() would hold it while the sender logs.
-        self.lock = None
         self.setFormatter(JsonFormatter())
         self.addFilter(logs.FOLDING)
         self.addFilter(lambda record: not record.name.startswith(_OURS))
@@ -96,6 +94,13 @@ class _Handler(watchtower.CloudWatchLogHandler):
             daemon=True,
         )
         self._sender.start()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As logging's, but without the lock: shutdown() holds that while the sender may log."""
+        passes = bool(self.filter(record))
+        if passes:
+            self.emit(record)
+        return passes
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have the line sent soon, or count it as lost where too many wait."""

@@ -351,6 +351,19 @@ def test_the_end_waits_for_no_longer_than_it_may(
     assert attached.journal.records[-1] is last
 
 
+def test_lines_are_taken_whatever_holds_the_lock_and_after_a_fork(attached: Attached) -> None:
+    """As logging.shutdown() does; Python 3.13's logging, and a fork, need that there is one."""
+    assert attached.handler.lock
+    with attached.handler.lock:
+        other = threading.Thread(target=attached.log.info, args=("of another thread",), daemon=True)
+        other.start()
+        other.join(5)
+        assert not other.is_alive()
+    attached.handler._at_fork_reinit()
+    attached.close()
+    assert attached.service.messages() == ["of another thread"]
+
+
 def test_the_last_lines_are_sent_at_the_end(attached: Attached) -> None:
     for number in range(2000):
         attached.log.info("line %d", number)
