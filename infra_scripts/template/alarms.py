@@ -12,9 +12,9 @@ from infra_scripts.template.alarm import (
     DEAD,
     FIVE,
     HOUR,
-    KEEP,
     MINUTE,
     RUNBOOK,
+    UNKNOWN,
     Alarm,
     ec2,
     expression,
@@ -53,6 +53,7 @@ def alarms(stack: Stack) -> list[Alarm]:
 
 def _of_queue(stack: Stack) -> list[Alarm]:
     """From SQS' own metrics, which are there whether or not a service is. An idle queue has none."""
+    waiting = "(FILL(visible, 0) + FILL(held, 0))"
     return [
         Alarm(
             name="OldestMessage",
@@ -85,8 +86,9 @@ def _of_queue(stack: Stack) -> list[Alarm]:
                 sqs("visible", "ApproximateNumberOfMessagesVisible", stack.queue),
                 sqs("held", "ApproximateNumberOfMessagesNotVisible", stack.queue),
                 ours("handled", metrics.HANDLED, stack, "Sum"),
-                # The service counts a 0 each minute; without any of it, DeadService tells.
-                expression("stuck", "IF(visible + held > 0 AND handled < 1, 1, 0)", FIVE),
+                # The service counts a 0 each minute; without any of it, DeadService tells. SQS reports
+                # none in flight by no data at all, which would leave the sum without any.
+                expression("stuck", f"IF({waiting} > 0 AND handled < 1, 1, 0)", FIVE),
             ),
             limit=0,
             most=3,
@@ -186,7 +188,7 @@ def _of_instance(stack: Stack) -> list[Alarm]:
             limit=0,
             most=5,
             of=5,
-            missing=KEEP,
+            missing=UNKNOWN,
         ),
         Alarm(
             name="InstanceRecovery",
@@ -195,8 +197,7 @@ def _of_instance(stack: Stack) -> list[Alarm]:
             limit=0,
             most=2,
             of=2,
-            missing=KEEP,
-            recovers=True,
+            missing=UNKNOWN,
         ),
     ]
     if is_burstable(stack.instance.type):
@@ -222,7 +223,7 @@ def _credits(stack: Stack) -> Alarm:
         comparison=comparison,
         most=6,
         of=6,
-        missing=KEEP,
+        missing=UNKNOWN,
     )
 
 

@@ -73,7 +73,7 @@ def _watched(cloudwatch: Any, alarm: Mapping[str, Any], now: datetime, periods: 
                 cloudwatch, stat["Metric"], stat["Stat"], period, now, periods
             )
         else:
-            known[query["Id"]] = _computed(query["Expression"], known)
+            known[query["Id"]] = _computed(query["Expression"], known, periods)
     (returned,) = (query["Id"] for query in alarm["Metrics"] if query["ReturnData"])
     found = known[returned]
     assert isinstance(found, dict)
@@ -112,26 +112,31 @@ def _series(
     return {number: totals[statistic](some) for number, some in parts.items()}
 
 
-def _computed(expression: str, known: Mapping[str, Number]) -> Number:
+def _computed(expression: str, known: Mapping[str, Number], periods: int) -> Number:
     """Metric math, as far as the alarms use it; anything else is a KeyError."""
     spelled = expression.replace(" AND ", " and ")
-    return _value(ast.parse(spelled, mode="eval").body, known)
+    return _value(ast.parse(spelled, mode="eval").body, known, periods)
 
 
-def _value(node: ast.AST, known: Mapping[str, Number]) -> Number:
+def _value(node: ast.AST, known: Mapping[str, Number], periods: int) -> Number:
+    def value(of: ast.AST) -> Number:
+        return _value(of, known, periods)
+
     match node:
         case ast.Constant(value=int() | float() as number):
             return float(number)
         case ast.Name(id=name):
             return known[name]
         case ast.BinOp(left=left, op=op, right=right):
-            return _each(OPERATORS[type(op)], _value(left, known), _value(right, known))
+            return _each(OPERATORS[type(op)], value(left), value(right))
         case ast.Compare(left=left, ops=[op], comparators=[right]):
-            return _each(OPERATORS[type(op)], _value(left, known), _value(right, known))
+            return _each(OPERATORS[type(op)], value(left), value(right))
         case ast.BoolOp(op=op, values=[left, right]):
-            return _each(OPERATORS[type(op)], _value(left, known), _value(right, known))
+            return _each(OPERATORS[type(op)], value(left), value(right))
+        case ast.Call(func=ast.Name(id="FILL"), args=[series, other]):
+            return dict.fromkeys(range(periods), _at(value(other), 0)) | _as_series(value(series))
         case ast.Call(func=ast.Name(id=name), args=args):
-            return {"IF": _if, "DIFF": _diff}[name](*(_value(each, known) for each in args))
+            return {"IF": _if, "DIFF": _diff}[name](*map(value, args))
     raise KeyError(ast.dump(node))
 
 
@@ -158,11 +163,16 @@ def _if(condition: Number, then: Number, otherwise: Number) -> Number:
     }
 
 
-def _diff(series: Number) -> Number:
+def _diff(values: Number) -> Number:
     """The difference to the value before, which the oldest lacks."""
-    assert isinstance(series, dict)
+    series = _as_series(values)
     order = sorted(series, reverse=True)
     return {new: series[new] - series[old] for old, new in itertools.pairwise(order)}
+
+
+def _as_series(values: Number) -> Series:
+    assert isinstance(values, dict)
+    return values
 
 
 def _periods(left: Number, right: Number) -> set[int]:

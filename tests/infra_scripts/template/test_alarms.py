@@ -238,6 +238,13 @@ def test_silence_is_death_and_nothing_else(cloudwatch: Any) -> None:
     assert off == {"DeadService", "OldestMessage"}
 
 
+def test_a_service_that_takes_no_messages_makes_no_progress(cloudwatch: Any) -> None:
+    """Of messages in flight SQS has no metric while there are none."""
+    watched = Watched(cloudwatch, stack_of())
+    watched.pass_(30, always(queue={VISIBLE: 5}), 1)
+    assert watched.state("NoProgress") == "ALARM"
+
+
 def test_the_light_is_lit_by_each_alarm() -> None:
     stack = stack_of()
     rule = str(alarms.resources(stack)["AlarmFruits"]["Properties"]["AlarmRule"])
@@ -251,7 +258,7 @@ def test_the_light_is_lit_by_each_alarm() -> None:
 def test_each_alarm_notifies_and_names_its_section() -> None:
     for each in alarms.alarms(stack_of()):
         properties = each.resource(stack_of())["Properties"]
-        assert properties["AlarmActions"][0] == {"Ref": "AlarmTopic"}
+        assert properties["AlarmActions"] == properties["OKActions"]
         assert properties["OKActions"] == [{"Ref": "AlarmTopic"}]
         assert f"docs/operations.md#{each.anchor}" in properties["AlarmDescription"]
 
@@ -284,10 +291,3 @@ def test_the_dead_service_is_watched_once_there_is_an_instance() -> None:
     made = alarms.resources(stack_of())["AlarmDeadService"]
     assert made["DependsOn"] == ["Instance"]
     assert made["Properties"]["TreatMissingData"] == "breaching"
-
-
-def test_what_recovers_the_instance_is_a_plain_metric() -> None:
-    """EC2's actions are not for metric math."""
-    properties = alarms.resources(stack_of())["AlarmInstanceRecovery"]["Properties"]
-    assert properties["MetricName"] == "StatusCheckFailed_System"
-    assert properties["AlarmActions"][1].endswith(":ec2:recover")
