@@ -56,7 +56,7 @@ class Metrics:
         self._queue = queue
         self._work_dir = work_dir
         self._lock = threading.Lock()
-        self._alive = False  # since the last minute's document
+        self._alive = threading.Event()  # set by progress since the last minute's document
         self._deaths = 0  # since the last document
         self._pending: int | None = None
         self._matrix: MatrixState | None = None
@@ -68,7 +68,7 @@ class Metrics:
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
     def start(self) -> None:
-        """Emit a document each minute until :meth:`stop`."""
+        """Emit a document at the first progress, and then each minute until :meth:`stop`."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -77,7 +77,7 @@ class Metrics:
 
     def alive(self) -> None:
         """The service made progress."""
-        self._alive = True
+        self._alive.set()
 
     def worker_died(self) -> None:
         """A worker died over photos."""
@@ -135,14 +135,20 @@ class Metrics:
         """Emit what is true now, a heartbeat if there was progress since the last minute.
 
         Counters get a 0, so that they have data while there is nothing to count: an alarm can tell a
-        service that does nothing from one that is dead.
+        service that does nothing from one that is dead. What cannot be measured silences nothing else.
         """
-        beat, self._alive = self._alive, False
         values: dict[Metric, Value] = dict.fromkeys(
             (metrics.PHOTOS, metrics.HANDLED, metrics.REJECTS), 0
         )
-        values |= {metrics.WORKER_DEATHS: self._take_deaths(), **self._gauges()}
-        self._emit(values | ({metrics.HEARTBEAT: 1} if beat else {}))
+        values[metrics.WORKER_DEATHS] = self._take_deaths()
+        if self._alive.is_set():
+            self._alive.clear()
+            values[metrics.HEARTBEAT] = 1
+        try:
+            values |= self._gauges()
+        except Exception:
+            log.exception("gauges are missing")
+        self._emit(values)
 
     def _gauges(self) -> dict[Metric, Value]:
         now = datetime.now(UTC)
@@ -178,5 +184,9 @@ class Metrics:
             log.info("metrics", extra=document)
 
     def _run(self) -> None:
-        while not self._stopping.wait(MINUTE_SECONDS):
+        self._alive.wait(
+            MINUTE_SECONDS
+        )  # at a first deployment the alarms are next, and look at once
+        while not self._stopping.is_set():
             self.minute()
+            self._stopping.wait(MINUTE_SECONDS)
