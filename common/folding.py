@@ -14,7 +14,8 @@ WINDOW_SECONDS = 60.0
 MOST_KINDS = 1000  # of lines that are counted at a time; of further ones each passes
 UNFOLDED: Mapping[str, bool] = {FOLDING: True}  # for ``extra`` of a line whose every figure counts
 # What differs from one request to the next within the same cause: request ids, digests, hosts' ids.
-_ID = re.compile(r"[0-9A-Za-z+/=-]*\d[0-9A-Za-z+/=-]{11,}")
+# From the beginning of a word only: otherwise a long one without digits takes quadratic time.
+_ID = re.compile(r"(?<![0-9A-Za-z+/=-])[0-9A-Za-z+/=-]*\d[0-9A-Za-z+/=-]{11,}")
 # A line about one of these is never folded: which photos are concerned must stay in the log.
 _NAMED = ("key", "message_id", METRICS)
 
@@ -35,8 +36,9 @@ class Folding(logging.Filter):
     Of warnings and errors with the same logger, level and text but for figures and ids (and, with a
     traceback, the same place of origin), the first one passes at once. Those that follow within
     WINDOW_SECONDS are counted; at the end of the window the last of them passes, with ``repeats``, how
-    many there were, and ``seconds``, the window's length. Where that was so, the next window begins at
-    once. So a storm is one line a minute.
+    many there were, and ``seconds``, the window's length. Its text is its own, so that a query can add
+    up the lines of a text. Where that was so, the next window begins at once. So a storm is one line a
+    minute.
 
     Never folded: lines about a key or a message, metrics, what is logged with UNFOLDED, and text of
     which nothing is known, such as the stacks that other processes write to stderr.
@@ -69,7 +71,7 @@ class Folding(logging.Filter):
         with self._lock:
             repeats = self._kinds.get(kind)
             if repeats:
-                repeats.count += 1
+                repeats.count += _lines(about)  # several, where another process has folded them
                 repeats.last, repeats.about = record, about
                 return False
             if len(self._kinds) < MOST_KINDS:
@@ -112,6 +114,12 @@ class Folding(logging.Filter):
             logging.getLogger().handle(_summary(repeats, seconds))
 
 
+def _lines(about: Mapping[str, object]) -> int:
+    """How many lines the one with these fields stands for."""
+    folded = about.get("repeats")
+    return folded if isinstance(folded, int) else 1
+
+
 def _kind(record: logging.LogRecord) -> Hashable:
     origin: object = None
     trace = record.exc_info[2] if record.exc_info else None
@@ -126,7 +134,6 @@ def _kind(record: logging.LogRecord) -> Hashable:
 
 def _summary(repeats: _Repeats, seconds: float) -> logging.LogRecord:
     last = repeats.last
-    often = "once more" if repeats.count == 1 else f"{repeats.count} times"
     return logging.makeLogRecord(
         {
             **repeats.about,
@@ -134,7 +141,7 @@ def _summary(repeats: _Repeats, seconds: float) -> logging.LogRecord:
             "seconds": round(seconds, 1),
             FOLDING: True,
             "name": last.name,
-            "msg": f"{message_of(last)} (repeated {often} in {seconds:.0f} s)",
+            "msg": message_of(last),
             "levelno": last.levelno,
             "levelname": last.levelname,
             "pathname": last.pathname,
