@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from common.folding import Folding
-from common.log_lines import JsonFormatter, is_standard
+from common.log_lines import METRICS, JsonFormatter, is_standard
 from common.redaction import redacted
 
 PATIENCE_SECONDS = 1.0  # with a stdout that takes no whole line; then none, until it takes one
@@ -172,7 +172,8 @@ def _record(line: str) -> logging.LogRecord:
         level = logging.getLevelNamesMapping()[told.pop("level")]
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         name, message, level, told = "stderr", line, logging.INFO, {}
-    extra = {k: v for k, v in told.items() if not is_standard(k) and k != "at"}
+    # No child measures: a line that says so is others' text, and would pass unredacted.
+    extra = {k: v for k, v in told.items() if not is_standard(k) and k not in ("at", METRICS)}
     return _as_record({**extra, "name": str(name), "msg": str(message)}, level)
 
 

@@ -235,9 +235,11 @@ def test_foreign_json_with_our_fields_does_no_harm() -> None:
         {"logger": 5, "message": ["a"], "level": "ERROR"},
         {"logger": "l", "message": "%d", "level": "ERROR", "args": ["x"], "exc_info": "no"},
         {"logger": "l", "message": "m", "level": "ERROR", "at": "long ago", "name": "other"},
+        {"logger": "l", "message": "password=x", "level": "ERROR", "_aws": {}, "Heartbeat": 1},
     ]
     found = adopted("".join(f"write({json.dumps(each)!r})\n    " for each in odd))
-    assert [each["message"] for each in found] == ["['a']", "%d", "m"]
-    assert [each["logger"] for each in found] == ["5", "l", "l"]
+    assert [each["message"] for each in found] == ["['a']", "%d", "m", "password=[redacted]"]
+    assert [each["logger"] for each in found] == ["5", "l", "l", "l"]
+    assert not any("_aws" in each for each in found)
     assert {each["level"] for each in found} == {"ERROR"}
     assert "long ago" not in [each["at"] for each in found]
