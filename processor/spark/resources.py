@@ -29,7 +29,8 @@ def memory_used() -> float:
     for folder, limit in _limited():
         with suppress(OSError, ValueError, KeyError):
             used = int((folder / "memory.current").read_text())
-            cached = _pairs(folder / "memory.stat")["inactive_file"]
+            counts = _pairs(folder / "memory.stat")
+            cached = counts["inactive_file"] + counts["active_file"]  # as in MemAvailable
             shares.append((used - cached) / limit)
     return max(shares)
 

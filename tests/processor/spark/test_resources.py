@@ -36,7 +36,7 @@ def test_the_scarcest_memory_counts(tmp_path, monkeypatch: pytest.MonkeyPatch) -
     group.mkdir()
     (group / "memory.max").write_text("1000\n")
     (group / "memory.current").write_text("1500\n")
-    (group / "memory.stat").write_text("anon 900\ninactive_file 400\n")
+    (group / "memory.stat").write_text("anon 1100\ninactive_file 300\nactive_file 100\n")
     assert resources.memory_used() == pytest.approx(1.1)  # its cache can be dropped
     (group / "memory.max").write_text("1000000\n")
     assert resources.memory_used() == pytest.approx(machine, abs=0.2)
