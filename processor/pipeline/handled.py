@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from processor.pipeline.outcomes import Extracted, Kind, of_kind
 
@@ -39,9 +38,6 @@ class Handled:
             counter.update(
                 each.reason for each in of_kind(results, kind) if each.key not in skipped
             )
-
-    def add_lags(self, uploaded: Iterable[datetime], now: datetime) -> None:
-        self.lags += (max(0.0, (now - each).total_seconds()) for each in uploaded)
 
     def fields(self) -> Mapping[str, object]:
         """As fields of a log line."""

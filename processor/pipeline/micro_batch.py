@@ -42,11 +42,15 @@ MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same p
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """What could be settled of some photos, and the outcomes that an outage prevented."""
+    """What could be settled of some photos, and the outcomes that an outage prevented.
+
+    ``upload_to_row``: as in :class:`Durable`.
+    """
 
     settled: Settled
     results: Sequence[Extracted]
     outage: Sequence[Outcome]
+    upload_to_row: Sequence[float]
 
     @property
     def left(self) -> set[str]:
@@ -103,7 +107,7 @@ class MicroBatches:
         contradicted = 0
         while True:
             done = self._settle(photos, batch_id)
-            _count(handled, done, photos)
+            _count(handled, done)
             outage = done.outage
             photos = [event for event in photos if event.key in done.left]
             if not photos:
@@ -142,7 +146,8 @@ class MicroBatches:
             )
         )
         ended = time.monotonic()
-        done = _Round(settled, results, outage)
+        lags = upload_to_row(uploads(photos, settled.stored_keys))
+        done = _Round(settled, results, outage, lags)
         _report(done)
         self._durable(
             Durable(
@@ -152,7 +157,7 @@ class MicroBatches:
                 len(self._store.pending),
                 ended - began,
                 ended - extracted,
-                upload_to_row(uploads(photos, settled.stored_keys)),
+                lags,
             )
         )
         return done
@@ -194,7 +199,7 @@ class MicroBatches:
         return version == (None if absent else outcome.object_version or None)
 
 
-def _count(handled: Handled, done: _Round, photos: Sequence[ObjectEvent]) -> None:
+def _count(handled: Handled, done: _Round) -> None:
     settled = done.settled
     handled.stored += settled.stored
     handled.replaced += settled.replaced
@@ -204,7 +209,7 @@ def _count(handled: Handled, done: _Round, photos: Sequence[ObjectEvent]) -> Non
     handled.pending += settled.pending
     handled.overtaken += settled.overtaken
     handled.add_reasons(done.results, done.left)
-    handled.add_lags(uploads(photos, done.settled.stored_keys - done.left), datetime.now(UTC))
+    handled.lags += done.upload_to_row
 
 
 _SAID = {
