@@ -76,9 +76,10 @@ NOT_SET = {
     "sns:PutDataProtectionPolicy": "data protection",
 }
 
-# Those of our own requests, and of EC2's for the image: no handler lists them.
+# Those of our own requests, of EC2's for the image, and of CloudWatch's for its role, which the
+# documentation of PutMetricAlarm names: no handler lists them.
 OF_OUR_OWN = {
-    *("KeepReleases", "DeleteData", "FindData", "Stack", "FindImage", "SeeOffers"),
+    *("KeepReleases", "DeleteData", "FindData", "Stack", "FindImage", "SeeOffers", "MakeAlarmRole"),
 }
 
 
@@ -143,6 +144,31 @@ def test_what_can_be_restricted_is() -> None:
             }
         assert not any("*" in action for action in statement["Action"])
     assert len(json.dumps(deployer.policy(STACK, PLACE), separators=(",", ":"))) < 10_240
+
+
+def test_tags_are_asked_of_what_cloudformation_tags() -> None:
+    """A condition on a tag that is never there would refuse everything."""
+    schemas = {
+        kind: PROVIDER_SCHEMA_MANAGER.get_resource_schema(PLACE.region, kind).schema
+        for kind in TYPES
+    }
+    changed = {
+        action
+        for kind, schema in schemas.items()
+        if not schema.get("tagging", {}).get("cloudFormationSystemTags")
+        for name in ("update", "delete")
+        for action in schema.get("handlers", {}).get(name, {}).get("permissions", [])
+        if not re.search(r":(Describe|Get|List|Tag|Untag)|Tags$", action)
+    }
+    asking = [each for each in statements() if "aws:ResourceTag" in json.dumps(each)]
+    assert asking
+    for statement in asking:
+        assert not set(statement["Action"]) & changed, statement["Sid"]
+
+
+def test_an_alarm_may_recover_an_instance() -> None:
+    (role,) = [each for each in statements() if "iam:CreateServiceLinkedRole" in each["Action"]]
+    assert role["Resource"].endswith("/events.amazonaws.com/AWSServiceRoleForCloudWatchEvents")
 
 
 def test_the_documentation_lists_every_statement() -> None:
