@@ -161,14 +161,7 @@ def _machine(stack: Stack, place: Place) -> list[Document]:
         _allow("ChangeMachine", [f"ec2:{name}" for name in change], "*") | {"Condition": ours},
         _allow("DeleteTemplate", ["ec2:DeleteLaunchTemplate"], templates) | _VIA_CLOUDFORMATION,
         _allow("FindImage", ["ssm:GetParameters"], images),
-        # CloudWatch makes this role with the account's first alarm that recovers an instance.
-        _allow("MakeAlarmRole", ["iam:CreateServiceLinkedRole"], _alarm_role(place)),
     ]
-
-
-def _alarm_role(place: Place) -> str:
-    name = "aws-service-role/events.amazonaws.com/AWSServiceRoleForCloudWatchEvents"
-    return f"arn:{place.partition}:iam::{place.account}:role/{name}"
 
 
 def _watch(stack: Stack, place: Place) -> list[Document]:

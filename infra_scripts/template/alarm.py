@@ -32,7 +32,6 @@ class Alarm:
     of: int
     missing: str = OK
     awaits_instance: bool = False
-    recovers: bool = False  # EC2 moves the instance to other hardware
 
     @property
     def logical_id(self) -> str:
@@ -46,9 +45,6 @@ class Alarm:
 
     def resource(self, stack: Stack) -> Resource:
         """As CloudFormation declares it."""
-        actions: list[object] = [ref("AlarmTopic")]
-        if self.recovers:
-            actions.append("arn:${AWS::Partition}:automate:${AWS::Region}:ec2:recover")
         meaning = f"{self.means[0].upper()}{self.means[1:]}."
         return resource(
             "AWS::CloudWatch::Alarm",
@@ -62,14 +58,14 @@ class Alarm:
                 "EvaluationPeriods": self.of,
                 "DatapointsToAlarm": self.most,
                 "TreatMissingData": self.missing,
-                "AlarmActions": actions,
+                "AlarmActions": [ref("AlarmTopic")],
                 "OKActions": [ref("AlarmTopic")],
             },
             after=["Instance"] if self.awaits_instance else [],
         )
 
     def _watched(self) -> Resource:
-        """A plain metric where that will do: EC2's actions want one, and it costs less."""
+        """A plain metric where that will do: it costs less."""
         *others, last = self.queries
         if others:
             return {"Metrics": [*others, last | {"ReturnData": True}]}

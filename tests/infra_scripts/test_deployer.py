@@ -76,10 +76,9 @@ NOT_SET = {
     "sns:PutDataProtectionPolicy": "data protection",
 }
 
-# Those of our own requests, of EC2's for the image, and of CloudWatch's for its role, which the
-# documentation of PutMetricAlarm names: no handler lists them.
+# Those of our own requests, and of EC2's for the image: no handler lists them.
 OF_OUR_OWN = {
-    *("KeepReleases", "DeleteData", "FindData", "Stack", "FindImage", "SeeOffers", "MakeAlarmRole"),
+    *("KeepReleases", "DeleteData", "FindData", "Stack", "FindImage", "SeeOffers"),
 }
 
 
@@ -164,11 +163,6 @@ def test_tags_are_asked_of_what_cloudformation_tags() -> None:
     assert asking
     for statement in asking:
         assert not set(statement["Action"]) & changed, statement["Sid"]
-
-
-def test_an_alarm_may_recover_an_instance() -> None:
-    (role,) = [each for each in statements() if "iam:CreateServiceLinkedRole" in each["Action"]]
-    assert role["Resource"].endswith("/events.amazonaws.com/AWSServiceRoleForCloudWatchEvents")
 
 
 def test_the_documentation_lists_every_statement() -> None:
