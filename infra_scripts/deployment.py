@@ -87,7 +87,11 @@ class _Task:
             parts += bucket_settings.parts(s3, self.stack, self.place)
         if not self.existing.declares_log_group(self.stack):
             parts.append(log_group.part(logs, self.stack.log_group, self.stack.log_retention_days))
-        return [*parts, notifications.part(s3, self.stack, self.place)]
+        parts.append(notifications.part(s3, self.stack, self.place))
+        deployed = self.existing.deployed
+        if deployed and (name := deployed.bucket_before(self.stack.bucket)):
+            parts.append(notifications.left(s3, self.stack, name))
+        return parts
 
 
 def _bare(template: dict[str, Any]) -> dict[str, Any]:
@@ -116,6 +120,12 @@ def _prepare(
     state.check(deployed)
     vpc = machine_checks.vpc_of(stack, place) if stack.instance.type else ""
     found = existing.find(clients, stack, place, deployed)
+    if archive and deployed and not deployed.holds_nothing and not found.has_bucket:
+        raise Conflict(
+            f"bucket {stack.bucket} does not exist, and what the instance installs must be in it "
+            f"before this stack is changed: create it (aws s3 mb s3://{stack.bucket} --region "
+            f"{place.region}) and deploy again"
+        )
     return _Task(clients, keys.with_keys(clients, stack), place, found, archive, vpc)
 
 
@@ -166,8 +176,8 @@ def deploy(
     """Create what is missing and correct what differs; ``say`` gets a line for each step.
 
     ``archive`` is what the instance installs; it may be left out where there is no instance. A new
-    bucket must exist before the archive is in it, and the archive before the instance: then there are
-    two change sets, of which the first has all but the instance.
+    bucket must exist before the archive is in it, and the archive before the instance: a new stack then
+    takes two change sets, of which the first has all but the instance.
 
     Returns what was done. Raises :class:`StackError`: what CloudFormation could not do it rolled back,
     what was done before stays, and the next call continues from there. A

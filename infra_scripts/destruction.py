@@ -7,6 +7,7 @@ from infra_scripts import bucket, log_group, notifications, queues
 from infra_scripts.clients import Clients
 from infra_scripts.cloudformation import state
 from infra_scripts.errors import as_stack_errors
+from infra_scripts.parts import AnyPart
 from infra_scripts.stack import Stack
 
 Say = Callable[[str], None]
@@ -39,6 +40,7 @@ def destroy(clients: Clients, stack: Stack, say: Say = print, *, delete_data: bo
     exists = bucket.exists(clients.s3, stack.bucket, clients.s3.meta.region_name) is not None
     if exists:
         _delete_notifications(clients, stack, say)
+    _leave_bucket(clients, stack, say)
     _delete_stack(clients, stack, say)
     if not exists:
         say(f"absent    bucket {stack.bucket}")
@@ -47,6 +49,17 @@ def destroy(clients: Clients, stack: Stack, say: Say = print, *, delete_data: bo
         say(f"deleted   bucket {stack.bucket}, with {objects} object versions in it")
     else:
         say(f"kept      bucket {stack.bucket} with all that is in it")
+
+
+def _leave_bucket(clients: Clients, stack: Stack, say: Say) -> None:
+    """Delete our notifications of the bucket of the last deployment too, where it was another."""
+    deployed = state.find(clients.cloudformation, stack.name)
+    if deployed and (name := deployed.bucket_before(stack.bucket)):
+        left: AnyPart = notifications.left(clients.s3, stack, name)
+        change = left.compare()
+        if change.action != "unchanged":
+            left.write(change.before, change.after)
+        say(change.describe(done=True))
 
 
 def _delete_stack(clients: Clients, stack: Stack, say: Say) -> None:

@@ -18,7 +18,8 @@ def vpc_of(stack: Stack, place: Place) -> str:
     or where the instance could not read the network's weights; and botocore's errors.
     """
     weights = stack.weights
-    if weights and not weights.startswith(("s3://", "random", "imagenet")):
+    known = weights in ("", "imagenet", "random") or weights.startswith(("s3://", "random:"))
+    if not known:
         raise StackError(
             f"model.weights {weights!r} is a file of this machine, which the instance does not have: "
             "put it into a bucket and set model.weights to s3://bucket/key#sha256=HEX"

@@ -48,6 +48,41 @@ def part(s3: "S3Client", stack: Stack, place: Place) -> "Part[NotificationConfig
     )
 
 
+def left(s3: "S3Client", stack: Stack, bucket: str) -> "Part[NotificationConfigurationTypeDef]":
+    """Our entry in a bucket that the stack used before: it goes, those of others stay.
+
+    S3 may not send to the queue any more, and would refuse whatever others want to change there. Who
+    may not read that bucket is told what to remove, because the stack can do without.
+    """
+    unread: list[str] = []
+
+    def known() -> "NotificationConfigurationTypeDef | None":
+        unread.clear()
+        try:
+            return present(lambda: read(s3, bucket)) or None
+        except ClientError as error:
+            if not aws_errors.is_denied(error):
+                raise
+            unread.append(aws_errors.code_of(error))
+            return None
+
+    def note(_: object) -> str:
+        if not unread:
+            return ""
+        return (
+            f"not looked at ({unread[0]}): remove the configuration {stack.notification_id!r} or "
+            f"{stack.basic_notification_id!r} from that bucket's event notifications, if it is there"
+        )
+
+    return Part(
+        f"bucket {bucket}, which the stack leaves: notifications to {stack.queue}",
+        known,
+        lambda before: before and without(before, stack),
+        lambda before, after: write(s3, bucket, after),
+        note,
+    )
+
+
 def want(
     before: "NotificationConfigurationTypeDef | None", stack: Stack, place: Place
 ) -> "NotificationConfigurationTypeDef":

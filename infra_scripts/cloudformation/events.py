@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 POLL_SECONDS = 2
-_BEGINS = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS"}
 _FOLLOWS_OTHERS = ("Resource creation cancelled", "Resource update cancelled")
 
 
@@ -47,12 +46,17 @@ def newest(client: "CloudFormationClient", stack_id: str) -> str | None:
 
 
 def before_current(client: "CloudFormationClient", stack_id: str) -> str | None:
-    """The id of the last event before the operation that is going on; None where there is none."""
-    found = _latest_first(client, stack_id)
-    for event in found:
-        if _is_own(event) and event["ResourceStatus"] in _BEGINS:
-            break
-    return next((event["EventId"] for event in found), None)
+    """The id of the last event before the operation that is going on; None where there is none.
+
+    That is the end of the one before it. One that has ended by now is still followed to its end.
+    """
+    going_on = False
+    for event in filter(_is_own, _latest_first(client, stack_id)):
+        if event["ResourceStatus"].endswith("_IN_PROGRESS"):
+            going_on = True
+        elif going_on:
+            return event["EventId"]
+    return None
 
 
 def follow(client: "CloudFormationClient", stack_id: str, since: str | None, say: Say) -> Ending:

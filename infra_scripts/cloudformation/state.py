@@ -1,7 +1,7 @@
 """What CloudFormation knows of a stack: its status, its resources, and what they allow."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -27,12 +27,16 @@ _STUCK = {
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A stack as it is: ``resources`` has the physical id of each, by its logical id."""
+    """A stack as it is: ``resources`` has the physical id of each, by its logical id.
+
+    ``outputs`` are those of its last deployment that succeeded.
+    """
 
     id: str
     name: str
     status: str
     resources: dict[str, str]
+    outputs: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_changing(self) -> bool:
@@ -43,6 +47,11 @@ class Deployed:
     def was_never_made(self) -> bool:
         """Whether its creation failed: it can only be deleted, and nobody has used it."""
         return self.status in _NEVER_MADE
+
+    def bucket_before(self, bucket: str) -> str:
+        """The bucket that it was deployed with, where that is another; else empty."""
+        deployed = self.outputs.get("BucketName", "")
+        return "" if deployed == bucket else deployed
 
     @property
     def holds_nothing(self) -> bool:
@@ -60,7 +69,8 @@ def find(client: "CloudFormationClient", name: str) -> Deployed | None:
         raise
     status = found["StackStatus"]
     resources = {} if status == PLANNED else _resources(client, found["StackId"])
-    return Deployed(found["StackId"], name, status, resources)
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
+    return Deployed(found["StackId"], name, status, resources, outputs)
 
 
 def _resources(client: "CloudFormationClient", stack_id: str) -> dict[str, str]:

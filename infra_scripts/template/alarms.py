@@ -190,6 +190,8 @@ def _of_instance(stack: Stack) -> list[Alarm]:
             of=5,
             missing=UNKNOWN,
         ),
+        # Without EC2's action "recover": EC2 recovers by itself what it can, and refuses an alarm with
+        # that action on any other type, as those with disks of their own.
         Alarm(
             name="InstanceRecovery",
             means="the hardware below the instance fails; EC2 moves the instance to other hardware",

@@ -24,7 +24,7 @@ PERIOD = 300
 
 def resources(stack: Stack) -> dict[str, Resource]:
     """The dashboard, by logical id. It shows the stack's alarms, which must be in the same template."""
-    body = json.dumps({"start": "-PT12H", "widgets": _widgets(stack)}, indent=1)
+    body = json.dumps({"start": "-PT12H", "widgets": _widgets(stack)}, separators=(",", ":"))
     return {
         "Dashboard": resource(
             "AWS::CloudWatch::Dashboard",

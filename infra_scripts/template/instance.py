@@ -32,8 +32,9 @@ ROOT_DEVICE = "/dev/sda1"  # the root volume of Ubuntu's images
 
 def resources(stack: Stack, release: Release) -> dict[str, Resource]:
     """The launch template, the instance, and the condition that waits until it has installed itself."""
+    template = _template(stack, release)
     return {
-        "LaunchTemplate": resource(
+        template: resource(
             "AWS::EC2::LaunchTemplate",
             "The machine: IMDSv2 only, an encrypted volume, Ubuntu 24.04 LTS as of its launch.",
             {"LaunchTemplateData": _launch(stack, release)},
@@ -41,7 +42,7 @@ def resources(stack: Stack, release: Release) -> dict[str, Resource]:
         "Instance": resource(
             "AWS::EC2::Instance",
             "Runs the service. Replaced, not changed, by whatever differs in the launch template.",
-            _instance(stack),
+            _instance(stack, template),
             after=["LogGroup", "Queue"],
         ),
         _handle(stack, release): resource(
@@ -67,21 +68,29 @@ def installed(stack: Stack, release: Release) -> str:
     return f"Installed{_digest(stack, release)}"
 
 
+def _template(stack: Stack, release: Release) -> str:
+    """The logical id of the launch template, of which each instance has its own.
+
+    Of one that they share, a rollback leaves the version that failed the latest.
+    """
+    return f"LaunchTemplate{_digest(stack, release)}"
+
+
 def _handle(stack: Stack, release: Release) -> str:
     return f"InstalledHandle{_digest(stack, release)}"
 
 
 def _digest(stack: Stack, release: Release) -> str:
-    everything = [_launch_without_script(stack), _instance(stack)]
+    everything = [_launch_without_script(stack), _instance(stack, template="")]
     script = user_data.script(stack, release, handle="")
     return hashlib.sha256(json.dumps([everything, script]).encode()).hexdigest()[:12]
 
 
-def _instance(stack: Stack) -> Resource:
+def _instance(stack: Stack, template: str) -> Resource:
     properties: Resource = {
         "LaunchTemplate": {
-            "LaunchTemplateId": ref("LaunchTemplate"),
-            "Version": attribute("LaunchTemplate", "LatestVersionNumber"),
+            "LaunchTemplateId": ref(template),
+            "Version": attribute(template, "LatestVersionNumber"),
         },
         "Tags": _tags(stack),
     }

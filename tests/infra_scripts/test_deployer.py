@@ -145,6 +145,26 @@ def test_what_can_be_restricted_is() -> None:
     assert len(json.dumps(deployer.policy(STACK, PLACE), separators=(",", ":"))) < 10_240
 
 
+def test_tags_are_asked_of_what_cloudformation_tags() -> None:
+    """A condition on a tag that is never there would refuse everything."""
+    schemas = {
+        kind: PROVIDER_SCHEMA_MANAGER.get_resource_schema(PLACE.region, kind).schema
+        for kind in TYPES
+    }
+    changed = {
+        action
+        for kind, schema in schemas.items()
+        if not schema.get("tagging", {}).get("cloudFormationSystemTags")
+        for name in ("update", "delete")
+        for action in schema.get("handlers", {}).get(name, {}).get("permissions", [])
+        if not re.search(r":(Describe|Get|List|Tag|Untag)|Tags$", action)
+    }
+    asking = [each for each in statements() if "aws:ResourceTag" in json.dumps(each)]
+    assert asking
+    for statement in asking:
+        assert not set(statement["Action"]) & changed, statement["Sid"]
+
+
 def test_the_documentation_lists_every_statement() -> None:
     text = (Path(__file__).parents[2] / "docs/permissions.md").read_text(encoding="utf-8")
     rows = text.partition("## Whoever deploys")[2].partition("## Keys")[0]

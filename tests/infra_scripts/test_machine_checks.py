@@ -38,9 +38,10 @@ def test_a_type_that_ec2_does_not_offer_is_named(clients: Clients, here: Place) 
 
 
 def test_weights_that_only_this_machine_has_are_named(clients: Clients, here: Place) -> None:
-    with pytest.raises(StackError, match=r"'/data/vgg16\.h5' is a file of this machine"):
-        machine_checks.vpc_of(dataclasses.replace(machine(), weights="/data/vgg16.h5"), here)
-    for weights in ("imagenet", "random:3", "s3://b/k#sha256=00"):
+    for weights in ("/data/vgg16.h5", "imagenet.npz", "random_forest.h5"):
+        with pytest.raises(StackError, match=f"{weights!r} is a file of this machine"):
+            machine_checks.vpc_of(dataclasses.replace(machine(), weights=weights), here)
+    for weights in ("imagenet", "random", "random:3", "s3://b/k#sha256=00"):
         assert machine_checks.vpc_of(dataclasses.replace(machine(), weights=weights), here)
 
 

@@ -110,6 +110,28 @@ def test_an_operation_that_goes_on_is_followed_from_its_start() -> None:
     assert events.before_current(Told([("stack", "CREATE_IN_PROGRESS")]), STACK) is None
 
 
+def test_a_rollback_that_is_continued_is_followed_to_its_own_end() -> None:
+    """Its first event is none of a beginning: what failed before is not its end."""
+    failed = [
+        *BEFORE,
+        ("stack", "UPDATE_IN_PROGRESS"),
+        ("stack", "UPDATE_ROLLBACK_IN_PROGRESS"),
+        ("stack", "UPDATE_ROLLBACK_FAILED"),
+    ]
+    client: Any = Told([*failed, ("stack", "UPDATE_ROLLBACK_IN_PROGRESS")])
+    since = events.before_current(client, STACK)
+    client.batches = [[("stack", "UPDATE_ROLLBACK_COMPLETE")]]
+    assert events.follow(client, STACK, since, print).status == "UPDATE_ROLLBACK_COMPLETE"
+
+
+def test_an_operation_that_has_just_ended_is_not_waited_for() -> None:
+    client: Any = Told(
+        [*BEFORE, ("stack", "UPDATE_IN_PROGRESS"), ("stack", "UPDATE_COMPLETE")],
+    )
+    since = events.before_current(client, STACK)
+    assert events.follow(client, STACK, since, print).status == "UPDATE_COMPLETE"
+
+
 def test_ctrl_c_says_how_to_follow_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt

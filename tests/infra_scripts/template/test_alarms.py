@@ -291,3 +291,9 @@ def test_the_dead_service_is_watched_once_there_is_an_instance() -> None:
     made = alarms.resources(stack_of())["AlarmDeadService"]
     assert made["DependsOn"] == ["Instance"]
     assert made["Properties"]["TreatMissingData"] == "breaching"
+
+
+def test_an_alarm_does_nothing_but_announce() -> None:
+    """EC2's actions need a role of CloudWatch's, and are refused for many types of instances."""
+    for made in alarms.resources(stack_of()).values():
+        assert made["Properties"].get("AlarmActions", []) in ([], [{"Ref": "AlarmTopic"}])

@@ -21,7 +21,7 @@ from tests.support.aws import unique_stack
 from tests.support.templates import RELEASE, SUBNET, stack_on, templates
 
 TEMPLATES = templates()
-MACHINE = {"SecurityGroup", "LaunchTemplate", "Instance"}
+MACHINE = {"SecurityGroup", "Instance"}
 GROUNDWORK = {
     *("Queue", "QueuePolicy", "DeadLetterQueue", "DeadLetterQueuePolicy", "LogGroup"),
     *("Role", "InstanceProfile"),

@@ -15,8 +15,14 @@ STACK = stack_on("t2.xlarge")
 
 
 def launch(kind: str = "t2.xlarge", **settings: object) -> dict:
-    made = resources(stack_on(kind, **settings), RELEASE)
-    return made["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
+    return launch_of(resources(stack_on(kind, **settings), RELEASE))
+
+
+def launch_of(made: dict) -> dict:
+    """What the launch template that the instance names has in it."""
+    named = made["Instance"]["Properties"]["LaunchTemplate"]["LaunchTemplateId"]["Ref"]
+    assert made[named]["Type"] == "AWS::EC2::LaunchTemplate"
+    return made[named]["Properties"]["LaunchTemplateData"]
 
 
 def test_ec2_knows_every_member_of_the_launch_template() -> None:
@@ -64,11 +70,9 @@ def test_only_burstable_types_have_credits() -> None:
 
 def test_the_instance_is_of_the_latest_version_of_its_template_and_in_its_subnet() -> None:
     properties = resources(STACK, RELEASE)["Instance"]["Properties"]
-    version = {"Fn::GetAtt": ["LaunchTemplate", "LatestVersionNumber"]}
-    assert properties["LaunchTemplate"] == {
-        "LaunchTemplateId": {"Ref": "LaunchTemplate"},
-        "Version": version,
-    }
+    named = properties["LaunchTemplate"]["LaunchTemplateId"]["Ref"]
+    version = {"Fn::GetAtt": [named, "LatestVersionNumber"]}
+    assert properties["LaunchTemplate"]["Version"] == version
     assert "SubnetId" not in properties
     inside = resources(stack_on("t2.xlarge", subnet=SUBNET), RELEASE)["Instance"]["Properties"]
     assert inside["SubnetId"] == SUBNET
@@ -82,8 +86,7 @@ def test_the_condition_waits_for_the_instance_at_the_handle_that_this_reports_to
     assert condition["Properties"]["Timeout"] == "900"
     handle = condition["Properties"]["Handle"]["Ref"]
     assert made[handle]["Type"] == "AWS::CloudFormation::WaitConditionHandle"
-    data = made["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
-    lines = data["UserData"]["Fn::Base64"]["Fn::Join"][1]
+    lines = launch_of(made)["UserData"]["Fn::Base64"]["Fn::Join"][1]
     assert f"SIGNAL='${{{handle}}}'" in lines
 
 
@@ -105,6 +108,13 @@ def test_whatever_replaces_the_instance_has_a_condition_of_its_own() -> None:
     }
     assert len(ids) == 6
     assert all(name.isalnum() for name in ids)
+
+
+def test_a_rollback_finds_the_launch_template_as_it_was() -> None:
+    """CloudFormation's rollback does not remove the version that failed."""
+    other = Release(key="releases/x.tar.gz", sha256="1" * 64)
+    before, after = resources(STACK, RELEASE), resources(STACK, other)
+    assert set(before) & set(after) == {"Instance"}
 
 
 def test_what_does_not_touch_the_instance_does_not_replace_it() -> None:
