@@ -97,7 +97,7 @@ apt_install() {
     { "${apt[@]}" update 9>&- && "${apt[@]}" install -y --no-install-recommends $missing 9>&-; }; } >"$HOME_DIR/apt.log" 2>&1
 }
 
-find_python() {  # Ubuntu 22.04 has 3.10 as python3, and 3.11 beside it
+find_python() {  # Ubuntu 22.04 has 3.10 as python3; beside it only 3.11.0rc1
   local each
   for each in python3 python3.13 python3.12 python3.11; do
     if "$each" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then
