@@ -11,6 +11,7 @@ UNITS=/etc/systemd/system
 COMMAND=/usr/local/bin/fruits
 OS_RELEASE=/etc/os-release
 RUNNING_SYSTEMD=/run/systemd/system
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin  # as services have it, without root's own
 UNIT=fruits.service
 CONTENT=(common ingest processor infra_scripts systemd requirements.txt requirements.lock config.toml)
 HOLD_SECONDS=10  # for which the new service has to stay ready
@@ -61,11 +62,12 @@ release_of() { basename "$(readlink "$HOME_DIR/$1" 2>/dev/null)" 2>/dev/null || 
 
 check_machine() {
   [ "$(id -u)" = 0 ] || die "this installs for the whole machine: run it as root (sudo infra_scripts/install.sh)"
-  local id version
-  id=$(. "$OS_RELEASE"; echo "${ID:-}") version=$(. "$OS_RELEASE"; echo "${VERSION_ID:-}")
-  case "$id $version" in
-    "debian 12"|"debian 13"|"ubuntu 22.04"|"ubuntu 24.04") ;;
-    *) die "this is ${id:-unknown} ${version:-}; Debian 12 or 13, or Ubuntu 22.04 or 24.04, is needed" ;;
+  local system
+  system=$(. "$OS_RELEASE"; echo "${ID:-unknown} ${VERSION_ID:-}")
+  case $system in
+    "debian 12"|"ubuntu 22.04"|"ubuntu 24.04") JAVA_PACKAGE=openjdk-17-jre-headless ;;
+    "debian 13") JAVA_PACKAGE=openjdk-21-jre-headless ;;
+    *) die "this is $system; Debian 12 or 13, or Ubuntu 22.04 or 24.04, is needed" ;;
   esac
   [ -d "$RUNNING_SYSTEMD" ] || die "systemd does not run this machine, so it cannot run the service"
 }
@@ -95,7 +97,7 @@ apt_install() {
     { "${apt[@]}" update 9>&- && "${apt[@]}" install -y --no-install-recommends $missing 9>&-; }; } >"$HOME_DIR/apt.log" 2>&1
 }
 
-find_python() {  # Ubuntu 22.04 has 3.10 as python3, and 3.11 beside it
+find_python() {  # Ubuntu 22.04 has 3.10 as python3; beside it only 3.11.0rc1
   local each
   for each in python3 python3.13 python3.12 python3.11; do
     if "$each" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then
@@ -108,22 +110,28 @@ find_python() {  # Ubuntu 22.04 has 3.10 as python3, and 3.11 beside it
 
 setup_python() {
   PYTHON=$(find_python) || { apt_install python3.11 && PYTHON=$(find_python); } || apt_failed "Python 3.11, 3.12 or 3.13"
-  apt_install "$PYTHON-venv" || apt_failed "the package $PYTHON-venv"
+  # Debian keeps it in a package of its own; a Python of other origin has it.
+  "$PYTHON" -c 'import ensurepip' 2>/dev/null || apt_install "$PYTHON-venv" || apt_failed "the package $PYTHON-venv"
 }
 
+java_home() { sed -n 's/^JAVA_HOME=//p' "$ETC/environment" 2>/dev/null | tail -n 1 | tr -d "\"'"; }  # of the service
+
 java_version() {
-  local java=java home
-  home=$(sed -n 's/^JAVA_HOME=//p' "$ETC/environment" 2>/dev/null | tail -n 1 | tr -d "\"'")
-  [ -z "$home" ] || java=$home/bin/java
-  "$java" -version 2>&1 | sed -n 's/.*version "\([^"]*\).*/\1/p;T;q'
+  local home
+  home=$(java_home)
+  "${home:+$home/bin/}java" -version 2>&1 | sed -n 's/.*version "\([^"]*\).*/\1/p;T;q'
 }
 
 has_java() { case $(java_version) in 17|17.*|21|21.*) ;; *) return 1 ;; esac; }
 
-setup_java() {
-  has_java && return
-  apt_install openjdk-17-jre-headless || apt_install openjdk-21-jre-headless || apt_failed "Java 17 or 21"
+setup_machine() {
+  # A compiler for the engine winograd, and what locks the decoder of HEIC up.
+  local packages=(gcc libc6-dev libseccomp2 ca-certificates)
+  has_java || packages+=("$JAVA_PACKAGE")
+  apt_install "${packages[@]}" || apt_failed "${packages[*]}"
   has_java || die "'java' is $(java_version || true), but Spark needs 17 or 21, which is installed: write a line JAVA_HOME=/usr/lib/jvm/java-... into $ETC/environment"
+  getent passwd fruits >/dev/null || useradd --system --user-group --no-create-home \
+    --home-dir /var/lib/fruits --shell /usr/sbin/nologin fruits
 }
 
 apt_failed() {
@@ -131,25 +139,17 @@ apt_failed() {
   die "apt-get cannot install $1; its last lines are above, all are in $HOME_DIR/apt.log"
 }
 
-setup_machine() {
-  setup_python
-  setup_java
-  # A compiler for the engine winograd, and what locks the decoder of HEIC up.
-  apt_install gcc libc6-dev libseccomp2 ca-certificates || apt_failed "gcc, libc6-dev and libseccomp2"
-  getent passwd fruits >/dev/null || useradd --system --user-group --no-create-home \
-    --home-dir /var/lib/fruits --shell /usr/sbin/nologin fruits
-}
-
 # ------------------------------------------------------------------------------------------------- the release
 
-digest() {  # of all that is installed
-  (cd "$SOURCE" && find "${CONTENT[@]}" -name __pycache__ -prune -o -type f -print0 | LC_ALL=C sort -z |
-    xargs -0 sha256sum) | sha256sum | cut -c 1-12
+name_release() {  # ID, VENV: by all that is installed; a newer Python, of an upgraded system, makes another release
+  VENV=$HOME_DIR/venvs/$({ cat "$SOURCE/requirements.lock"; echo "$PYTHON $(uname -m)"; } | sha256sum | cut -c 1-12)
+  ID=$({ echo "${VENV##*/}"; cd "$SOURCE"
+    find "${CONTENT[@]}" -name __pycache__ -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+  } | sha256sum | cut -c 1-12)
 }
 
-build_venv() {  # VENV: for these packages and this Python; releases that need the same share it
+build_venv() {  # for these packages and this Python; releases that need the same share it
   local lock=$SOURCE/requirements.lock
-  VENV=$HOME_DIR/venvs/$({ cat "$lock"; echo "$PYTHON $(uname -m)"; } | sha256sum | cut -c 1-12)
   [ -e "$VENV/complete" ] && return
   say "installing $(grep -c '==' "$lock") packages for $PYTHON (minutes, once)"
   rm -rf "$VENV" "$HOME_DIR/tmp"
@@ -158,7 +158,12 @@ build_venv() {  # VENV: for these packages and this Python; releases that need t
   # What builds a package from source is pinned as well, so it is installed first.
   awk '/^[^ #]/ { take = /^(setuptools|wheel|packaging)==/ } take' "$lock" >"$VENV/build.lock"
   pip_install --no-deps -r "$VENV/build.lock"
-  pip_install --no-build-isolation -r "$lock"
+  # To deflate Spark's jars, which are deflated, would take as long as all the rest of building its wheel.
+  printf '[bdist_wheel]\ncompression = stored\n' >"$HOME_DIR/tmp/build.cfg"
+  DIST_EXTRA_CONFIG=$HOME_DIR/tmp/build.cfg pip_install --no-build-isolation --no-compile -r "$lock"
+  # The service may not write here. Pip would use one core, and not mind either what cannot be compiled.
+  find "$VENV/lib" -mindepth 3 -maxdepth 3 -print0 |
+    xargs -0r -n 8 -P "$(nproc)" "$VENV/bin/python" -m compileall -q >/dev/null 2>&1 || true
   rm -rf "$HOME_DIR/tmp"
   sync -f "$VENV"
   touch "$VENV/complete"
@@ -175,7 +180,7 @@ build_archive() {  # of Spark's classes, for this Java: saves four seconds of ea
   [ "$java" = "$(cat "$VENV/archived" 2>/dev/null)" ] && return
   say "archiving Spark's classes (half a minute, once)"
   rm -rf "$VENV"/making-*  # of one that was killed
-  tied env -C "$RELEASE" .venv/bin/python -m processor.spark.class_archive >"$HOME_DIR/archive.log" 2>&1 ||
+  tied env -C "$RELEASE" JAVA_HOME="$(java_home)" .venv/bin/python -m processor.spark.class_archive >"$HOME_DIR/archive.log" 2>&1 ||
     say "that failed, so each start takes 4 s longer; $HOME_DIR/archive.log says why"
   printf '%s\n' "$java" >"$VENV/archived"
 }
@@ -198,7 +203,7 @@ build_release() {  # RELEASE, whole once it has its name
 # ------------------------------------------------------------------------------------------------- the service
 
 write_environment() {
-  [ -e "$ETC/environment" ] && return
+  [ ! -e "$ETC/environment" ] || { chmod o= "$ETC/environment"; return; }  # there may be secrets in it
   replace_file "$ETC/environment" 600 <<'TEXT'
 # Variables of the service, one NAME=value a line; systemctl restart fruits applies them. Each setting of config.toml is
 # FRUITS_<SECTION>__<KEY> here. AWS_REGION is needed where the instance's metadata does not tell the region.
@@ -237,9 +242,12 @@ write_unit() {  # RELEASE_DIR
 }
 
 switch_to() {  # ID PREVIOUS_ID: two versions never run at a time
-  systemctl is-active --quiet "$UNIT" && say "stopping the service; it finishes its micro-batch"
-  systemctl stop "$UNIT" 2>/dev/null || true  # it does not exist yet
-  ! systemctl is-active --quiet "$UNIT" || die "the service does not stop: systemctl status fruits"
+  ! systemctl is-active --quiet "$UNIT" || say "stopping the service; it finishes its micro-batch"
+  systemctl stop "$UNIT" 2>/dev/null 9>&- || true  # it does not exist yet
+  case $(systemctl show -P ActiveState "$UNIT") in
+    inactive|failed) ;;
+    *) die "the service does not stop: systemctl status fruits" ;;
+  esac
   local dir=$HOME_DIR/releases/$1
   write_config "$dir"
   [ -z "$2" ] || [ "$2" = "$1" ] || replace_link previous "releases/$2"
@@ -252,7 +260,7 @@ started() {  # whether the service becomes ready, and stays so; otherwise say wh
   since=$(date +%s)
   say "starting the service; the first start prepares the network, which takes a minute or more"
   systemctl reset-failed "$UNIT" 2>/dev/null || true
-  if systemctl start "$UNIT" 2>/dev/null; then
+  if systemctl start "$UNIT" 2>/dev/null 9>&-; then
     restarts=$(systemctl show -P NRestarts "$UNIT")
     sleep "$HOLD_SECONDS"
     if systemctl is-active --quiet "$UNIT" && [ "$restarts" = "$(systemctl show -P NRestarts "$UNIT")" ]; then
@@ -271,24 +279,32 @@ is_running() {  # ID: as it would be after switch_to and started
     systemctl is-enabled --quiet "$UNIT" && systemctl is-active --quiet "$UNIT"
 }
 
+remove() {  # DIR, so that a part of it, were this killed, is not taken for the whole
+  rm -rf "$HOME_DIR/removed"
+  mv -T "$1" "$HOME_DIR/removed"
+  rm -rf "$HOME_DIR/removed"
+}
+
 prune() {  # what neither current nor previous needs
   local each keep
   keep=" $(release_of current) $(release_of previous) "
   for each in "$HOME_DIR"/releases/*; do
-    [[ $keep == *" ${each##*/} "* ]] || rm -rf "$each"
+    [[ $keep == *" ${each##*/} "* ]] || remove "$each"
   done
   keep=" $(cd "$HOME_DIR/releases" && for each in */.venv; do basename "$(readlink "$each")"; done | tr '\n' ' ')"
   for each in "$HOME_DIR"/venvs/*; do
-    [[ $keep == *" ${each##*/} "* ]] || rm -rf "$each"
+    [[ $keep == *" ${each##*/} "* ]] || remove "$each"
   done
-  rm -rf "$HOME_DIR/releases/.partial" "$HOME_DIR/tmp"
+  rm -rf "$HOME_DIR/releases/.partial" "$HOME_DIR/tmp" "$HOME_DIR/removed"
 }
 
 install() {
-  setup_machine
-  rm -f "$HOME_DIR/rolling-back"
-  ID=$(digest)
+  setup_python
+  setup_machine & local machine=$!  # while pip is at work; it says itself what goes wrong
+  name_release
+  end_rollback
   build_venv
+  wait "$machine" || exit 1
   build_release
   build_archive
   write_environment
@@ -314,6 +330,14 @@ install() {
     die "release $ID does not become ready, see above; release $old is running again"
   fi
   die "the service does not become ready, and systemd goes on trying: correct what its log names ($ETC/config.toml, $ETC/environment), then systemctl restart fruits"
+}
+
+end_rollback() {  # of one that was killed: both releases stay
+  [ -e "$HOME_DIR/rolling-back" ] || return 0
+  local target from
+  read -r target from <"$HOME_DIR/rolling-back"
+  [ "$(release_of current)" != "$from" ] || replace_link previous "releases/$target"
+  rm -f "$HOME_DIR/rolling-back"
 }
 
 rollback() {

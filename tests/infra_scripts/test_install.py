@@ -1,12 +1,14 @@
 """install.sh: releases that follow each other, fail, are rolled back, and a script that is killed."""
 
 import fcntl
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.support.installed import PYTHON, Machine
+from infra_scripts import release
+from tests.support.installed import PYTHON, ROOT, Machine
 
 KILLS = 3  # of each of what it does, spread over its calls that change something
 
@@ -54,11 +56,13 @@ def test_an_edited_configuration_stays(machine: Machine) -> None:
     assert machine.config == "# of second\n"
     (machine.etc / "config.toml").write_text("# edited\n")
     (machine.etc / "environment").write_text("AWS_REGION=eu-west-1\n")
+    (machine.etc / "environment").chmod(0o644)
     shown = machine.installs(machine.release("third"))
     assert "config.toml was edited and stays" in shown
     assert machine.config == "# edited\n"
     assert (machine.etc / "config.toml.new").read_text() == "# of third\n"
     assert (machine.etc / "environment").read_text() == "AWS_REGION=eu-west-1\n"
+    assert (machine.etc / "environment").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_release_that_does_not_become_ready_is_taken_back(machine: Machine) -> None:
@@ -128,10 +132,67 @@ def test_it_may_be_killed_at_any_line(what: str, tmp_path: Path) -> None:
         assert machine.faults == "", kill_at
 
 
+@pytest.mark.parametrize("what", ["complete", "requirements.lock"])  # of packages, of a release
+def test_what_is_half_removed_is_not_taken_for_whole(what: str, machine: Machine) -> None:
+    """A kill while the third removes the first, which is then installed once more."""
+    first = machine.release("first")
+    machine.installs(first)
+    machine.installs(machine.release("second", lock="2.0"))
+    third = machine.release("third", lock="2.0")
+    half = f'[ ! -e "$each/{what}" ] || {{ mv "$each"/[!c]* "$STATE"; kill -9 0; }}'
+    machine.program("rm", f'for each; do {half}; done; exec /bin/rm "$@"')
+    assert machine.run(third).returncode == -9
+    machine.program("rm", 'exec /bin/rm "$@"')
+    machine.installs(first)
+    assert machine.link("current") == "first"
+    assert (machine.home / "current" / ".venv" / "bin" / "python").exists()
+
+
+def test_a_rollback_that_is_killed_keeps_both_releases_for_an_install(machine: Machine) -> None:
+    machine.installs(machine.release("first"))
+    last = machine.release("last")
+    machine.installs(last)
+    for kill_at in range(1, 40):
+        killed = machine.run(last, "--rollback", kill_at=kill_at).returncode
+        machine.installs(last)
+        assert (machine.link("current"), machine.link("previous")) == ("last", "first"), kill_at
+        if killed == 0:
+            break
+    assert killed == 0
+    assert kill_at > 5
+
+
+def test_a_service_that_still_stops_is_not_joined_by_another(machine: Machine) -> None:
+    machine.installs(machine.release("first"))
+    done = machine.run(machine.release("second"), STOPS="deactivating")
+    assert done.returncode == 1
+    assert "error: the service does not stop" in done.stdout
+    assert machine.link("current") == "first"
+
+
+def test_a_newer_python_makes_another_release(machine: Machine) -> None:
+    """As after an upgrade of the system, with which the old one's Python has gone."""
+    first = machine.release("first")
+    machine.installs(first)
+    before = (machine.home / "current").resolve()
+    machine.program("python3", PYTHON.replace("python3.11", "python3.13"))
+    machine.program("python3.13", PYTHON.replace("python3.11", "python3.13"))
+    machine.installs(first)
+    after = (machine.home / "current").resolve()
+    assert (after / ".venv").resolve() != (before / ".venv").resolve()
+
+
+def test_it_installs_what_a_release_is() -> None:
+    script = (ROOT / "infra_scripts" / "install.sh").read_text()
+    content = re.search(r"(?m)^CONTENT=\((.*)\)$", script)
+    assert content
+    assert {*content[1].split()} == {*release.FOLDERS, *release.FILES, release.CONFIGURATION}
+
+
 def test_two_at_once(machine: Machine) -> None:
     first = machine.release("first")
     machine.installs(first)
-    machine.program("flock", "exit 1")
+    machine.program("flock", f'shift 2; exec {shutil.which("flock")} -n "$@"')  # without the wait
     with (machine.home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = machine.run(first)
@@ -172,6 +233,7 @@ def test_what_is_missing_is_installed_and_an_old_python_passed_over(machine: Mac
     machine.program("venv-maker", PYTHON)
     shown = machine.installs(machine.release("first"))
     assert shown.startswith("installing python3.11 with apt-get\n")
+    assert shown.count("with apt-get") == 3
     packages = (machine.state / "packages").read_text().split()
     assert {"python3.11", "python3.11-venv", "gcc", "libc6-dev", "libseccomp2"} <= set(packages)
     machine.program("apt-get", "echo E: no such package; exit 100")
@@ -179,6 +241,18 @@ def test_what_is_missing_is_installed_and_an_old_python_passed_over(machine: Mac
     done = machine.run(machine.release("second"))
     assert done.returncode == 1
     assert "E: no such package\nerror: apt-get cannot install" in done.stdout
+
+
+@pytest.mark.parametrize(("debian", "java"), [("12", "17"), ("13", "21")])
+def test_the_java_of_the_system_is_installed(debian: str, java: str, machine: Machine) -> None:
+    machine.os_release("debian", debian)
+    machine.lacks("java")
+    machine.program("dpkg", "case $2 in openjdk*) ;; *) echo Status: ok installed ;; esac")
+    machine.program("apt-get", 'echo "$*" >>"$STATE/apt"; ln -s java-new "$BIN/java"')
+    machine.program("java-new", f"echo 'openjdk version \"{java}.0.1\"' >&2")
+    machine.installs(machine.release("first"))
+    (call,) = (machine.state / "apt").read_text().splitlines()
+    assert call.endswith(f"--no-install-recommends openjdk-{java}-jre-headless")
 
 
 def test_packages_that_pip_cannot_install(machine: Machine) -> None:

@@ -9,21 +9,36 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("common", "ingest", "processor", "infra_scripts", "systemd")
 TOOLS = (
     *("awk", "basename", "bash", "cat", "chmod", "cmp", "cut", "dirname", "env", "find", "flock"),
-    *("date", "grep", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sha256sum", "sort", "sync"),
-    *("tail", "tar", "touch", "tr", "uname", "wc", "xargs"),
+    *(
+        "date",
+        "grep",
+        "ln",
+        "mkdir",
+        "mv",
+        "nproc",
+        "readlink",
+        "rm",
+        "sed",
+        "sha256sum",
+        "sort",
+        "sync",
+    ),
+    *("tail", "tar", "touch", "tr", "uname", "xargs"),
 )
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CHANGING = ("chmod", "ln", "mkdir", "mv", "rm", "sync", "tar", "touch")  # or systemctl, or Python
 # Counts the calls of what changes something, and at the one that is named kills all that runs.
 COUNTS = """count() {
-  echo >>"$STATE/calls"
-  [ -z "${KILL_AT:-}" ] || [ "$(wc -l <"$STATE/calls")" != "$KILL_AT" ] || kill -9 0
+  echo $$ >>"$STATE/calls"  # two may count at once: each finds its own line
+  [ -z "${KILL_AT:-}" ] || [ "$(sed -n "${KILL_AT}p" "$STATE/calls")" != $$ ] || kill -9 0
 }
 """
 PYTHON = """
 case "$*" in
   -c*exit*) ;;
+  *ensurepip*) dpkg -s python3.11-venv | grep -q installed ;;
   -c*) echo python3.11 ;;
-  "-m venv "*) mkdir -p "$3/bin"; ln -sfn "$BIN/venv-python" "$3/bin/python" ;;
+  "-m venv "*) mkdir -p "$3/bin" "$3/lib"; ln -sfn "$BIN/venv-python" "$3/bin/python" ;;
 esac"""
 VENV_PYTHON = 'count; echo "$*" >>"$STATE/python"; [ ! -e "$STATE/no-$2" ]'
 SYSTEMCTL = """
@@ -31,11 +46,12 @@ count
 running() { cat "$STATE/running" 2>/dev/null; }
 case "$*" in
   --version) echo "systemd ${SYSTEMD:-252} (252.39)" ;;
-  "is-active --quiet "*) running >/dev/null ;;
+  "is-active --quiet "*) [ -z "${STOPS:-}" ] && running >/dev/null ;;
   "is-enabled --quiet "*) [ -e "$STATE/enabled" ] ;;
   "enable --quiet "*) touch "$STATE/enabled" ;;
-  "stop "*) rm -f "$STATE/running" ;;
+  "stop "*) [ -n "${STOPS:-}" ] || rm -f "$STATE/running" ;;
   "show -P NRestarts "*) echo 0 ;;
+  "show -P ActiveState "*) if running >/dev/null; then echo "${STOPS:-active}"; else echo inactive; fi ;;
   "start "*)
     release=$(basename "$(readlink "$HOME_DIR/current")")
     [ "$(running)" = "" ] || [ "$(running)" = "$release" ] || echo "two versions" >>"$STATE/faults"
@@ -110,9 +126,10 @@ class Machine:
             "COMMAND=/usr/local/bin/fruits": f"COMMAND={self._folder}/usr/fruits",
             "OS_RELEASE=/etc/os-release": f"OS_RELEASE={self._folder}/os-release",
             "RUNNING_SYSTEMD=/run/systemd/system": f"RUNNING_SYSTEMD={self._folder}/run",
+            f"PATH={SYSTEM_PATH}": f"PATH={self._programs}",
         }.items():
-            assert script.count(f"\n{constant}\n") == 1
-            script = script.replace(f"\n{constant}\n", f"\n{place}\n")
+            assert script.count(constant) == 1
+            script = script.replace(constant, place)
         path = folder / "infra_scripts" / "install.sh"
         path.write_text(script)
         path.chmod(0o755)
@@ -126,7 +143,7 @@ class Machine:
         return subprocess.run(
             ["/bin/bash", release / "infra_scripts" / "install.sh", *options],
             env={
-                "PATH": str(self._programs),
+                "PATH": f"/root/.pyenv/shims:{SYSTEM_PATH}",
                 "BIN": str(self._programs),
                 "STATE": str(self.state),
                 "HOME_DIR": str(self.home),

@@ -3,18 +3,16 @@
 import shutil
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-CONTENT = ("common", "ingest", "processor", "infra_scripts", "systemd")
-FILES = ("requirements.txt", "requirements.lock", "config.toml")
+from infra_scripts.release import CONFIGURATION, FILES, FOLDERS, ROOT
 
 
 def write(folder: Path) -> Path:
     """The release of this repository, in a new folder."""
-    for name in CONTENT:
+    for name in FOLDERS:
         shutil.copytree(
             ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
         )
-    for name in FILES:
+    for name in (*FILES, CONFIGURATION):
         shutil.copy(ROOT / name, folder)
     return folder
 

@@ -17,19 +17,19 @@ EXPOSURE = 1.5
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 
 
-def settings() -> dict[str, list[str]]:
+def settings(file: Path = UNIT) -> dict[str, list[str]]:
     """All values of each key."""
     found: dict[str, list[str]] = defaultdict(list)
-    for line in UNIT.read_text().splitlines():
+    for line in file.read_text().splitlines():
         if (match := re.fullmatch(r"(\w+)=(.*)", line)) is not None:
             found[match[1]].append(match[2])
     return found
 
 
 def seconds(text: str) -> int:
-    match = re.fullmatch(r"(\d+)(s|min)", text)
+    match = re.fullmatch(r"(\d+)(s|min|h|d)", text)
     assert match
-    return int(match[1]) * (60 if match[2] == "min" else 1)
+    return int(match[1]) * {"s": 1, "min": 60, "h": 3_600, "d": 86_400}[match[2]]
 
 
 def analyzed(*words: str) -> str:
@@ -78,3 +78,10 @@ def test_its_folders_are_those_of_the_settings() -> None:
 def test_it_is_not_started_again_after_a_clean_end() -> None:
     """Such as that on a spot instance which is about to be taken back."""
     assert settings()["Restart"] == ["on-failure"]
+
+
+def test_starts_that_fail_at_once_are_given_up_with_either_backoff() -> None:
+    unit, backoff = settings(), settings(UNIT.parent / "backoff.conf")
+    for found, delay in ((unit, unit["RestartSec"]), (backoff, backoff["RestartMaxDelaySec"])):
+        failing = (seconds(delay[0]) + 5) * int(found["StartLimitBurst"][0])
+        assert 5 * 3_600 < failing < seconds(found["StartLimitIntervalSec"][0])
