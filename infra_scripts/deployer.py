@@ -10,6 +10,9 @@ from infra_scripts.stack import Place, Stack
 # Names that CloudFormation makes up begin with the stack's name, cut off where a service has a limit.
 _LEADING = 24
 
+# For what CloudFormation does not tag as a stack's, as the schemas of the types say.
+_THROUGH_STACKS = {"ForAnyValue:StringLike": {"aws:CalledVia": ["cloudformation.amazonaws.com*"]}}
+
 
 def policy(stack: Stack, place: Place) -> Document:
     """The whole policy, as a document."""
@@ -134,7 +137,7 @@ def _machine(stack: Stack, place: Place) -> list[Document]:
         *("CreateTags", "RunInstances"),
     ]
     change = [
-        *("AssociateIamInstanceProfile", "AuthorizeSecurityGroupEgress", "DeleteLaunchTemplate"),
+        *("AssociateIamInstanceProfile", "AuthorizeSecurityGroupEgress"),
         *("AuthorizeSecurityGroupIngress", "DeleteSecurityGroup", "DeleteTags"),
         *("DisassociateIamInstanceProfile", "ModifyInstanceAttribute"),
         *("ModifyInstanceCreditSpecification", "ModifyInstanceMaintenanceOptions"),
@@ -145,14 +148,16 @@ def _machine(stack: Stack, place: Place) -> list[Document]:
         "UpdateSecurityGroupRuleDescriptionsIngress",
     ]
     here = {"StringEquals": {"aws:RequestedRegion": place.region}}
-    # CloudFormation tags whatever it makes.
     ours = {"StringEquals": {"aws:ResourceTag/aws:cloudformation:stack-name": stack.name}}
+    templates = _arn(place, "ec2", "launch-template/*")
     images = f"arn:{place.partition}:ssm:{place.region}::parameter/aws/service/canonical/*"
     return [
         _allow("SeeMachines", [f"ec2:Describe{name}" for name in describe], "*"),
         _allow("SeeOffers", ["ec2:DescribeInstanceTypeOfferings"], "*"),
         _allow("MakeMachine", [f"ec2:{name}" for name in make], "*") | {"Condition": here},
         _allow("ChangeMachine", [f"ec2:{name}" for name in change], "*") | {"Condition": ours},
+        _allow("DeleteTemplate", ["ec2:DeleteLaunchTemplate"], templates)
+        | {"Condition": _THROUGH_STACKS},
         _allow("FindImage", ["ssm:GetParameters"], images),
     ]
 
@@ -172,7 +177,6 @@ def _watch(stack: Stack, place: Place) -> list[Document]:
     ]
     make = ("DeleteAlarms", "PutCompositeAlarm", "PutMetricAlarm", *tags)
     show = ("DeleteDashboards", "GetDashboard", "PutDashboard", *tags)
-    ours = {"StringEquals": {"aws:ResourceTag/aws:cloudformation:stack-name": stack.name}}
     return [
         _allow("MakeAlarms", [f"cloudwatch:{name}" for name in make], alarms),
         # The composite alarm needs to see what it is composed of, which has no ARNs.
@@ -185,7 +189,8 @@ def _watch(stack: Stack, place: Place) -> list[Document]:
         ),
         # The topic's key; and what key an alias stands for that a bucket or a queue is encrypted with.
         _allow("MakeKey", ["kms:CreateKey", "kms:DescribeKey"], "*"),
-        _allow("ChangeKey", [f"kms:{name}" for name in encrypt], "*") | {"Condition": ours},
+        _allow("ChangeKey", [f"kms:{name}" for name in encrypt], "*")
+        | {"Condition": _THROUGH_STACKS},
     ]
 
 

@@ -82,12 +82,15 @@ OF_OUR_OWN = {
 }
 
 
+def schema(kind: str) -> dict[str, Any]:
+    return PROVIDER_SCHEMA_MANAGER.get_resource_schema(PLACE.region, kind).schema
+
+
 def handled(kind: str) -> set[str]:
     """What the handlers of a type need, but those that only list resources."""
-    handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema(PLACE.region, kind).schema
     return {
         action
-        for name, handler in handlers.get("handlers", {}).items()
+        for name, handler in schema(kind).get("handlers", {}).items()
         if name != "list"
         for action in handler["permissions"]
     }
@@ -143,6 +146,19 @@ def test_what_can_be_restricted_is() -> None:
             }
         assert not any("*" in action for action in statement["Action"])
     assert len(json.dumps(deployer.policy(STACK, PLACE), separators=(",", ":"))) < 10_240
+
+
+def test_tags_are_expected_only_where_cloudformation_sets_them() -> None:
+    untagged = {
+        action
+        for kind in TYPES
+        if not schema(kind).get("tagging", {}).get("cloudFormationSystemTags")
+        for action in handled(kind)
+    }
+    for statement in statements():
+        if "aws:ResourceTag" in json.dumps(statement.get("Condition", {})):
+            shared = set(statement["Action"]) & untagged
+            assert shared <= {"ec2:CreateTags", "ec2:DeleteTags"}, statement["Sid"]
 
 
 def test_the_documentation_lists_every_statement() -> None:
