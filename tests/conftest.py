@@ -1,5 +1,6 @@
 """Fixtures that all tests share: one embedded AWS and one Spark session per run."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,11 @@ pytest_plugins = ["tests.support.aws"]
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all services of the run keep weights and compiled networks."""
-    return tmp_path_factory.mktemp("cache")
+    """Where all services of the run keep weights and compiled networks, in all processes of pytest."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    (cache := shared / "cache").mkdir(exist_ok=True)
+    return cache
 
 
 @pytest.fixture(scope="session")
