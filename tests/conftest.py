@@ -1,5 +1,6 @@
 """Fixtures that all tests share: one embedded AWS and one Spark session per run."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,36 @@ from processor.spark import session
 
 pytest_plugins = ["tests.support.aws"]
 
+# Files that take a minute or more, by how long they take. Begun last, they would leave the other
+# processes of pytest without work.
+SLOWEST = (
+    "processor/test_commands.py",
+    "test_reconcile.py",
+    "processor/test_disk.py",
+    "processor/test_orphans.py",
+    "processor/test_endings.py",
+    "test_least_privilege.py",
+    "test_recovery.py",
+    "processor/spark/test_class_archive.py",
+    "demo/test_demo.py",
+    "test_contract.py",
+    "ingest/test_alone.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest files first, see ``--no-loadscope-reorder`` in ``run``."""
+    place = {Path(__file__).parent / name: number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all services of the run keep weights and compiled networks."""
-    return tmp_path_factory.mktemp("cache")
+    """Where all services of the run keep weights and compiled networks, in all processes of pytest."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    (cache := shared / "cache").mkdir(exist_ok=True)
+    return cache
 
 
 @pytest.fixture(scope="session")

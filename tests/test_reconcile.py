@@ -93,8 +93,8 @@ def test_what_was_missed_is_healed(site: Site) -> None:
     assert site.features() == stored
     assert rejects(site) == {"photos/worse"}
 
-    # Another network's store, which has nothing yet.
-    moved = {"FRUITS_STORAGE__STORE_PREFIX": "other/", "FRUITS_MODEL__LAYER": "max_pool"}
+    # Another network's store, which has nothing yet: its photos are prepared in another way.
+    moved = {"FRUITS_STORAGE__STORE_PREFIX": "other/", "FRUITS_IMAGES__REDUCED_DECODE": "false"}
     assert "missing: 8\n" in reconcile(site, **moved)
     assert site.command("run", "--once", **moved).returncode == 0
     table = delta.open_table(f"s3://{bucket}/other/features")

@@ -24,7 +24,9 @@ def site(
         yield shared
 
 
-def test_a_disk_that_fills_up_is_named_and_nothing_is_lost(site: Site) -> None:
+def test_a_disk_that_fills_up_and_a_folder_deleted_in_use_are_named_and_nothing_is_lost(
+    site: Site,
+) -> None:
     disk = site.folder / "disk"
     service = site.start("run")
     site.put("1.jpg", photo(1))
@@ -39,15 +41,11 @@ def test_a_disk_that_fills_up_is_named_and_nothing_is_lost(site: Site) -> None:
         assert len(said.splitlines()) == 1, said
         assert str(disk / "work") in said
         assert "is full" in said or "o space left on" in said
-    site.run_once()
-    assert site.features() == site.live()
 
-
-def test_a_folder_deleted_in_use_is_named_and_nothing_is_lost(site: Site) -> None:
-    work = site.folder / "disk" / "work"
     service = site.start("run")
     site.put("3.jpg", photo(3))
     site.wait(lambda: site.features() == site.live())
+    work = disk / "work"
     shutil.rmtree(work)
     site.put("4.jpg", photo(4))
     _, errors = service.communicate(timeout=PATIENCE)

@@ -26,6 +26,8 @@ from tests.support.sites import Site, deployed
 from tests.support.traffic import until
 
 BUSY = {"jvm", "planner", "daemons", "workers", "background", "heic"}
+PHOTO = photo(0)
+HEIC = heic(Image.open(io.BytesIO(PHOTO)))
 numbers = itertools.count()
 
 
@@ -43,8 +45,8 @@ def site(
 def put(site: Site) -> str:
     """Put a photo, and one as HEIC, whose key is returned."""
     number = next(numbers)
-    site.put(f"{number}.jpg", photo(number))
-    site.put(f"{number}.heic", heic(Image.open(io.BytesIO(photo(number)))))
+    site.put(f"{number}.jpg", PHOTO)
+    site.put(f"{number}.heic", HEIC)
     return f"photos/{number}.heic"
 
 
