@@ -10,6 +10,7 @@ import ingest.inbox
 from infra_scripts.embedded import EmbeddedAws
 from ingest.queue import QueueError
 from tests.support.aws import DeployedStack
+from tests.support.limited import calling_as, session_of
 from tests.support.relay import Relay
 from tests.support.traffic import (
     OpenInbox,
@@ -72,6 +73,22 @@ def test_denied_access_is_named_with_the_fix(
     with pytest.raises(QueueError, match=action) as caught:
         use()
     assert stack.queue_url in str(caught.value)
+
+
+def test_a_role_that_may_not_delete_messages_loses_none(
+    stack: DeployedStack, open_inbox: OpenInbox
+) -> None:
+    actions = ["ReceiveMessage", "ChangeMessageVisibility", "GetQueueAttributes", "GetQueueUrl"]
+    allow = {"Effect": "Allow", "Action": [f"sqs:{name}" for name in actions], "Resource": "*"}
+    policy = {"Version": "2012-10-17", "Statement": [allow]}
+    with calling_as(session_of(stack.stack.queue, policy)):
+        inbox = open_inbox(visibility=2)
+    send(stack, "a")
+    inbox.acknowledge(take_all(inbox, 1))
+    with pytest.raises(QueueError, match=r"access denied: allow .*sqs:DeleteMessage"):
+        until(lambda: inbox.drained() and False, seconds=30)
+    inbox.stop()
+    until(lambda: counts(stack) == (1, 0))
 
 
 @pytest.mark.parametrize(
