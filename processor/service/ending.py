@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,9 +27,13 @@ CHILDREN_SECONDS = 35.0
 _first = threading.RLock()
 
 
-def fail(fault: str) -> NoReturn:
-    """Log the fault, show it on the screen as one line, and end with status 1; from any thread."""
+def fail(fault: str, look: Callable[[], None] = lambda: None) -> NoReturn:
+    """Log the fault, show it on the screen as one line, and end with status 1; from any thread.
+
+    Before that it calls ``look``, which may log more of the fault.
+    """
     _first.acquire()
+    look()
     if logging.getLogger().handlers:
         log.error("ended: %s", fault)
     logs.to_screen(f"error: {printable(' '.join(fault.split()))}\n")

@@ -30,15 +30,17 @@ SPARE_SECONDS = 60.0
 STARTING_SECONDS = 60.0
 ENDING_SECONDS = 60.0  # for processes to end, beyond the limits of stopping
 
+GiveUp = Callable[[str, Callable[[], None]], object]
+
 
 class Watchdog:
-    """Calls ``give_up`` with the fault if nothing calls :meth:`progress` for ``limit_seconds``.
+    """Calls ``give_up`` if nothing calls :meth:`progress` for ``limit_seconds``.
 
-    ``give_up`` should not return. A process in which not even this thread can run is ended by
+    ``give_up`` gets the fault and a function that puts all stacks into the log. It should not return. A process in which not even this thread can run is ended by
     faulthandler's own, SPARE_SECONDS later, with its stacks on the screen.
     """
 
-    def __init__(self, limit_seconds: float, give_up: Callable[[str], object]) -> None:
+    def __init__(self, limit_seconds: float, give_up: GiveUp) -> None:
         self._limit = limit_seconds
         self._give_up = give_up
         self._left = limit_seconds
@@ -93,14 +95,18 @@ class Watchdog:
 
     def _bite(self) -> None:
         systemd.tell("STOPPING=1")  # it takes longer than until systemd would miss a sign of life
+        self._give_up(
+            f"no progress for {self._limit:.0f} s, see the stacks in the log; start the service again: "
+            "it continues where it stopped",
+            self._show_stacks,
+        )
+
+    def _show_stacks(self) -> None:
+        """A stopped process goes on by this, and what it does then may end the query."""
         log.error("no progress for %d s; the stacks of all threads follow", self._limit)
         log.error("the stacks of this process: %s", _stacks())
         processes.show_stacks()
         time.sleep(STACKS_SECONDS)
-        self._give_up(
-            f"no progress for {self._limit:.0f} s, see the stacks in the log; start the service again: "
-            "it continues where it stopped"
-        )
 
 
 def _stacks() -> str:

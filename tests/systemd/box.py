@@ -82,8 +82,9 @@ class Box:
     def is_active(self) -> bool:
         return self.show("ActiveState") == "active"
 
-    def journal(self, lines: int = 200) -> str:
-        return self.sh(f"journalctl -u {UNIT} -o cat --no-pager -n {lines}", check=False)
+    def journal(self) -> str:
+        """The end of the unit's journal, long enough for the stacks of all threads."""
+        return self.sh(f"journalctl -u {UNIT} -o cat --no-pager -n 5000", check=False)
 
     def processes(self, pattern: str) -> list[int]:
         """Of the service: those whose command matches, by their ids in the box."""

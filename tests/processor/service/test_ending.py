@@ -52,6 +52,18 @@ def test_a_fault_is_one_line_of_whoever_notices_first() -> None:
     assert (line["level"], line["message"]) == ("ERROR", "ended: the\n  first")
 
 
+def test_what_a_look_at_the_fault_stirs_up_does_not_take_its_place() -> None:
+    """A process that was stopped goes on to show its stacks, and the query may end by it."""
+    done = run("""
+        def look():
+            second = threading.Thread(target=ending.fail, args=("the second",))
+            second.start()
+            second.join(0.3)
+        ending.fail("the first", look)
+        """)
+    assert (done.returncode, done.stderr) == (1, "error: the first\n")
+
+
 def test_once_spark_is_ended_that_it_does_not_answer_is_no_news() -> None:
     """py4j reports it through the root logger, from a finalizer say."""
     done = run("""
