@@ -36,8 +36,9 @@ GiveUp = Callable[[str, Callable[[], None]], object]
 class Watchdog:
     """Calls ``give_up`` if nothing calls :meth:`progress` for ``limit_seconds``.
 
-    ``give_up`` gets the fault and a function that puts all stacks into the log. It should not return. A process in which not even this thread can run is ended by
-    faulthandler's own, SPARE_SECONDS later, with its stacks on the screen.
+    ``give_up`` gets the fault and a function that puts all stacks into the log. It should not return.
+    A process in which not even this thread can run is ended by faulthandler's own, SPARE_SECONDS later,
+    with its stacks on the screen.
     """
 
     def __init__(self, limit_seconds: float, give_up: GiveUp) -> None:
