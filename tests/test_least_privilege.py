@@ -24,6 +24,7 @@ from common.config import Config, load
 from infra_scripts import policies
 from infra_scripts.assembly import stack_of
 from infra_scripts.embedded import EmbeddedAws
+from infra_scripts.release import KEPT
 from infra_scripts.stack import Place, Stack
 from ingest.queue import Queue, connect
 from processor import assembly, commands
@@ -209,18 +210,23 @@ def test_keys_of_kms(run: Run, at: str) -> None:
 
 
 def test_the_deployer_needs_what_its_policy_allows(run: Run) -> None:
-    """From nothing to a bucket with two versions of an object, and back to nothing.
+    """From nothing to a bucket with releases and two versions of an object, and back to nothing.
 
     What CloudFormation requests in turn is compared in ``tests/infra_scripts/test_deployer.py``.
     """
     site = Site(run.site.folder, run.site.folder)
+    site.settings["FRUITS_INSTANCE__TYPE"] = "t2.xlarge"
     policy = printed_policy(site, "--deployer")
     role = session_of("deployer", policy)
     environment = site.environment | role
-    for command in ("plan", "deploy", "plan"):
+    owner = boto3.client("s3")
+    for command in ("plan", "deploy", "deploy", "plan"):
         done = infra_scripts(environment, command)
         assert done.returncode == 0, done.stderr
-    owner = boto3.client("s3")
+        if command == "deploy":  # the next one deletes what is too much
+            for number in range(KEPT):
+                key = f"releases/{number:064}.tar.gz"
+                owner.put_object(Bucket=site.bucket, Key=key, Body=b"old")
     versions = {"Status": "Enabled"}
     owner.put_bucket_versioning(Bucket=site.bucket, VersioningConfiguration=versions)
     for body in (b"1", b"2"):
@@ -232,7 +238,7 @@ def test_the_deployer_needs_what_its_policy_allows(run: Run) -> None:
     needs = recorded(run.calls, role["AWS_ACCESS_KEY_ID"])
     assert lacking(policy, needs) == []
     used = {each.action for each in needs}
-    for sid in ("DeleteData", "FindData", "Stack"):
+    for sid in ("DeleteData", "FindData", "KeepReleases", "SeeOffers", "Stack"):
         assert used >= set(statement(policy, sid)["Action"])
     assert used >= {"s3:DeleteBucket", "s3:PutBucketNotification"}
 
