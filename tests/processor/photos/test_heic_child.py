@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,6 +47,21 @@ def test_it_has_no_credentials(monkeypatch, process):
     names = {each.partition(b"=")[0] for each in environment.split(b"\0") if each}
     assert names <= {b"PYTHONPATH", b"MALLOC_ARENA_MAX", b"LD_LIBRARY_PATH"}
     assert b"TELL-NOBODY" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_a_default_timeout_of_sockets_does_not_reach_it():
+    """It would read a photo before it is there, and the photo be rejected for that."""
+    decoder.close()
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(60)
+    try:
+        for _ in range(20):
+            decode(DATA, 32)
+        flags = Path(f"/proc/{decoder._running._process.pid}/fdinfo/0").read_text().split()[3]
+        assert not int(flags, 8) & os.O_NONBLOCK
+    finally:
+        socket.setdefaulttimeout(before)
+        decoder.close()
 
 
 def test_it_has_nothing_open_of_the_worker(tmp_path):
