@@ -13,6 +13,7 @@ from processor.spark import session
 
 pytest_plugins = ["tests.support.aws"]
 
+
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all services of the run keep weights and compiled networks, in all processes of pytest."""

@@ -119,7 +119,7 @@ class _Decoder:
     def __init__(self) -> None:
         self.refusal = ""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        theirs.setblocking(True)  # socket.setdefaulttimeout() would have made it otherwise
+        theirs.settimeout(None)  # socket.setdefaulttimeout() would have made it otherwise
         # Of the environment only what Python needs to find its files: no credentials.
         environment = {
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -156,7 +156,7 @@ class _Decoder:
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                theirs.setblocking(True)
+                theirs.settimeout(None)
                 socket.send_fds(self._socket, [request.pack()], [theirs.fileno()])
             ours.settimeout(request.wall_seconds + 10)
             # If the child died early, its status tells.
