@@ -63,6 +63,16 @@ class StoreLayout:
         return f"{self.pca_models}/{name}.npz"
 
     @property
+    def refit_lease(self) -> str:
+        """The folder of the lease of whoever refits."""
+        return f"{self.root}models/refit"
+
+    @property
+    def csv_lease(self) -> str:
+        """The folder of the lease of whoever writes the CSV."""
+        return f"{self.root}models/csv"
+
+    @property
     def statistics(self) -> str:
         """The statistics cache: an object with the statistics of the features as last read."""
         return f"{self.root}models/statistics.npz"

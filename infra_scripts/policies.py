@@ -105,6 +105,7 @@ def service_role(stack: Stack, place: Place) -> Document:
         _allow("SweepStore", ["s3:DeleteObject"], swept),
         # What delta-rs leaves of a large checkpoint, the lifecycle rule ends after a day.
         _allow("AbortUploads", ["s3:AbortMultipartUpload"], csv),
+        _allow("FindUploads", ["s3:ListBucketMultipartUploads"], bucket),
         # Not for the service: for the instance, which installs itself.
         _allow("ReadReleases", ["s3:GetObject"], f"{bucket}/{stack.layout.releases}*"),
         # "IfExists": S3 answers 404 for a missing object only to callers who may list, and checks

@@ -3,13 +3,20 @@
 import logging
 import time
 
+from botocore.exceptions import ClientError
+
+from common import aws_errors
 from common.layout import StoreLayout
 from processor.matrix import tasks
 from processor.matrix.mirror import mirrored_version, model_name
 from processor.spark.background import Background
 from processor.store import delta, objects
+from processor.store.delta import Table
+from processor.store.lease import Lease
 
 log = logging.getLogger(__name__)
+
+CSV_OVER_PARQUET = 3  # bytes; of 64 columns it is 2.6
 
 
 class CsvExport:
@@ -18,37 +25,63 @@ class CsvExport:
     def __init__(self, layout: StoreLayout, background: Background) -> None:
         self._layout = layout
         self._background = background
+        self._lease = Lease(layout.csv_lease)
         self._written: str | None = None  # the model of the CSV, when last looked up
 
-    def update(self, current: str | None) -> None:
+    def update(self, current: str | None, *, wait: bool = False) -> None:
         """Write ``reduced.csv`` if it is not of the matrix's model, whichever service fitted that.
 
         ``current`` is the name of the model that the caller last projected the matrix with, if any;
-        if it is that of the CSV, nothing is read. Readers see the old CSV or the new one, whole.
+        if it is that of the CSV, nothing is read. Readers see the old CSV or the new one, whole. While
+        another service writes it, nothing is done; with ``wait``, its end is waited for.
         """
         if current and current == self._written:
             return
+        if self._unwritten() is None:
+            return
+        with self._lease.held(wait=wait) as ours:
+            table = self._unwritten() if ours else None  # others may have been quicker
+            if table:
+                self._sweep()
+                self._write(table)
+
+    def _unwritten(self) -> Table | None:
+        """The newest matrix; None if there is none, or the CSV is of its model."""
         table = delta.open_table(self._layout.reduced)
         name = model_name(table) if table else None
-        if table is None or name is None:
+        if name is None or name == self._written:
+            return None
+        self._written = objects.metadata(self._layout.reduced_csv).get("model", "")
+        return None if name == self._written else table
+
+    def _sweep(self) -> None:
+        """Delete what uploads have left whose process was killed: we hold the lease, so all others."""
+        try:
+            found = objects.abort_uploads(self._layout.reduced_csv)
+        except ClientError as error:  # a role of an earlier release may not look for them
+            if not aws_errors.is_denied(error):
+                raise
+            log.info("unfinished uploads are left to the bucket's lifecycle rules: %s", error)
             return
-        target = self._layout.reduced_csv
-        if self._written == name:
-            return
-        self._written = objects.metadata(target).get("model", "")  # perhaps by another service
-        if self._written == name:
-            return
+        if found:
+            log.info("deleted what was left of uploads of reduced.csv", extra={"uploads": found})
+
+    def _write(self, table: Table) -> None:
         began = time.monotonic()
-        folder, columns = self._layout.reduced, table.columns
+        name = model_name(table) or ""
+        folder, columns, target = self._layout.reduced, table.columns, self._layout.reduced_csv
+        sizes = table.sizes()
+        about_bytes = CSV_OVER_PARQUET * sum(sizes.values())
         metadata = {
             "model": name,
             "reduced-version": str(table.table_version),
             "features-version": str(mirrored_version(table)),
         }
         (rows,) = self._background.run(
-            [sorted(table.paths())],  # one share: one task writes them all
+            [sorted(sizes)],  # one share: one task writes them all
             lambda share: [
-                tasks.write_csv(paths, folder, columns, target, metadata) for paths in share
+                tasks.write_csv(paths, folder, columns, target, metadata, about_bytes)
+                for paths in share
             ],
         )
         self._written = name

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from common.layout import StoreLayout
@@ -17,6 +17,7 @@ from processor.matrix.snapshot import FeaturesSnapshot
 from processor.spark.background import Background
 from processor.store import delta
 from processor.store.delta import Table
+from processor.store.lease import Lease
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +60,15 @@ class Matrix:
         self._refits = Refits(layout, policy, background)
         self._mirror = Mirror(layout, background)
         self._csv = CsvExport(layout, background) if csv else None
+        self._lease = Lease(layout.refit_lease)
         self._model: NamedModel | None = None  # the matrix's, unless others have refitted
         self.state: MatrixState | None = None  # without a matrix there is none
 
     def update(self, *, force: bool = False) -> Update | None:
         """Refit if due (or ``force``), and bring the matrix to the newest features.
+
+        One service refits at a time. While another does, the matrix is only brought to the newest
+        features, with the model that it has; with ``force`` its end is waited for.
 
         Returns None if there are no features yet or the matrix was up to date. If interrupted at any
         point, it leaves the matrix as it was or as it should be, and the next call does the rest.
@@ -79,29 +84,60 @@ class Matrix:
                 log.info("another writer committed to reduced/ first; trying again")
         raise CommitConflict(f"lost {MAX_CONFLICTS} commits to reduced/ in a row to other writers")
 
-    def export(self) -> None:
+    def export(self, *, wait: bool = False) -> None:
         """Write ``reduced.csv`` if it is not of the matrix's model, see :meth:`.CsvExport.update`.
 
         Takes longer than a refit, and may be repeated; the files that it reads never change.
         """
         if self._csv:
-            self._csv.update(self._model.name if self._model else None)
+            self._csv.update(self._model.name if self._model else None, wait=wait)
 
     def _step(self, features: FeaturesSnapshot, *, force: bool) -> Update | None:
-        began = time.monotonic()
         reduced = delta.open_table(self._layout.reduced)
         model = self._current_model(reduced)
         since = since_fit(reduced)
         reason: str | None = None
         if features.photos:
             reason = "on demand" if force else self._refits.due(model, features, since)
-        if reason:
-            model = self._model = self._refits.fit(features, model, reason)
-            since = SinceFit()
+        if reason is None:
+            return self._mirrored(features, reduced, model, since)
+        with self._lease.held(wait=force) as ours:
+            if not ours:
+                log.info("a refit is due (%s), and another service is at it", reason)
+                return self._mirrored(features, reduced, model, since)
+            newest = delta.open_table(self._layout.reduced)
+            if newest and (reduced is None or newest.table_version != reduced.table_version):
+                raise CommitConflict("reduced/ changed before the refit began")
+            return self._refitted(features, reduced, model, reason)
+
+    def _refitted(
+        self,
+        features: FeaturesSnapshot,
+        reduced: Table | None,
+        previous: NamedModel | None,
+        reason: str,
+    ) -> Update | None:
+        began = time.monotonic()
+        model = self._model = self._refits.fit(features, previous, reason)
+        seconds = time.monotonic() - began
+        done = self._mirrored(features, reduced, model, SinceFit(), began)
+        drift = model.pca.about.get("drift_movement")
+        return done and replace(
+            done, refit=reason, fit_seconds=seconds, drift=None if drift is None else float(drift)
+        )
+
+    def _mirrored(
+        self,
+        features: FeaturesSnapshot,
+        reduced: Table | None,
+        model: NamedModel | None,
+        since: SinceFit,
+        refit_began: float | None = None,
+    ) -> Update | None:
         if model is None:
             return None
-        fitted = time.monotonic()
-        rows = self._mirror.update(features, reduced, model, since, began if reason else None)
+        began = time.monotonic()
+        rows = self._mirror.update(features, reduced, model, since, refit_began)
         self._refits.applied(model)
         self.state = MatrixState(
             features.table_version,
@@ -111,12 +147,8 @@ class Matrix:
         )
         if rows is None:
             return None
-        ended = time.monotonic()
-        drift = model.pca.about.get("drift_movement") if reason else None
-        return Update(
-            *(features.table_version, rows, reason, fitted - began, ended - fitted),
-            drift=None if drift is None else float(drift),
-        )
+        seconds = time.monotonic() - began
+        return Update(features.table_version, rows, None, 0.0, seconds)
 
     def _current_model(self, reduced: Table | None) -> NamedModel | None:
         name = model_name(reduced) if reduced else None

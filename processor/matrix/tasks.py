@@ -66,15 +66,22 @@ def project(
 
 
 def write_csv(
-    paths: Iterable[str], folder: str, columns: pa.Schema, target: str, metadata: Mapping[str, str]
+    paths: Iterable[str],
+    folder: str,
+    columns: pa.Schema,
+    target: str,
+    metadata: Mapping[str, str],
+    about_bytes: int = 0,
 ) -> int:
     """Replace ``target`` with the rows of some data files of the matrix, as CSV; their number.
+
+    ``about_bytes``: how many it may be, at a guess; see :func:`.objects.upload`.
 
     Text that a spreadsheet would take for a formula has an apostrophe before it. To get the text back,
     remove one leading apostrophe, which text that begins with one has too.
 
     Memory: one data file, and what :func:`.objects.upload` takes. Nothing is written to the disk, which
-    may be a small one in memory: 10 million rows of 64 columns are 7 GB.
+    may be a small one in memory: 10 million rows of 64 columns are 8 GB.
     """
     written = 0
 
@@ -90,7 +97,7 @@ def write_csv(
                 yield _csv(batch, header=False)
             written += len(rows)
 
-    objects.upload(target, parts(), CSV_TYPE, metadata)
+    objects.upload(target, parts(), CSV_TYPE, metadata, about_bytes)
     return written
 
 

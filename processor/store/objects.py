@@ -8,7 +8,7 @@ import io
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 DELETED_AT_ONCE = 1000  # the most that S3 allows in a request
+PIECE_BYTES, MOST_PIECES = 8 << 20, 10_000  # of an upload; the most that S3 takes
+_EXISTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 READS = 5  # of an object whose response breaks off, before whoever reads many begins with the first
 
 
@@ -111,14 +113,44 @@ def put(uri: str, body: bytes) -> None:
     Path(uri).write_bytes(body)
 
 
+def create(uri: str, body: bytes) -> bool:
+    """Write one object unless it exists; whether it was this call that made it.
+
+    Of many at once, in any process, at most one is told so: nobody if botocore repeated the call that
+    made it, because the first answer was lost.
+    """
+    if not uri.startswith("s3://"):
+        Path(uri).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with Path(uri).open("xb") as file:
+                file.write(body)
+        except FileExistsError:
+            return False
+        return True
+    bucket, key = split(uri)
+    try:
+        aws.s3().put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+    except ClientError as error:
+        if aws_errors.code_of(error) in _EXISTS:
+            return False
+        raise
+    return True
+
+
 def upload(
-    uri: str, parts: Iterable[bytes], content_type: str, metadata: Mapping[str, str]
+    uri: str,
+    parts: Iterable[bytes],
+    content_type: str,
+    metadata: Mapping[str, str],
+    about_bytes: int = 0,
 ) -> None:
     """Replace one object with the bytes of ``parts``; readers see the old one or the new, whole.
 
-    They are sent while the next ones are made, without a file on the disk, in pieces of 8 MB, of which
-    ten are in memory and S3 takes 10,000: at most 80 GB. ``metadata`` is stored with the object; with a
-    local URI it is dropped. Raises what ``parts`` raises, too; a failed upload leaves the old object.
+    They are sent while the next ones are made, without a file on the disk, in pieces, of which ten are
+    in memory and S3 takes 10,000. A piece has 8 MB, or more where ``about_bytes``, all in all, would
+    else be more than half of what S3 takes. ``metadata`` is stored with the object; with a local URI it
+    is dropped. Raises what ``parts`` raises, too; a failed upload leaves the old object, and that of a
+    process that died also its pieces, see :func:`abort_uploads`.
     """
     file = io.BufferedReader(_Joined(parts))
     if not uri.startswith("s3://"):
@@ -130,7 +162,25 @@ def upload(
         return
     bucket, key = split(uri)
     extra = {"ContentType": content_type, "Metadata": dict(metadata)}
-    aws.s3().upload_fileobj(file, bucket, key, ExtraArgs=extra)
+    pieces = aws.in_pieces(max(PIECE_BYTES, 2 * about_bytes // MOST_PIECES))
+    aws.s3().upload_fileobj(file, bucket, key, ExtraArgs=extra, Config=pieces)
+
+
+def abort_uploads(uri: str) -> int:
+    """Delete the pieces of all uploads to this object that have not ended; the number of uploads.
+
+    They are invisible, but cost as much as any object until somebody does. Uploads that go on fail.
+    """
+    if not uri.startswith("s3://"):
+        return 0
+    bucket, key = split(uri)
+    pages = aws.s3().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
+    unfinished = [
+        each["UploadId"] for page in pages for each in page.get("Uploads", ()) if each["Key"] == key
+    ]
+    for upload_id in unfinished:
+        aws.s3().abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+    return len(unfinished)
 
 
 class _Joined(io.RawIOBase):
@@ -166,7 +216,11 @@ def exists(uri: str) -> bool:
 
 
 def listing(folder: str) -> Iterator[ListedObject]:
-    """All objects under an ``s3://`` folder, at any depth, in the order of their keys."""
+    """All objects under a folder, at any depth, in the order of their keys."""
+    if not folder.startswith("s3://"):
+        for path in sorted(each for each in Path(folder).rglob("*") if each.is_file()):
+            yield ListedObject(str(path), datetime.fromtimestamp(path.stat().st_mtime, UTC))
+        return
     bucket, prefix = split(f"{folder}/")
     pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     for page in pages:

@@ -5,17 +5,19 @@ import io
 import tempfile
 from pathlib import Path
 
+import boto3
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from common.layout import StoreLayout
+from common.layout import StoreLayout, split
 from processor.matrix.export import CsvExport
 from processor.matrix.matrix import Matrix, Update
 from processor.matrix.mirror import model_name
 from processor.matrix.refit_policy import RefitPolicy
 from processor.matrix.tasks import write_csv
 from processor.store import datafiles, delta, objects
+from processor.store.lease import Lease
 from processor.store.schema import reduced
 from tests.support.disks import small_disk
 from tests.support.drawn_photos import photo
@@ -145,6 +147,27 @@ def test_it_is_written_once_for_each_model(layout: StoreLayout) -> None:
     assert csv_model(layout) is None
     CsvExport(layout, InThisProcess()).update(first)
     assert csv_model(layout) == first
+
+
+def test_one_service_writes_it_at_a_time(layout: StoreLayout) -> None:
+    commit_features(layout, features_table(sample(9, geometric)))
+    Matrix(layout, RefitPolicy(components=2), InThisProcess()).update(force=True)
+    export = CsvExport(layout, InThisProcess())
+    with Lease(layout.csv_lease).held() as ours:
+        assert ours
+        export.update(None)
+    assert csv_model(layout) is None
+    export.update(None)
+    assert csv_model(layout)
+
+
+def test_what_a_killed_process_has_uploaded_is_deleted(layout: StoreLayout) -> None:
+    bucket, key = split(layout.reduced_csv)
+    s3 = boto3.client("s3")
+    s3.create_multipart_upload(Bucket=bucket, Key=key)
+    commit_features(layout, features_table(sample(9, geometric)))
+    refitted(layout)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
 
 
 def test_no_csv_is_written_where_none_is_wanted(layout: StoreLayout) -> None:

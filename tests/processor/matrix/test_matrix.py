@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA as SklearnPCA
 
 from processor.matrix import refit
 from processor.matrix.refit_policy import RefitPolicy
+from processor.store.lease import Lease
 from tests.support.drawn_photos import photo
 from tests.support.matrices import assert_csv_whole, assert_whole, matrix, put
 from tests.support.world import World
@@ -112,6 +113,50 @@ def test_two_services_keep_one_matrix(world: World, spark: SparkSession) -> None
     one.update()
     two.update()
     assert set(assert_whole(world)) == set(world.features())
+
+
+def test_one_service_refits_at_a_time(
+    world: World, spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other brings new photos into the matrix, with the model that it has."""
+    policy = RefitPolicy(components=3, growth_photos=3)
+    put(world, *range(6))
+    one, two = matrix(world, spark, policy), matrix(world, spark, policy)
+    one.update()
+    put(world, 6, 7, 8)
+    caplog.set_level(logging.INFO)
+    with Lease(world.recipe.layout.store.refit_lease).held() as ours:
+        assert ours
+        update = two.update()
+    assert update
+    assert (update.projected, update.refit) == (3, None)
+    assert any("another service is at it" in line for line in caplog.messages)
+    assert set(assert_whole(world)) == set(world.features())
+    grown = two.update()
+    assert grown
+    assert grown.refit
+    assert one.update() is None
+
+
+def test_a_refit_that_another_service_has_just_made_is_not_made_again(
+    world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = RefitPolicy(components=3, growth_photos=3)
+    put(world, *range(6))
+    one, two = matrix(world, spark, policy), matrix(world, spark, policy)
+    one.update()
+    put(world, 6, 7, 8)
+    take = Lease._take
+
+    def late(lease: Lease) -> int | None:
+        monkeypatch.setattr(Lease, "_take", take)
+        other = one.update()
+        assert other
+        assert other.refit
+        return take(lease)
+
+    monkeypatch.setattr(Lease, "_take", late)
+    assert two.update() is None
 
 
 def test_two_services_with_different_settings_do_not_refit_against_each_other(

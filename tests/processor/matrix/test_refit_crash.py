@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from pyspark.sql import SparkSession
 from infra_scripts.embedded import EmbeddedAws
 from processor.matrix import models
 from processor.matrix.mirror import model_name
-from processor.store import delta
+from processor.matrix.refit_policy import RefitPolicy
+from processor.store import delta, lease
 from tests.support.drawn_photos import photo
 from tests.support.matrices import assert_csv_whole, assert_whole, matrix, put
 from tests.support.world import World
@@ -32,21 +34,10 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize(("what", "call", "when"), STEPS)
-def test_a_killed_refit_leaves_one_whole_matrix(
-    world: World, spark: SparkSession, aws: EmbeddedAws, what: str, call: int, when: str
-) -> None:
-    put(world, *range(5))
-    first = matrix(world, spark)
-    first.update(force=True)
-    first.export()
-    before = set(assert_whole(world))
-    put(world, 5, 6)
-    world.handle(world.put("photos/L1/1.jpg", photo(50)), world.remove("photos/L2/2.jpg"))
-    uri = f"s3://{world.bucket}/"
-
+def killed_at(world: World, aws: EmbeddedAws, what: str, call: int, when: str) -> None:
+    command = [sys.executable, "-m", "tests.support.killed_refit", f"s3://{world.bucket}/"]
     killed = subprocess.run(
-        [sys.executable, "-m", "tests.support.killed_refit", uri, what, str(call), when],
+        [*command, what, str(call), when],
         cwd=ROOT,
         env=aws.over(os.environ),
         capture_output=True,
@@ -55,17 +46,62 @@ def test_a_killed_refit_leaves_one_whole_matrix(
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
+
+def test_the_refit_of_a_killed_service_is_made_by_the_next(
+    world: World, spark: SparkSession, aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it counts as dead; until then the other only keeps the matrix up to date."""
+    policy = RefitPolicy(components=3, growth_photos=2)
+    put(world, *range(5))
+    reduced = matrix(world, spark, policy)
+    reduced.update()
+    put(world, 5, 6)
+    killed_at(world, aws, "processor.matrix.models:write", 1, "after")
+    update = reduced.update()
+    assert update
+    assert (update.projected, update.refit) == (2, None)
+    assert set(assert_whole(world)) == set(world.features())
+    monkeypatch.setattr(lease, "LOST_SECONDS", 0.1)
+    time.sleep(0.1)
+    update = reduced.update()
+    assert update
+    assert update.refit
+    assert set(assert_whole(world)) == set(world.features())
+
+
+@pytest.mark.parametrize(("what", "call", "when"), STEPS)
+def test_a_killed_refit_leaves_one_whole_matrix(
+    world: World,
+    spark: SparkSession,
+    aws: EmbeddedAws,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    call: int,
+    when: str,
+) -> None:
+    put(world, *range(5))
+    first = matrix(world, spark)
+    first.update(force=True)
+    first.export()
+    before = set(assert_whole(world))
+    put(world, 5, 6)
+    world.handle(world.put("photos/L1/1.jpg", photo(50)), world.remove("photos/L2/2.jpg"))
+
+    killed_at(world, aws, what, call, when)
+
     after = set(assert_whole(world))
     assert after in (before, set(world.features()))
     assert_csv_whole(world)
 
+    monkeypatch.setattr(lease, "LOST_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.1)
     following = matrix(world, spark)  # as the next service does by itself
     following.update()
-    following.export()
+    following.export(wait=True)
     assert set(assert_whole(world)) == set(world.features())
     assert_csv_whole(world)
 
-    reduced = delta.open_table(f"{uri}reduced")
+    reduced = delta.open_table(f"s3://{world.bucket}/reduced")
     assert reduced
     reduced.vacuum(0)
     name = model_name(reduced)

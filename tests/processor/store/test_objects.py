@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import pytest
@@ -154,3 +155,39 @@ def test_only_the_parts_that_are_read_are_requested(bucket: str) -> None:
         source.seek(990)
         source.read(3)
     assert [each.headers["Range"] for each in requests] == [None, "bytes=990-992"]
+
+
+def test_an_object_is_made_once(place: str) -> None:
+    uri = f"{place}/deep/once"
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda n: objects.create(uri, b"%d" % n), range(8)))
+    assert made.count(True) == 1
+    assert objects.get(uri) == b"%d" % made.index(True)
+
+
+def test_a_listing_names_what_is_in_the_folder(place: str) -> None:
+    names = ["a", "b/c", "b/d"]
+    for name in names:
+        objects.put(f"{place}/folder/{name}", b"")
+    objects.put(f"{place}/other", b"")
+    found = [each.uri for each in objects.listing(f"{place}/folder")]
+    assert found == [f"{place}/folder/{name}" for name in names]
+    assert list(objects.listing(f"{place}/none")) == []
+
+
+def test_pieces_are_larger_where_there_would_be_too_many(bucket: str) -> None:
+    """S3 marks the ETag with their number."""
+    uri = f"s3://{bucket}/table.csv"
+    for about, pieces in ((0, 3), (objects.MOST_PIECES * (9 << 20), 2)):
+        objects.upload(uri, [bytes(1 << 20)] * 20, "text/csv", {}, about)
+        etag = boto3.client("s3").head_object(Bucket=bucket, Key="table.csv")["ETag"]
+        assert etag.strip('"').endswith(f"-{pieces}")
+
+
+def test_uploads_that_nobody_finished_are_deleted(bucket: str) -> None:
+    s3 = boto3.client("s3")
+    for key in ("table.csv", "table.csv", "table.csv2"):
+        s3.create_multipart_upload(Bucket=bucket, Key=key)
+    assert objects.abort_uploads(f"s3://{bucket}/table.csv") == 2
+    left = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
+    assert [each["Key"] for each in left] == ["table.csv2"]
