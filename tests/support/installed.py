@@ -89,6 +89,11 @@ class Machine:
         self.program("python3.11", PYTHON)
         self.program("venv-python", VENV_PYTHON)
         self.program("systemctl", SYSTEMCTL)
+        # Root's own, which a service could not reach: whoever calls them has the wrong PATH.
+        self._own_programs = folder / "root-bin"
+        self._own_programs.mkdir()
+        for name in ("java", "python3", "python3.11"):
+            self._own_programs.joinpath(name).symlink_to("/bin/false")
         self.program("journalctl", "echo the last line of the log")
 
     def program(self, name: str, body: str) -> None:
@@ -143,7 +148,7 @@ class Machine:
         return subprocess.run(
             ["/bin/bash", release / "infra_scripts" / "install.sh", *options],
             env={
-                "PATH": f"/root/.pyenv/shims:{SYSTEM_PATH}",
+                "PATH": f"{self._own_programs}:{SYSTEM_PATH}",
                 "BIN": str(self._programs),
                 "STATE": str(self.state),
                 "HOME_DIR": str(self.home),
