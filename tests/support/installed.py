@@ -8,22 +8,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("common", "ingest", "processor", "infra_scripts", "systemd")
 TOOLS = (
-    *("awk", "basename", "bash", "cat", "chmod", "cmp", "cut", "dirname", "env", "find", "flock"),
-    *(
-        "date",
-        "grep",
-        "ln",
-        "mkdir",
-        "mv",
-        "nproc",
-        "readlink",
-        "rm",
-        "sed",
-        "sha256sum",
-        "sort",
-        "sync",
-    ),
-    *("tail", "tar", "touch", "tr", "uname", "xargs"),
+    *("awk", "basename", "bash", "cat", "chmod", "cmp", "cut", "date", "dirname", "env", "find"),
+    *("flock", "grep", "ln", "mkdir", "mv", "nproc", "readlink", "rm", "sed", "sha256sum", "sort"),
+    *("sync", "tail", "tar", "touch", "tr", "uname", "xargs"),
 )
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CHANGING = ("chmod", "ln", "mkdir", "mv", "rm", "sync", "tar", "touch")  # or systemctl, or Python
