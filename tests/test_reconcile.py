@@ -16,6 +16,7 @@ from infra_scripts.embedded import EmbeddedAws
 from processor.store import delta
 from tests.support.drawn_photos import photo
 from tests.support.sites import Site, deployed
+from tests.support.traffic import PATIENCE
 from tests.support.watched import quiet
 
 
@@ -113,7 +114,7 @@ def test_the_service_heals_by_itself(site: Site) -> None:
     site.put("b.jpg", photo(2))
     site.wait(lambda: site.features() == site.live())
     service.terminate()
-    service.communicate(timeout=60)
+    service.communicate(timeout=PATIENCE)
     assert service.returncode == 0
 
 

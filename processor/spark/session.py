@@ -22,6 +22,7 @@ from processor.spark import scratch
 from processor.spark.resources import cores
 
 ROOT = Path(__file__).resolve().parents[2]
+INSTALLED = Path(pyspark.__file__).resolve().parent  # a whole home of Spark
 JAVA = (17, 21)
 RETAINED = (
     20  # jobs, stages, tasks, queries that Spark remembers for its UI, even where that is off
@@ -103,6 +104,7 @@ def start(
         java_options = f'"-XX:SharedArchiveFile={archive}"' if archive.exists() else ""
     local = not master or master.startswith("local")
     _shed_others(local=local)
+    os.environ["SPARK_HOME"] = str(_home(folder) if local else INSTALLED)
     os.environ["PYTHONPATH"] = os.pathsep.join(
         part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part
     )
@@ -167,10 +169,21 @@ def _shed_others(*, local: bool) -> None:
     for name in list(os.environ):
         if local and name.startswith(OTHERS):
             del os.environ[name]
-    # As the class archive knows it: a JVM uses one only for the very paths that it was made with.
-    os.environ["SPARK_HOME"] = str(Path(pyspark.__file__).resolve().parent)
     # Files may have any names; and the kernel's errors are English in every log.
     os.environ["LC_ALL"] = "C.UTF-8"
+
+
+def _home(folder: Path) -> Path:
+    """A home of Spark without its zip archive of PySpark, which its Python processes would import.
+
+    They import the installed one instead. A module in a zip archive is compiled anew by each process,
+    which took six seconds of a core at a start. To the class archive these jars are the installed ones.
+    """
+    home = folder / "home"
+    home.mkdir()
+    for part in ("bin", "jars"):
+        (home / part).symlink_to(INSTALLED / part)
+    return home
 
 
 def _local(builder: SparkSession.Builder, folder: Path) -> SparkSession.Builder:

@@ -21,7 +21,8 @@ from processor.store import delta
 from tests.support import emf, insights
 from tests.support.drawn_photos import photo
 from tests.support.insights import flattened
-from tests.support.sites import PATIENCE, Site, deployed
+from tests.support.sites import Site, deployed
+from tests.support.traffic import PATIENCE
 
 ODD_KEYS = [
     "a b.jpg",

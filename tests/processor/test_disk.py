@@ -9,7 +9,8 @@ import pytest
 from infra_scripts.embedded import EmbeddedAws
 from tests.support.disks import fill, small_disk
 from tests.support.drawn_photos import photo
-from tests.support.sites import PATIENCE, Site, deployed
+from tests.support.sites import Site, deployed
+from tests.support.traffic import PATIENCE
 
 ROOM = 64 << 20
 

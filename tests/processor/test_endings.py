@@ -15,8 +15,8 @@ import pytest
 from infra_scripts.embedded import EmbeddedAws
 from tests.support.drawn_photos import photo
 from tests.support.roles import family
-from tests.support.sites import PATIENCE, Site, deployed
-from tests.support.traffic import until
+from tests.support.sites import Site, deployed
+from tests.support.traffic import PATIENCE, until
 
 NEXT = "nothing is lost: start it again, and it continues where it stopped"
 

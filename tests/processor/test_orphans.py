@@ -23,7 +23,7 @@ from tests.support.drawn_photos import photo
 from tests.support.heif import heic
 from tests.support.roles import family
 from tests.support.sites import Site, deployed
-from tests.support.traffic import until
+from tests.support.traffic import PATIENCE, until
 
 BUSY = {"jvm", "planner", "daemons", "workers", "background", "heic"}
 PHOTO = photo(0)
@@ -64,7 +64,7 @@ def busy(site: Site, warden: subprocess.Popen[str]) -> psutil.Process:
 
 def nothing_is_left(site: Site, warden: subprocess.Popen[str]) -> None:
     """But for the folders of one process, which the next start sweeps."""
-    warden.communicate(timeout=60)
+    warden.communicate(timeout=PATIENCE)
     assert len(list((site.folder / "work").glob("spark/*"))) <= 1
     left = {each.name for each in (site.folder / "tmp").iterdir()}
     assert left <= {f"fruits-memory-{os.getuid()}"}

@@ -33,7 +33,8 @@ from infra_scripts.embedded import EmbeddedAws
 from tests.soak import census
 from tests.soak.census import MB, Figures
 from tests.soak.mix import Mix
-from tests.support.sites import PATIENCE, Site, deployed
+from tests.support.sites import Site, deployed
+from tests.support.traffic import PATIENCE
 
 SAMPLES = 100
 CHECKPOINTS = 100  # of as many micro-batches Spark keeps the files

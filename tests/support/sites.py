@@ -20,11 +20,11 @@ from infra_scripts.assembly import stack_of
 from infra_scripts.clients import Clients
 from infra_scripts.deployment import deploy
 from processor.store import delta
+from tests.support.traffic import PATIENCE
 from tests.support.watched import quiet
 
 ROOT = Path(__file__).resolve().parents[2]
 WARDEN = (sys.executable, "-m", "tests.support.warden")
-PATIENCE = 180  # seconds for what takes ten on a quiet machine
 POLL_SECONDS = 0.4  # reading a table takes 20 ms of a core, which a service that starts needs more
 # Credentials that the embedded AWS takes like any others, and that nothing may show.
 SECRETS = {

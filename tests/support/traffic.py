@@ -30,10 +30,11 @@ EVENTS = [
     ),
 ]
 
+PATIENCE = 180  # seconds for what takes ten on a quiet machine
 OpenInbox = Callable[..., Inbox]
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Wait until the condition is true, and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

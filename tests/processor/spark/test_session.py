@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pyspark
 from pyspark.sql import SparkSession
 
 from processor.spark import session
@@ -16,6 +17,16 @@ def test_workers_ask_for_huge_pages_and_return_what_they_free(spark: SparkSessio
     assert spark.sparkContext.parallelize([0], 1).map(tunables).collect() == [
         os.environ.get("GLIBC_TUNABLES", session.MALLOC)
     ]
+
+
+def test_workers_import_the_installed_pyspark(spark: SparkSession) -> None:
+    """Not Spark's zip archive of it, whose modules each of them would compile."""
+
+    def origin(_: int) -> str:
+        return pyspark.__file__
+
+    found = spark.sparkContext.parallelize([0], 1).map(origin).collect()
+    assert found == [pyspark.__file__]
 
 
 def test_workers_are_reached_by_sockets_that_only_this_user_can_open(spark: SparkSession) -> None:
