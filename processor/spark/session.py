@@ -29,6 +29,7 @@ RETAINED = (
 )
 IDLE_EVENT_MS = 3000  # how often an idle query says that it plans; see processor.service.watchdog
 LONGEST_SOCKET_FOLDER = 60  # characters; Linux allows 107 in a socket's path, Spark adds 43
+PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # a folder whose name may be in a JVM's class path
 UNUSABLE = set('",\\\n')  # in a folder's name: Spark splits lists and options at them
 OTHERS = ("SPARK_", "PYSPARK_", "HADOOP_")  # how variables begin that are meant for another Spark
 JAVA_VARIABLES = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
@@ -100,11 +101,13 @@ def start(
     archive = class_archive(check_java())
     _check(work_dir.resolve())
     folder = scratch.claim(work_dir / "spark")
-    if java_options is None:
-        java_options = f'"-XX:SharedArchiveFile={archive}"' if archive.exists() else ""
     local = not master or master.startswith("local")
     _shed_others(local=local)
-    os.environ["SPARK_HOME"] = str(_home(folder) if local else INSTALLED)
+    # The class archive is made with the installed jars: a JVM uses it while those are there.
+    whole = not local or java_options is not None or not PLAIN.fullmatch(str(folder))
+    os.environ["SPARK_HOME"] = str(INSTALLED if whole else _home(folder))
+    if java_options is None:
+        java_options = f'"-XX:SharedArchiveFile={archive}"' if archive.exists() else ""
     os.environ["PYTHONPATH"] = os.pathsep.join(
         part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part
     )

@@ -116,6 +116,9 @@ def test_a_signal_to_all_of_its_group(site: Site, number: int) -> None:
 
 @pytest.mark.parametrize("part", ["driver", "jvm"])
 def test_a_refit_is_killed(site: Site, part: str) -> None:
+    if not site.features():
+        put(site)
+        site.run_once()
     warden = site.start("refit", warden=True)
     driver = until(lambda: psutil.Process(warden.pid).children())[0]
     until(lambda: "background" in family(driver))

@@ -193,6 +193,7 @@ def test_an_object_that_s3_cannot_deliver_is_unavailable_after_retries(
 
 
 @pytest.mark.parametrize("call", ["get", "current_version"])
+@pytest.mark.usefixtures("aws")
 def test_in_an_outage_objects_are_unavailable(impatient: None, call: str) -> None:
     with aws_at(NOBODY), pytest.raises(Unavailable, match=r"127\.0\.0\.1:9"):
         look(call, "bucket", "a")

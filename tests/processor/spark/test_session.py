@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pyspark
+import pytest
 from pyspark.sql import SparkSession
 
 from processor.spark import session
@@ -27,6 +28,14 @@ def test_workers_import_the_installed_pyspark(spark: SparkSession) -> None:
 
     found = spark.sparkContext.parallelize([0], 1).map(origin).collect()
     assert found == [pyspark.__file__]
+
+
+def test_the_jvm_maps_the_class_archive(spark: SparkSession) -> None:
+    """From a home of Spark that has only links to the jars with which the archive was made."""
+    archive = session.class_archive(session.check_java())
+    if not archive.exists():
+        pytest.skip(f"there is no {archive.name}: ./run setup makes it")
+    assert str(archive) in Path(f"/proc/{session.jvm_id()}/maps").read_text()
 
 
 def test_workers_are_reached_by_sockets_that_only_this_user_can_open(spark: SparkSession) -> None:
