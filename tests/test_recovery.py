@@ -10,6 +10,8 @@ from processor.store import delta
 from tests.support.drawn_photos import photo
 from tests.support.sites import Site, deployed
 
+pytestmark = pytest.mark.services
+
 Rows = list[tuple[str, str, list[float]]]  # key, version, features
 
 TABLES = ("features", "rejects", "pending", "reduced")

@@ -12,6 +12,8 @@ from tests.support.drawn_photos import photo
 from tests.support.sites import Site, deployed
 from tests.support.traffic import PATIENCE
 
+pytestmark = pytest.mark.services
+
 ROOM = 64 << 20
 
 

@@ -18,6 +18,8 @@ from tests.support.roles import family
 from tests.support.sites import Site, deployed
 from tests.support.traffic import PATIENCE, until
 
+pytestmark = pytest.mark.services
+
 NEXT = "nothing is lost: start it again, and it continues where it stopped"
 
 

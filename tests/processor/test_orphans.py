@@ -25,6 +25,8 @@ from tests.support.roles import family
 from tests.support.sites import Site, deployed
 from tests.support.traffic import PATIENCE, until
 
+pytestmark = pytest.mark.services
+
 BUSY = {"jvm", "planner", "daemons", "workers", "background", "heic"}
 PHOTO = photo(0)
 HEIC = heic(Image.open(io.BytesIO(PHOTO)))

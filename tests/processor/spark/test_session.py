@@ -35,7 +35,7 @@ def test_the_jvm_maps_the_class_archive(spark: SparkSession) -> None:
     archive = session.class_archive(session.check_java())
     if not archive.exists():
         pytest.skip(f"there is no {archive.name}: ./run setup makes it")
-    assert str(archive) in Path(f"/proc/{session.jvm_id()}/maps").read_text()
+    assert str(archive.resolve()) in Path(f"/proc/{session.jvm_id()}/maps").read_text()
 
 
 def test_workers_are_reached_by_sockets_that_only_this_user_can_open(spark: SparkSession) -> None:
