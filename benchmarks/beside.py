@@ -22,7 +22,10 @@ NEVER = {
     "FRUITS_PCA__LEAST_CAPTURED": "0",
     "FRUITS_PCA__MOST_RESIDUAL": "0",
 }
-ALWAYS = NEVER | {"FRUITS_PCA__GROWTH_PHOTOS": "1"}  # after each micro-batch
+ALWAYS = NEVER | {
+    "FRUITS_PCA__GROWTH_PHOTOS": "1",
+    "FRUITS_PCA__LEAST_PAUSE": "0",
+}  # after each micro-batch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from benchmarks.harness import command
 
 FILE = Path(__file__).with_suffix(".toml")
 MILLION = 1_000_000
+FIRST_PHOTOS = 128  # of the micro-batch after which the first PCA is fitted
 SIZES = (224, 100)
 PARTS = (
     *("processors", "S3 photos", "S3 store", "SQS", "S3's messages", "storage"),
@@ -48,6 +49,15 @@ class Load:
         return float(MILLION / min(most, settings["batch_max_photos"]))
 
     @property
+    def refits(self) -> int:
+        """By growth alone, the first of one micro-batch; drift would add some."""
+        share, least = (self.data["settings"][f"growth_{name}"] for name in ("share", "photos"))
+        fitted, count = FIRST_PHOTOS, 1
+        while (fitted := fitted + max(least, share * fitted)) <= MILLION:
+            count += 1
+        return count
+
+    @property
     def dollars(self) -> float:
         """All parts."""
         return sum(self.parts().values())
@@ -78,7 +88,7 @@ class Load:
         workers, upkeep = self.instance["workers"], self.settings["upkeep_hours"]
         files = self.batches * workers
         small = files / self.hours * min(upkeep, self.hours) / 2  # there on average, until merged
-        refits = MILLION / self.settings["growth_photos"]
+        refits = self.refits
         dollars = 0.0
         for kind in ("put", "get"):
             count = (

@@ -27,8 +27,6 @@ PAUSE_SECONDS = (1.0, 3.0)  # between a row and the next photo, unless --pause
 ROW_SECONDS = 60  # that one row may take
 SETTLE_SECONDS = 5  # before idleness is measured
 STOP_SECONDS = 120
-# With few photos a refit is due every few photos; a store that has grown refits once an hour.
-DEFAULTS = {"FRUITS_PCA__GROWTH_SHARE": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
     paths = photo_source.gather(options.photos_dir, options.photos + 1, scratch / "photos")
     photos = photo_source.describe(paths, drawn=options.photos_dir is None)
     wanted = [paths[n % len(paths)] for n in range(options.photos + 1)]
-    environment = settings.environment(scratch / "work", options.size, DEFAULTS)
+    environment = settings.environment(scratch / "work", options.size)
     network_spec(settings.config_of(environment))  # its file is made once, not at every start
     with embedded.deployed(environment) as aws:
         measured = _measure(aws, environment, wanted, options, scratch / "service.out")
@@ -90,7 +88,7 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
         "input_size": options.size,
         "pause_s": options.pause or PAUSE_SECONDS,
         "photos": asdict(photos),
-        "settings": DEFAULTS | settings.overridden(),
+        "settings": settings.overridden(),
         "seconds": [round(each, 4) for each in measured.seconds],
     }
 

@@ -94,11 +94,12 @@ class Compute(_Section):
 class Pca(_Section):
     components: Annotated[int, Field(ge=1, le=4096)] | Annotated[float, Field(gt=0.0, lt=1.0)] = 64
     whiten: bool = False
+    growth_share: float = Field(1.0, ge=0.0, strict=False)
+    growth_photos: Count = 1000
     interval_seconds: Count = 3600
-    growth_photos: Count = 10_000
-    growth_share: float = Field(0.1, ge=0.0, strict=False)
     least_captured: float = Field(0.98, ge=0.0, le=1.0, strict=False)
     most_residual: float = Field(2.0, ge=0.0, strict=False)
+    least_pause: float = Field(10.0, ge=0.0, strict=False)
 
 
 class Upkeep(_Section):

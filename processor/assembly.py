@@ -145,6 +145,7 @@ def refit_policy(config: Config) -> RefitPolicy:
         growth_share=config.pca.growth_share,
         least_captured=config.pca.least_captured,
         most_residual=config.pca.most_residual,
+        least_pause=config.pca.least_pause,
     )
 
 

@@ -47,6 +47,7 @@ def test_the_settings_are_those_of_the_configuration() -> None:
     settings = DATA["settings"]
     assert settings["batch_max_seconds"] == CONFIG["batch"]["max_seconds"]
     assert settings["batch_max_photos"] == CONFIG["batch"]["max_photos"]
+    assert settings["growth_share"] == CONFIG["pca"]["growth_share"]
     assert settings["growth_photos"] == CONFIG["pca"]["growth_photos"]
     assert settings["upkeep_hours"] * 3600 == CONFIG["upkeep"]["interval_seconds"]
     assert DATA["machine"]["volume_gb"] == CONFIG["instance"]["volume_gb"]
@@ -86,8 +87,8 @@ def test_the_arithmetic_of_one_instance() -> None:
     assert parts["S3 photos"] == pytest.approx(0.40)
     assert parts["S3's messages"] == pytest.approx(0.40)
     assert parts["storage"] == pytest.approx(0.067, abs=1e-3)
-    # 1,608 micro-batches, 100 refits of 360 files each, 9 upkeeps; PUTs only:
-    puts = 1608 * (11.3 + 4 * 2) + 100 * (11 + 360) + 9 * 34 + 1608 * 4 / 4 + 9 * 144
+    # 1,608 micro-batches, 11 refits of 360 files each, 9 upkeeps; PUTs only:
+    puts = 1608 * (11.3 + 4 * 2) + 11 * (11 + 360) + 9 * 34 + 1608 * 4 / 4 + 9 * 144
     gets = parts["S3 store"] - puts * 5e-6
     assert 0.04 < gets < 0.10
 

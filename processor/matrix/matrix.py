@@ -9,10 +9,10 @@ from common.layout import StoreLayout
 from processor.errors import CommitConflict
 from processor.matrix import models
 from processor.matrix.export import CsvExport
-from processor.matrix.mirror import Mirror, model_name, out_of_sample
+from processor.matrix.mirror import Mirror, model_name, since_fit
 from processor.matrix.models import NamedModel
 from processor.matrix.refit import Refits
-from processor.matrix.refit_policy import OutOfSample, RefitPolicy
+from processor.matrix.refit_policy import RefitPolicy, SinceFit
 from processor.matrix.snapshot import FeaturesSnapshot
 from processor.spark.background import Background
 from processor.store import delta
@@ -80,17 +80,17 @@ class Matrix:
         began = time.monotonic()
         reduced = delta.open_table(self._layout.reduced)
         model = self._current_model(reduced)
-        since_fit = out_of_sample(reduced)
+        since = since_fit(reduced)
         reason: str | None = None
         if features.photos:
-            reason = "on demand" if force else self._refits.due(model, features, since_fit)
+            reason = "on demand" if force else self._refits.due(model, features, since)
         if reason:
             model = self._model = self._refits.fit(features, model, reason)
-            since_fit = OutOfSample()
+            since = SinceFit()
         if model is None:
             return None
         fitted = time.monotonic()
-        rows = self._mirror.update(features, reduced, model, since_fit)
+        rows = self._mirror.update(features, reduced, model, since, began if reason else None)
         self._refits.applied(model)
         self.state = MatrixState(
             features.table_version,

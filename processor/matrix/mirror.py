@@ -9,13 +9,15 @@ Each step is one Delta transaction, which records the version of ``features/`` t
 (application ``features``). A reader sees the matrix before or after it.
 """
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from common.layout import StoreLayout
 from processor.matrix import tasks
 from processor.matrix.models import NamedModel
 from processor.matrix.pca import PCA
-from processor.matrix.refit_policy import OutOfSample
+from processor.matrix.refit_policy import SinceFit
 from processor.matrix.snapshot import FeaturesSnapshot
 from processor.matrix.tasks import Projected
 from processor.spark.background import Background
@@ -38,12 +40,14 @@ class Mirror:
         features: FeaturesSnapshot,
         reduced: Table | None,
         model: NamedModel,
-        out_of_sample: OutOfSample,
+        since: SinceFit,
+        refit_began: float | None = None,
     ) -> int | None:
         """Make ``reduced/`` the projection of these features; None if it already is.
 
-        Returns the number of rows written. ``out_of_sample`` is of the photos added between the
-        model's fit and this step. Raises :class:`CommitConflict`: nothing was changed then, and the
+        Returns the number of rows written. ``since`` is what the log says of the time between
+        the model's fit and this step; if the step is the rest of a refit, ``refit_began`` is when that
+        began (``time.monotonic``). Raises :class:`CommitConflict`: nothing was changed then, and the
         files written are orphaned unless the step is repeated.
         """
         columns = schema.reduced(len(model.pca.components_))
@@ -58,7 +62,9 @@ class Mirror:
         added = self._project(missing, model, new=not overwrite)
         rows = sum(each.file.rows for each in added)
         if not overwrite:
-            out_of_sample = out_of_sample.plus(rows, sum(each.residual for each in added))
+            since = since.plus(rows, sum(each.residual for each in added))
+        if refit_began is not None:
+            since = replace(since, refit_seconds=round(time.monotonic() - refit_began, 3))
         reduced.commit(
             columns,
             [each.file for each in added],
@@ -68,7 +74,7 @@ class Mirror:
             metadata={
                 "model": model.name,
                 "features_version": features.table_version,
-                **out_of_sample.to_metadata(),
+                **since.to_metadata(),
             },
             transactions={MIRRORS: features.table_version},
         )
@@ -101,12 +107,12 @@ def mirrored_version(reduced: Table) -> int | None:
     return reduced.transaction_version(MIRRORS)
 
 
-def out_of_sample(reduced: Table | None) -> OutOfSample:
-    """The out-of-sample residual that the matrix's last step recorded; of no photos if unknown.
+def since_fit(reduced: Table | None) -> SinceFit:
+    """What the matrix's last step recorded of the time since the fit; of no photos if unknown.
 
     It is in the newest entry of the log, unless a vacuum has added its two entries after it.
     """
     if reduced is None:
-        return OutOfSample()
+        return SinceFit()
     entries = reduced.history(HISTORY)
-    return OutOfSample.from_metadata(next((each for each in entries if "model" in each), {}))
+    return SinceFit.from_metadata(next((each for each in entries if "model" in each), {}))

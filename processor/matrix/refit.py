@@ -11,7 +11,7 @@ from processor.matrix import models, pca, statistics_cache, tasks
 from processor.matrix.models import NamedModel
 from processor.matrix.moments import Accumulator, Statistics
 from processor.matrix.pca import PCA
-from processor.matrix.refit_policy import OutOfSample, RefitPolicy
+from processor.matrix.refit_policy import RefitPolicy, SinceFit
 from processor.matrix.snapshot import FeaturesSnapshot
 from processor.spark.background import Background
 
@@ -28,12 +28,16 @@ class Refits:
         self._layout = layout
         self._policy = policy
         self._background = background
-        self._checked_at = ("", 0)  # the model, and the photos when it was last checked
+        self._checked_at = (
+            "",
+            0,
+            0,
+        )  # the model, photos then, photos since its fit, when last checked
         self._unchanged = ("", 0)  # the model, and the version up to which no photos changed
         self._applied = False  # whether the matrix has had the settings of our configuration
 
     def due(
-        self, current: NamedModel | None, features: FeaturesSnapshot, out_of_sample: OutOfSample
+        self, current: NamedModel | None, features: FeaturesSnapshot, since_fit: SinceFit
     ) -> str | None:
         """The reason for a refit; None if none is due. May read what has changed since the last fit.
 
@@ -46,21 +50,26 @@ class Refits:
             return "no model"
         if self._applied:
             self._adopt(current.pca.about["asked"])
+        now = datetime.now(UTC)
         reason = self._policy.due(
             current.pca,
             features.photos,
-            out_of_sample,
+            since_fit,
             lambda version: self._changed_since(features, current.name, version),
+            now,
         )
-        if reason:
+        if reason or self._policy.pauses(current.pca, since_fit, now):
             return reason
         if self._checked_at[0] != current.name:
-            self._checked_at = (current.name, current.pca.n_samples_)
-        changed = abs(features.photos - self._checked_at[1])
+            self._checked_at = (current.name, current.pca.n_samples_, 0)
+        # Replaced photos leave the number as it was, so those that were projected count as well.
+        changed = max(
+            abs(features.photos - self._checked_at[1]), since_fit.photos - self._checked_at[2]
+        )
         if not self._policy.worth_checking(current.pca, changed):
             return None
         total = self._statistics(features)
-        self._checked_at = (current.name, features.photos)
+        self._checked_at = (current.name, features.photos, since_fit.photos)
         return self._policy.outgrown(current.pca.captured(total)) if total else None
 
     def fit(

@@ -127,6 +127,7 @@ def test_recipe_and_policy_carry_the_settings(spec: NetworkSpec) -> None:
     policy = assembly.refit_policy(config)
     assert (policy.components, policy.growth_photos) == (0.9, 11)
     assert policy.least_captured == config.pca.least_captured
+    assert policy.least_pause == config.pca.least_pause
 
 
 def test_an_eighth_of_the_memory_is_set_aside_for_large_photos(

@@ -41,6 +41,7 @@ def site(
         (shared.folder / "tmp").mkdir()
         shared.settings["TMPDIR"] = str(shared.folder / "tmp")
         shared.settings["FRUITS_PCA__INTERVAL_SECONDS"] = "1"
+        shared.settings["FRUITS_PCA__LEAST_PAUSE"] = "0"
         yield shared
 
 

@@ -16,6 +16,8 @@ def settings(name: str, cache_dir: Path) -> dict[str, str]:
         "FRUITS_PCA__COMPONENTS": "3",
         "FRUITS_PCA__INTERVAL_SECONDS": "10",
         "FRUITS_PCA__GROWTH_SHARE": "0.02",
+        "FRUITS_PCA__GROWTH_PHOTOS": "0",
+        "FRUITS_PCA__LEAST_PAUSE": "0",
         "FRUITS_UPKEEP__INTERVAL_SECONDS": "5",
         "FRUITS_UPKEEP__RECONCILE_INTERVAL_SECONDS": "0",  # it would mend what is lost
         "FRUITS_SERVICE__CACHE_DIR": str(cache_dir),

@@ -12,10 +12,10 @@ from pyspark.sql import SparkSession
 from common.layout import StoreLayout
 from processor.errors import CommitConflict
 from processor.matrix import pca
-from processor.matrix.mirror import Mirror, mirrored_version, model_name, out_of_sample
+from processor.matrix.mirror import Mirror, mirrored_version, model_name, since_fit
 from processor.matrix.models import NamedModel
 from processor.matrix.moments import Statistics
-from processor.matrix.refit_policy import OutOfSample
+from processor.matrix.refit_policy import SinceFit
 from processor.matrix.snapshot import FeaturesSnapshot
 from processor.store import datafiles, delta
 from processor.store.datafiles import DataFile
@@ -61,14 +61,14 @@ class Mirrored:
         assert features
         reduced = reduced or self.reduced()
         return Mirror(self.layout, InThisProcess()).update(
-            features, reduced, of, out_of_sample(reduced)
+            features, reduced, of, since_fit(reduced)
         )
 
     def reduced(self) -> Table | None:
         return delta.open_table(self.layout.reduced)
 
-    def counted(self) -> OutOfSample:
-        return out_of_sample(self.reduced())
+    def counted(self) -> SinceFit:
+        return since_fit(self.reduced())
 
     def assert_mirrors(self, of: NamedModel) -> Table:
         reduced = self.reduced()
@@ -165,10 +165,10 @@ def test_an_update_planned_on_an_older_matrix_changes_nothing(
 
 
 def test_photos_added_after_the_fit_are_counted(mirrored: Mirrored) -> None:
-    assert mirrored.counted() == OutOfSample()
+    assert mirrored.counted() == SinceFit()
     mirrored.change({0}, set())
     mirrored.update(ONE)
-    assert mirrored.counted() == OutOfSample()  # the model was fitted to them
+    assert mirrored.counted() == SinceFit()  # the model was fitted to them
     residual = 0.0
     for number in (1, 2):
         rows = np.stack(file_of(number)["features"].to_numpy(zero_copy_only=False))
