@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _bench(options: argparse.Namespace, scratch: Path) -> Result:
     pca_settings = Pca()  # the defaults of config.toml
-    policy = RefitPolicy(**pca_settings.model_dump() | {"components": options.components})
+    policy = RefitPolicy(
+        **pca_settings.model_dump(exclude={"csv"}) | {"components": options.components}
+    )
     row_bytes = _row_bytes(scratch, options.components)
     print(
         f"bytes a row: {row_bytes.features:.0f} of features/, {row_bytes.reduced:.0f} of reduced/, "

@@ -100,6 +100,7 @@ class Pca(_Section):
     least_captured: float = Field(0.98, ge=0.0, le=1.0, strict=False)
     most_residual: float = Field(2.0, ge=0.0, strict=False)
     least_pause: float = Field(10.0, ge=0.0, strict=False)
+    csv: bool = True
 
 
 class Upkeep(_Section):

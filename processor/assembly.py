@@ -166,7 +166,8 @@ def background(context: SparkContext) -> Background:
 
 def matrix(config: Config, tasks: Background) -> Matrix:
     """The reduced matrix of the configured store."""
-    return Matrix(config.storage.layout.store, refit_policy(config), tasks)
+    layout = config.storage.layout.store
+    return Matrix(layout, refit_policy(config), tasks, csv=config.pca.csv)
 
 
 def reconciliation(config: Config, queue: Queue) -> Reconciliation:

@@ -39,9 +39,11 @@ def refit(config: Config, _options: argparse.Namespace) -> int:
         raise nothing
     spark = assembly.spark_session(config)
     tasks = assembly.background(spark.sparkContext)
-    update = assembly.matrix(config, tasks).update(force=True)
+    matrix = assembly.matrix(config, tasks)
+    update = matrix.update(force=True)
     if update is None:
         raise nothing
+    matrix.export()
     log.info(
         "matrix rewritten", extra={"rows": update.projected, "features": update.features_version}
     )

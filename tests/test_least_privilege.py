@@ -145,6 +145,7 @@ def maintain(config: Config) -> None:
     matrix = Matrix(layout.store, assembly.refit_policy(config), InThisProcess())
     update = matrix.update(force=True)
     assert update
+    matrix.export()
     retries = Retries(layout, queue.send_all)
     Maintenance(
         layout.store, matrix, InThisProcess(), retries, interval_seconds=1, retention_hours=0

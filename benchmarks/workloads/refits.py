@@ -99,6 +99,7 @@ def main(store: str, components: str, more_rows: str, repeats: str) -> None:
 def _refit(matrix: Matrix) -> RefitSeconds:
     began = time.perf_counter()
     update = matrix.update(force=True)
+    matrix.export()
     whole = time.perf_counter() - began
     if update is None:
         raise SystemExit("there are no features to fit")

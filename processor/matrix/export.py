@@ -18,7 +18,7 @@ class CsvExport:
     def __init__(self, layout: StoreLayout, background: Background) -> None:
         self._layout = layout
         self._background = background
-        self._written: str | None = None  # the model of the existing CSV; None until looked up
+        self._written: str | None = None  # the model of the CSV, when last looked up
 
     def update(self, current: str | None) -> None:
         """Write ``reduced.csv`` if it is not of the matrix's model, whichever service fitted that.
@@ -33,8 +33,9 @@ class CsvExport:
         if table is None or name is None:
             return
         target = self._layout.reduced_csv
-        if self._written is None:
-            self._written = objects.metadata(target).get("model", "")
+        if self._written == name:
+            return
+        self._written = objects.metadata(target).get("model", "")  # perhaps by another service
         if self._written == name:
             return
         began = time.monotonic()

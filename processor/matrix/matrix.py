@@ -46,18 +46,24 @@ class MatrixState:
 
 
 class Matrix:
-    """The reduced matrix of one store. Used by one thread; several services may share it."""
+    """The reduced matrix of one store. Several services may share it.
 
-    def __init__(self, layout: StoreLayout, policy: RefitPolicy, background: Background) -> None:
+    Used by one thread, but for :meth:`export`, which another thread may call at any time.
+    """
+
+    def __init__(
+        self, layout: StoreLayout, policy: RefitPolicy, background: Background, *, csv: bool = True
+    ) -> None:
+        """``csv``: whether :meth:`export` writes ``reduced.csv``."""
         self._layout = layout
         self._refits = Refits(layout, policy, background)
         self._mirror = Mirror(layout, background)
-        self._export = CsvExport(layout, background)
+        self._csv = CsvExport(layout, background) if csv else None
         self._model: NamedModel | None = None  # the matrix's, unless others have refitted
         self.state: MatrixState | None = None  # without a matrix there is none
 
     def update(self, *, force: bool = False) -> Update | None:
-        """Refit if due (or ``force``), bring the matrix to the newest features, export it if refitted.
+        """Refit if due (or ``force``), and bring the matrix to the newest features.
 
         Returns None if there are no features yet or the matrix was up to date. If interrupted at any
         point, it leaves the matrix as it was or as it should be, and the next call does the rest.
@@ -68,13 +74,18 @@ class Matrix:
             if features is None:
                 return None
             try:
-                done = self._step(features, force=force)
+                return self._step(features, force=force)
             except CommitConflict:
                 log.info("another writer committed to reduced/ first; trying again")
-                continue
-            self._export.update(self._model.name if self._model else None)
-            return done
         raise CommitConflict(f"lost {MAX_CONFLICTS} commits to reduced/ in a row to other writers")
+
+    def export(self) -> None:
+        """Write ``reduced.csv`` if it is not of the matrix's model, see :meth:`.CsvExport.update`.
+
+        Takes longer than a refit, and may be repeated; the files that it reads never change.
+        """
+        if self._csv:
+            self._csv.update(self._model.name if self._model else None)
 
     def _step(self, features: FeaturesSnapshot, *, force: bool) -> Update | None:
         began = time.monotonic()

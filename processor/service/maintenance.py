@@ -1,4 +1,8 @@
-"""Maintenance: the thread that has photos tried again, and keeps the matrix and the tables in order."""
+"""Maintenance: the thread that has photos tried again, and keeps the matrix and the tables in order.
+
+The matrix is written as CSV in a thread beside it, because that may take many minutes: no new photo
+waits for it, and no compaction.
+"""
 
 import logging
 import threading
@@ -57,10 +61,13 @@ class Maintenance:
         self._changed = threading.Event()
         self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._maintain, name="tables", daemon=True)
+        self._updates = threading.Event()  # of the matrix, since the other thread has looked
+        self._csv_thread = threading.Thread(target=self._keep_csv, name="csv", daemon=True)
 
     def start(self) -> None:
-        """Maintain the tables in a thread until :meth:`stop`."""
+        """Maintain the tables in a thread until :meth:`stop`, the CSV in another."""
         self._thread.start()
+        self._csv_thread.start()
 
     def wake(self) -> None:
         """Have the matrix brought up to date soon."""
@@ -78,15 +85,19 @@ class Maintenance:
         """Start no further step; returns at once. From now on a step that fails is not an error."""
         self._stopping.set()
         self._changed.set()
+        self._updates.set()
 
     def join(self, timeout_seconds: float) -> None:
-        """Wait at most that long for the current step; the process may be killed in it."""
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
+        """Wait at most that long for the current steps; the process may be killed in them."""
+        until = time.monotonic() + timeout_seconds
+        for thread in (self._thread, self._csv_thread):
+            if thread.is_alive():
+                thread.join(max(0.0, until - time.monotonic()))
 
     def refit(self) -> None:
-        """Refit the PCA now and bring the matrix to the newest features."""
+        """Refit the PCA now, bring the matrix to the newest features, and write the CSV."""
         patiently(lambda: self._update(force=True))
+        patiently(self._matrix.export)
 
     def retry(self) -> None:
         """Enqueue the photos that are to be tried again."""
@@ -125,6 +136,7 @@ class Maintenance:
     def _update(self, *, force: bool = False) -> None:
         done = self._matrix.update(force=force)
         self._updated(done, self._matrix.state)
+        self._updates.set()
 
     def _maintain(self) -> None:
         cleaned_at = retried_at = time.monotonic()
@@ -147,6 +159,16 @@ class Maintenance:
                 return
             if failed:
                 self._stopping.wait(RETRY_SECONDS)
+
+    def _keep_csv(self) -> None:
+        while not self._stopping.is_set():
+            self._updates.wait()
+            self._updates.clear()
+            if not self._succeeds(self._matrix.export):
+                self._updates.set()
+                self._stopping.wait(RETRY_SECONDS)
+            if self._fault:
+                return
 
     def _succeeds(self, step: Callable[[], object]) -> bool:
         """Take a step, whether or not others fail, unless none is to be taken any more."""

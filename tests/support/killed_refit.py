@@ -34,7 +34,9 @@ def main(store: str, what: str, call: str, when: str) -> None:
         return result
 
     setattr(owner, attribute, deadly)
-    Matrix(StoreLayout(store), RefitPolicy(components=3), InThisProcess()).update(force=True)
+    matrix = Matrix(StoreLayout(store), RefitPolicy(components=3), InThisProcess())
+    matrix.update(force=True)
+    matrix.export()
 
 
 if __name__ == "__main__":

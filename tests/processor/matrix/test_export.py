@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from common.layout import StoreLayout
 from processor.matrix.export import CsvExport
-from processor.matrix.matrix import Matrix
+from processor.matrix.matrix import Matrix, Update
 from processor.matrix.mirror import model_name
 from processor.matrix.refit_policy import RefitPolicy
 from processor.matrix.tasks import write_csv
@@ -26,11 +26,18 @@ from tests.support.spectra import geometric, sample
 from tests.support.world import World
 
 
+def exported(matrix: Matrix, *, force: bool = False) -> Update | None:
+    """What the update did that the CSV was written after."""
+    done = matrix.update(force=force)
+    matrix.export()
+    return done
+
+
 def test_csv_has_the_rows_of_the_table(world: World, spark: SparkSession) -> None:
     key = 'photos/a "b",c/ü\n🍎.jpg'
     world.handle(world.put(key, photo(99)), world.put("photos/plain.jpg", photo(98)))
     put(world, *range(5))
-    matrix(world, spark).update()
+    exported(matrix(world, spark))
     assert assert_csv_whole(world) == set(assert_whole(world)) == set(world.features())
 
 
@@ -85,13 +92,13 @@ def test_the_csv_needs_no_disk(
 
 def test_a_csv_that_fell_behind_is_brought_up(world: World, spark: SparkSession) -> None:
     put(world, *range(5))
-    matrix(world, spark).update()
+    exported(matrix(world, spark))
     old = world.s3.get_object(Bucket=world.bucket, Key="reduced.csv")
-    matrix(world, spark).update(force=True)
+    exported(matrix(world, spark), force=True)
     world.s3.put_object(  # as if the refit had ended right after its commit
         Bucket=world.bucket, Key="reduced.csv", Body=old["Body"].read(), Metadata=old["Metadata"]
     )
-    assert matrix(world, spark).update() is None
+    assert exported(matrix(world, spark)) is None
     assert_csv_whole(world)
     answer = world.s3.head_object(Bucket=world.bucket, Key="reduced.csv")
     table = delta.open_table(f"s3://{world.bucket}/reduced")
@@ -106,7 +113,7 @@ def layout(bucket: str) -> StoreLayout:
 
 def refitted(layout: StoreLayout) -> str:
     """The name of a new model that the matrix is made with; its CSV is up to date."""
-    Matrix(layout, RefitPolicy(components=2), InThisProcess()).update(force=True)
+    exported(Matrix(layout, RefitPolicy(components=2), InThisProcess()), force=True)
     table = delta.open_table(layout.reduced)
     name = model_name(table) if table else None
     assert name
@@ -138,6 +145,24 @@ def test_it_is_written_once_for_each_model(layout: StoreLayout) -> None:
     assert csv_model(layout) is None
     CsvExport(layout, InThisProcess()).update(first)
     assert csv_model(layout) == first
+
+
+def test_no_csv_is_written_where_none_is_wanted(layout: StoreLayout) -> None:
+    commit_features(layout, features_table(sample(9, geometric)))
+    exported(Matrix(layout, RefitPolicy(components=2), InThisProcess(), csv=False))
+    assert delta.open_table(layout.reduced)
+    assert not objects.exists(layout.reduced_csv)
+
+
+def test_a_csv_that_another_service_has_written_is_not_written_again(layout: StoreLayout) -> None:
+    commit_features(layout, features_table(sample(9, geometric)))
+    first = refitted(layout)
+    export = CsvExport(layout, InThisProcess())
+    export.update(first)
+    second = refitted(layout)
+    objects.upload(layout.reduced_csv, [b"by another"], "text/csv", {"model": second})
+    export.update(second)
+    assert objects.get(layout.reduced_csv) == b"by another"
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -52,6 +52,7 @@ def test_refits_ingestion_and_readers_at_once(world: World, spark: SparkSession)
     put(world, *range(4))
     reduced = matrix(world, spark)
     reduced.update()
+    reduced.export()
     ended = threading.Event()
     seen: list[set[str]] = []
     faults: list[BaseException] = []
@@ -82,6 +83,11 @@ def test_refits_ingestion_and_readers_at_once(world: World, spark: SparkSession)
             if ended.is_set():
                 return
 
+    def export() -> None:
+        while not ended.is_set():
+            reduced.export()
+
+    exporter = watched(export)
     reader, ingestion = watched(read), watched(ingest)
     refits = 0
     while ingestion.is_alive() or refits < 3:
@@ -91,6 +97,7 @@ def test_refits_ingestion_and_readers_at_once(world: World, spark: SparkSession)
     reduced.update()
     ended.set()
     reader.join()
+    exporter.join()
     assert not faults, faults
     assert len({frozenset(keys) for keys in seen}) > 2
     assert set(assert_whole(world)) == set(world.features())

@@ -37,7 +37,9 @@ def test_a_killed_refit_leaves_one_whole_matrix(
     world: World, spark: SparkSession, aws: EmbeddedAws, what: str, call: int, when: str
 ) -> None:
     put(world, *range(5))
-    matrix(world, spark).update(force=True)
+    first = matrix(world, spark)
+    first.update(force=True)
+    first.export()
     before = set(assert_whole(world))
     put(world, 5, 6)
     world.handle(world.put("photos/L1/1.jpg", photo(50)), world.remove("photos/L2/2.jpg"))
@@ -57,7 +59,9 @@ def test_a_killed_refit_leaves_one_whole_matrix(
     assert after in (before, set(world.features()))
     assert_csv_whole(world)
 
-    matrix(world, spark).update()  # as the next service does by itself
+    following = matrix(world, spark)  # as the next service does by itself
+    following.update()
+    following.export()
     assert set(assert_whole(world)) == set(world.features())
     assert_csv_whole(world)
 

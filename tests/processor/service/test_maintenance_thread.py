@@ -25,12 +25,18 @@ class Matrix:
         self.updates = 0
         self.updated = threading.Semaphore(0)
         self.during: Callable[[], object] = lambda: None
+        self.exports = threading.Semaphore(0)
+        self.exporting: Callable[[], object] = lambda: None
         self.state: object = None
 
     def update(self, *, force: bool = False) -> None:
         self.updates += 1
         self.updated.release()
         self.during()
+
+    def export(self) -> None:
+        self.exports.release()
+        self.exporting()
 
 
 def failing_once(error: Exception) -> Matrix:
@@ -76,6 +82,32 @@ def test_each_update_of_the_matrix_is_passed_on() -> None:
     assert matrix.updated.acquire(timeout=10)
     until(lambda: len(seen) == 2)
     keeper.stop()
+
+
+def test_the_csv_is_written_beside_the_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow one delays none; what came meanwhile is written next, and a failure tried again."""
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    fake, going_on = Matrix(), threading.Event()
+    fake.exporting = lambda: going_on.wait(10)
+    keeper = thread_of(fake)
+    keeper.start()
+    for _ in range(3):
+        keeper.wake()
+        assert fake.updated.acquire(timeout=10)
+    assert fake.exports.acquire(timeout=10)
+    assert not fake.exports.acquire(blocking=False)
+
+    def fails_once() -> None:
+        fake.exporting = lambda: None
+        raise ValueError("a file that cannot be read")
+
+    fake.exporting = fails_once
+    going_on.set()
+    for _ in range(2):  # the one that fails, and another try
+        assert fake.exports.acquire(timeout=10)
+    keeper.stop()
+    keeper.join(10)
+    assert not keeper._csv_thread.is_alive()
 
 
 def test_a_refit_on_demand_waits_out_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
