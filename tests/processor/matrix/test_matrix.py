@@ -84,7 +84,7 @@ def test_refits_ingestion_and_readers_at_once(world: World, spark: SparkSession)
                 return
 
     def export() -> None:
-        while not ended.is_set():
+        while not ended.wait(0.05):
             reduced.export()
 
     exporter = watched(export)
