@@ -7,6 +7,10 @@ from the keys and versions in the table's files.
 A damaged page may still parse, and a row that is not found would be added a second time. So a file is
 believed only if it was closed and not a bit has changed since: its digest lies beside it while it is
 closed. What a killed service leaves is not believed, so nothing has to be synced either.
+
+Rows are kept in the order of keys and in no other: rows that come in that order are appended, and a
+second order would double size and cost. So a row whose file was dropped stays where it is, without
+effect, until its key is put again: at most one for each photo that another writer has removed.
 """
 
 import contextlib
@@ -27,10 +31,10 @@ pragma synchronous = off;
 """
 _TABLES = """
 create table if not exists origin (id text not null, version integer not null);
-create table if not exists files (file integer primary key, path text not null unique);
+create table if not exists files
+    (file integer primary key autoincrement, path text not null unique, first_key text not null);
 create table if not exists rows
     (key text primary key, version text not null, file integer not null) without rowid;
-create index if not exists rows_by_file on rows (file);
 """
 
 
@@ -115,15 +119,16 @@ class Index:
         return {key: Location(*row) for key in keys for row in self._rows(query, key)}
 
     def some_keys(self, count: int) -> list[str]:
-        """Up to ``count`` keys of one file, chosen at random."""
+        """Up to ``count`` keys that follow one another, from a random data file's first on."""
         query = (
-            "select key from rows "
-            "where file = (select file from files order by random() limit 1) limit ?"
+            "select key from rows cross join files using (file) "
+            "where key >= (select first_key from files order by random() limit 1) "
+            "order by key limit ?"
         )
         return [key for (key,) in self._rows(query, count)]
 
     def __len__(self) -> int:
-        ((count,),) = self._rows("select count(*) from rows")
+        ((count,),) = self._rows("select count(*) from rows where file in (select file from files)")
         return int(count)
 
     # ------------------------------------------------------------------ edits
@@ -158,12 +163,31 @@ class Edits:
 
     def put(self, path: str, object_versions: Mapping[str, str]) -> None:
         """Record that the rows of these objects, versions by key, are in the file ``path``."""
-        self._run("insert or ignore into files (path) values (?)", (path,))
-        (file,) = self._run("select file from files where path = ?", (path,)).fetchone()
-        self._run_many(
-            "insert or replace into rows values (?, ?, ?)",
-            ((key, version, file) for key, version in object_versions.items()),
+        self.put_all((key, object_versions[key], path) for key in sorted(object_versions))
+
+    def put_all(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Record rows: key, version, path of the data file.
+
+        In the order of their keys they cost the same whatever their number, and no memory.
+        """
+        files: dict[str, int] = {}
+
+        def values() -> Iterator[tuple[str, str, int]]:
+            for key, version, path in rows:
+                if path not in files:
+                    files[path] = self._file(path, key)
+                yield key, version, files[path]
+
+        self._run_many("insert or replace into rows values (?, ?, ?)", values())
+
+    def _file(self, path: str, first_key: str) -> int:
+        self._run(
+            "insert into files (path, first_key) values (?1, ?2) on conflict (path) "
+            "do update set first_key = min(first_key, ?2)",
+            (path, first_key),
         )
+        ((file,),) = self._run("select file from files where path = ?", (path,)).fetchall()
+        return int(file)
 
     def drop_keys(self, keys: Iterable[str]) -> None:
         self._run_many("delete from rows where key = ?", ((key,) for key in keys))
@@ -174,7 +198,6 @@ class Edits:
 
     def drop_file(self, path: str) -> None:
         """Drop a file, and its rows except those that :meth:`put` has recorded for another."""
-        self._run("delete from rows where file = (select file from files where path = ?)", (path,))
         self._run("delete from files where path = ?", (path,))
 
 

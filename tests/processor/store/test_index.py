@@ -64,6 +64,10 @@ def assert_equal(index: Index, wanted: InMemory) -> None:
     assert len(index) == len(wanted.rows)
     assert index.paths() == wanted.files
     assert {path for path in PATHS if index.has_file(path)} == wanted.files
+    some = {*index.some_keys(9)}
+    assert wanted.rows.keys() >= some
+    filled = {each.path for each in wanted.rows.values()} == wanted.files
+    assert some or not wanted.rows or not filled
 
 
 def apply(to: Edits | InMemory, edits: list[tuple]) -> None:
