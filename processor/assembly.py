@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 RESERVED_BYTES = 3 << 30  # the JVM, the driver, the source's process, the system
 # For weights to be downloaded, the network to be compiled and compared, once: so long systemd waits.
 NETWORK_SECONDS = 1200.0
+STORE_SECONDS = 3600.0  # likewise for the index of a large store to be made
 LEAST_PHOTO_BYTES = 256 << 20  # of large photos: a progressive JPEG of 40 megapixels, a WebP of 15
 
 
@@ -192,9 +193,10 @@ def service(config: Config, queue_url: str) -> Service:
     memory_budget().check()
     systemd.tell(systemd.more_time(NETWORK_SECONDS), "STATUS=preparing the network")
     spec = network_spec(config)
-    systemd.tell("STATUS=starting")
+    systemd.tell(systemd.more_time(STORE_SECONDS), "STATUS=opening the store")
     work_dir = Path(config.service.work_dir)
     store = FeatureStore.open(layout.store, spec.model_id, work_dir)
+    systemd.tell("STATUS=starting")
     spark = spark_session(config)
     workers, _ = share_cores(spec, config.compute.workers, config.compute.threads)
     metrics = Metrics(config.queue.name, work_dir)

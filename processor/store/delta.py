@@ -84,6 +84,12 @@ class Table:
         paths, sizes = actions["path"].to_pylist(), actions["size_bytes"].to_pylist()
         return dict(zip(paths, sizes, strict=True))
 
+    def row_counts(self) -> dict[str, int | None]:
+        """Rows of the live data files, by relative path; None where its writer did not say."""
+        actions = self._actions()
+        paths, rows = actions["path"].to_pylist(), actions["num_records"].to_pylist()
+        return dict(zip(paths, rows, strict=True))
+
     def transaction_version(self, application: str) -> int | None:
         """The version last committed for an application (see :meth:`commit`); None if none was."""
         with translated(self.folder):

@@ -15,6 +15,7 @@ from processor.errors import CommitConflict
 from processor.store import datafiles, delta, key_digests, objects
 from processor.store.datafiles import KEY, DataFile, KeyedFile
 from processor.store.index import Index, Location
+from processor.store.kept_runs import KeptRuns
 from processor.store.key_digests import KEYS
 from processor.store.patience import patiently
 
@@ -45,6 +46,7 @@ class KeyedTable:
         self._table = patiently(lambda: delta.create_table(folder, schema, network))
         self.network = self._table.network
         self._index = Index(index_file)
+        self._runs = KeptRuns(index_file.with_name(f"runs.{index_file.name}"))
         self._listed_at = -math.inf
         patiently(self.refresh)
 
@@ -110,18 +112,16 @@ class KeyedTable:
         live = self._table.paths()
         same_table = indexed_origin is not None and indexed_origin[0] == origin[0]
         indexed = self._index.paths() if same_table else set()
-        new = sorted(live - indexed)
+        new = live - indexed
         if new:
             log.info("indexing %d files of %s", len(new), self.folder)
-        with self._index.edit(*origin) as edits, ThreadPoolExecutor(8) as pool:
+        with self._index.edit(*origin) as edits:
             if not same_table:
                 edits.clear()
-            for at in range(0, len(new), 8):  # reading is faster: a million rows would pile up
-                some = new[at : at + 8]
-                for path, versions in zip(some, pool.map(self._object_versions, some), strict=True):
-                    edits.put(path, versions)
+            edits.put_all(self._runs.rows(self._table, new))
             for path in indexed - live:
                 edits.drop_file(path)
+        self._runs.clear()
 
     def touched(self, keys: Collection[str], since: int) -> set[str]:
         """Those of ``keys`` that commits after version ``since``, up to this one, were about.
@@ -208,7 +208,3 @@ class KeyedTable:
     def _is_newest(self) -> bool:
         recent = time.monotonic() - self._listed_at < LISTED_SECONDS
         return recent and not objects.exists(self._table.log_entry(self.table_version + 1))
-
-    def _object_versions(self, path: str) -> dict[str, str]:
-        table = self._table.read_columns(path, ("key", "version"))
-        return dict(zip(table["key"].to_pylist(), table["version"].to_pylist(), strict=True))

@@ -7,12 +7,12 @@ strings; S3 lists keys in it, too.
 
 import heapq
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from operator import itemgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,10 +21,10 @@ from processor.store.datafiles import KEY
 from processor.store.delta import Table
 
 RUN_ROWS = 500_000  # 50 MB with keys of 40 bytes
-BATCH_ROWS = 4096  # of each run in memory while it is merged
+BATCH_ROWS = 1024  # of each run in memory while it is merged; 300 bytes a row
 READERS = 8
 
-Row = tuple[str, ...]
+Row = tuple[Any, ...]
 
 
 def sorted_rows(
@@ -39,39 +39,66 @@ def sorted_rows(
     """
     with ExitStack() as files:
         runs = []
-        for run in _runs(table, (KEY, *columns), prefix, after):
+        for parts in read_ahead(table, table.paths(), (KEY, *columns)):
+            rows = pa.concat_tables(parts.values())
+            wanted = pc.and_(pc.starts_with(rows[KEY], prefix), pc.greater(rows[KEY], after))
             runs.append(files.enter_context(tempfile.TemporaryFile(dir=scratch)))
-            _write(run, runs[-1])
-        yield from heapq.merge(*map(_rows, runs), key=itemgetter(0))
+            write(rows.filter(wanted).sort_by(KEY), runs[-1])
+            runs[-1].seek(0)
+        yield from merged(map(rows_in, runs))
 
 
-def _runs(table: Table, columns: Sequence[str], prefix: str, after: str) -> Iterator[pa.Table]:
-    """Sorted parts of the table, of little more than RUN_ROWS."""
+def read_ahead(
+    table: Table, paths: Collection[str], columns: Sequence[str]
+) -> Iterator[dict[str, pa.Table]]:
+    """Columns of data files, by path, of so many at once that they have RUN_ROWS rows, as far as known.
 
-    def read(path: str) -> pa.Table:
-        rows = table.read_columns(path, columns)
-        wanted = pc.and_(pc.starts_with(rows[KEY], prefix), pc.greater(rows[KEY], after))
-        return rows.filter(wanted)
-
-    collected: list[pa.Table] = []
-    paths = sorted(table.paths())
+    The next ones are read while the caller has the last. In memory are both, and at least the longest.
+    """
     with ThreadPoolExecutor(READERS) as pool:
-        for at in range(0, len(paths), READERS):
-            collected += pool.map(read, paths[at : at + READERS])
-            if sum(map(len, collected)) >= RUN_ROWS:
-                yield pa.concat_tables(collected).sort_by(KEY)
-                collected = []
-    if collected:
-        yield pa.concat_tables(collected).sort_by(KEY)
+
+        def start(group: list[str]) -> Iterator[tuple[str, pa.Table]]:
+            return zip(
+                group,
+                pool.map(lambda path: table.read_columns(path, columns), group),
+                strict=True,
+            )
+
+        groups = map(start, _groups(table, paths))
+        ahead = next(groups, None)
+        while ahead is not None:
+            parts, ahead = dict(ahead), next(groups, None)
+            yield parts
 
 
-def _write(run: pa.Table, file: IO[bytes]) -> None:
+def _groups(table: Table, paths: Collection[str]) -> Iterator[list[str]]:
+    counts = table.row_counts()
+    group: list[str] = []
+    rows = 0
+    for path in sorted(paths):
+        group.append(path)
+        count = counts[path]
+        rows += RUN_ROWS if count is None else count
+        if rows >= RUN_ROWS:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group
+
+
+def write(run: pa.Table, file: IO[bytes]) -> None:
+    """Write a sorted run, to be read by :func:`rows_in`."""
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.ipc.new_stream(file, run.schema, options=options) as writer:
         writer.write_table(run, max_chunksize=BATCH_ROWS)
-    file.seek(0)
 
 
-def _rows(run: IO[bytes]) -> Iterator[Row]:
+def rows_in(run: IO[bytes]) -> Iterator[Row]:
+    """The rows of a run, as tuples."""
     for batch in pa.ipc.open_stream(run):
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def merged(runs: Iterable[Iterable[Row]]) -> Iterator[Row]:
+    """The rows of sorted runs, in the order of their keys, which come first."""
+    return heapq.merge(*runs, key=itemgetter(0))

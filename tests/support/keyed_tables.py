@@ -1,11 +1,13 @@
 """Keyed tables under test: opened, with data files to commit, and read as any reader would."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from processor.store import datafiles, delta
 from processor.store.datafiles import KeyedFile
+from processor.store.delta import Table
 from processor.store.keyed import KeyedTable
 
 SCHEMA = pa.schema(
@@ -19,6 +21,15 @@ SCHEMA = pa.schema(
 def write(folder: str, versions: dict[str, str]) -> KeyedFile:
     rows = {"key": list(versions), "version": list(versions.values())}
     return KeyedFile(datafiles.write(folder, pa.table(rows, schema=SCHEMA)), versions)
+
+
+def table_of(folder: str, written: Sequence[Mapping[str, str]]) -> Table:
+    """A table with a data file of each, versions by key; a key has the last of its versions."""
+    rows = {key: version for each in written for key, version in each.items()}
+    table = delta.create_table(folder, SCHEMA, "a description")
+    own = [{key: rows.pop(key) for key in each if key in rows} for each in written]
+    table.commit(SCHEMA, [write(folder, each).file for each in own if each], [])
+    return table
 
 
 def content(folder: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.store import datafiles, delta, sorted_rows
-from tests.support.keyed_tables import SCHEMA
+from tests.support.keyed_tables import SCHEMA, table_of
 
 keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
 files = st.lists(st.dictionaries(keys, st.text("ab"), min_size=1, max_size=6), max_size=7)
@@ -21,17 +21,11 @@ def test_all_rows_come_in_the_order_of_their_keys(
     content: list[dict[str, str]], run_rows: int, prefix: str, after: str
 ) -> None:
     """Also with runs of a few rows, which are merged."""
-    rows = {key: version for each in content for key, version in each.items()}
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(sorted_rows, "RUN_ROWS", run_rows)
         patched.setattr(sorted_rows, "BATCH_ROWS", 2)
         patched.setattr(sorted_rows, "READERS", 2)
-        table = delta.create_table(f"{folder}/table", SCHEMA)
-        for each in content:
-            own = {key: version for key, version in each.items() if rows.pop(key, None) is not None}
-            if own:
-                file = pa.table({"key": list(own), "version": list(own.values())}, schema=SCHEMA)
-                table.commit(SCHEMA, [datafiles.write(table.folder, file)], [])
+        table = table_of(f"{folder}/table", content)
         stored = table.dataset().to_table().to_pylist()
         wanted = [
             (row["key"], row["version"])
