@@ -15,6 +15,7 @@ from benchmarks.harness.child import output_of, parse
 from benchmarks.harness.command import Result, wholes
 from benchmarks.harness.errors import BenchError
 from benchmarks.workloads.indexing import Run
+from processor.store.index_snapshot import LEAST_ROWS
 
 PROCESS = "benchmarks.workloads.indexing"
 PEER = "benchmarks.peers.sqlite_insertion"
@@ -31,17 +32,17 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
         f"{'':10}{'rows':>12}{'s':>8}{'rows/s':>10}{'CPU, s':>8}{'MB':>6}{'before':>8}"
         f"{'find, ms':>10}{'file, MB':>10}"
     )
-    runs: dict[str, dict[int, Run]] = {"index": {}, "insertion": {}}
+    runs: dict[str, dict[int, Run]] = {"index": {}, "insertion": {}, "restored": {}}
     for rows in sizes:
         folder = scratch / "table"
         output_of(PROCESS, "fill", str(folder), str(rows))
-        for kind in ("insertion", "index") if rows in peers else ("index",):
+        kinds = ["insertion"] if rows in peers else []
+        kinds += ["index", "restored"] if rows >= LEAST_ROWS else ["index"]
+        for kind in kinds:
             file = scratch / f"{kind}.sqlite"
             process = [PEER] if kind == "insertion" else [PROCESS, "index"]
             output = output_of(*process, str(folder), str(file))
             runs[kind][rows] = run = parse(Run, output, process[0])
-            for each in scratch.glob(f"{kind}.*"):
-                each.unlink()
             print(
                 f"{kind:10}{rows:>12,}{run.seconds:>8.1f}{rows / run.seconds:>10,.0f}"
                 f"{run.cpu:>8.1f}{run.rss / 1e6:>6.0f}{run.base_rss / 1e6:>8.0f}"
@@ -50,6 +51,10 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
             )
             if run.rows != rows:
                 raise BenchError(f"{run.rows} of {rows} rows were indexed")
+            if kind == "index" and "restored" in kinds:
+                output_of(PROCESS, "snapshot", str(folder), str(file))
+            for each in scratch.glob(f"{kind}.*"):
+                each.unlink()
         shutil.rmtree(folder)
     ours = runs["index"]
     compared = sorted(runs["insertion"])
@@ -60,6 +65,7 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
             str(rows): round(runs["insertion"][rows].seconds / ours[rows].seconds, 2)
             for rows in compared
         },
+        "restored_s": {str(rows): round(run.seconds, 1) for rows, run in runs["restored"].items()},
         "runs": {
             kind: {str(rows): asdict(run) for rows, run in each.items()}
             for kind, each in runs.items()
@@ -68,7 +74,7 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
 
 
 def _parser() -> argparse.ArgumentParser:
-    epilog = "In the folder for temporary files, 300 bytes a row: 3 GB for ten million."
+    epilog = "In the folder for temporary files, 400 bytes a row: 4 GB for ten million."
     parser = command.parser("index", __doc__, epilog)
     parser.add_argument(
         "--rows",

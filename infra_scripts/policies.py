@@ -103,7 +103,8 @@ def service_role(stack: Stack, place: Place) -> Document:
         _allow("ReadPhotos", ["s3:GetObject"], f"{bucket}/{photos}"),
         _allow("KeepStore", ["s3:GetObject", "s3:PutObject"], stored),
         _allow("SweepStore", ["s3:DeleteObject"], swept),
-        # What delta-rs leaves of a large checkpoint, the lifecycle rule ends after a day.
+        # What is left of a large checkpoint of delta-rs' or of an abandoned index snapshot, the
+        # lifecycle rule ends after a day.
         _allow("AbortUploads", ["s3:AbortMultipartUpload"], csv),
         # Not for the service: for the instance, which installs itself.
         _allow("ReadReleases", ["s3:GetObject"], f"{bucket}/{stack.layout.releases}*"),

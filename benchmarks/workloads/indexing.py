@@ -1,7 +1,8 @@
 """The index of a table, made from the table as at the start of a service.
 
 ``python -m benchmarks.workloads.indexing fill FOLDER ROWS`` makes the table, ``… index FOLDER FILE``
-opens it with a new index and prints a :class:`Run`.
+opens it with a new index and prints a :class:`Run`, ``… snapshot FOLDER FILE`` makes that index the
+table's snapshot. With a snapshot, ``index`` begins with it.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from benchmarks.harness.protocol import answer
 from processor.store import datafiles, delta
+from processor.store.index_snapshot import IndexSnapshot
 from processor.store.keyed import KeyedTable
 
 FILE_ROWS = 32_768  # of 64 MB with 512 features: what compaction makes
@@ -89,6 +91,8 @@ def peak_rss() -> int:
 def main(kind: str, folder: str, argument: str) -> None:
     if kind == "fill":
         fill(folder, int(argument))
+    elif kind == "snapshot":
+        IndexSnapshot(folder).write(Path(argument))
     else:
         answer(index(folder, Path(argument)))
 

@@ -16,8 +16,9 @@ effect, until its key is put again: at most one for each photo that another writ
 import contextlib
 import glob
 import hashlib
+import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,23 +55,31 @@ class Index:
     the next index is empty then.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, restore: Callable[[Path, Path], object] | None = None) -> None:
+        """``restore`` may write the file and its digest, where they are not as they were left."""
         self._path = path
         self._digest = Path(f"{path}.sha256")
         self._intact = True
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             believed = self._is_believed()
-            for part in path.parent.glob(f"{glob.escape(path.name)}*"):
-                if part != path or not believed:
-                    part.unlink()
+            if restore and not believed:
+                self._sweep()
+                restore(self._path, self._digest)
+                believed = self._is_believed()
+            self._sweep(but=path if believed else None)
             self._connection = self._connect()
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
 
+    def _sweep(self, but: Path | None = None) -> None:
+        for part in self._path.parent.glob(f"{glob.escape(self._path.name)}*"):
+            if part != but:
+                part.unlink()
+
     def _is_believed(self) -> bool:
         try:
-            return self._digest.read_text() == _sha256(self._path)
+            return self._digest.read_text() == digest_of(self._path)
         except (FileNotFoundError, ValueError):
             return False
 
@@ -85,7 +94,19 @@ class Index:
         self._connection.close()
         if self._intact:
             with contextlib.suppress(OSError):  # deleted, or the disk is full: made again
-                self._digest.write_text(_sha256(self._path))
+                self._digest.write_text(digest_of(self._path))
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the file, as it is. Raises OSError: there is no room, or it is damaged."""
+        path.unlink(missing_ok=True)
+        if shutil.disk_usage(path.parent).free < 2 * self._path.stat().st_size:
+            raise OSError(f"there is no room for a copy of {self._path}")
+        try:
+            with contextlib.closing(sqlite3.connect(path)) as copy:
+                copy.executescript("pragma synchronous = off; pragma journal_mode = off;")
+                self._connection.backup(copy)
+        except sqlite3.Error as error:
+            raise OSError(f"{path}: {error}") from error
 
     def _unusable(self, cause: Exception) -> ServiceError:
         self._intact = False
@@ -201,7 +222,7 @@ class Edits:
         self._run("delete from files where path = ?", (path,))
 
 
-def _sha256(path: Path) -> str:
-    """The digest of a file and of what this version of the code expects in it."""
+def digest_of(path: Path) -> str:
+    """The digest of an index's file, and of what this version of the code expects in it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.sha256(_TABLES.encode())).hexdigest()

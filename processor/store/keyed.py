@@ -15,6 +15,7 @@ from processor.errors import CommitConflict
 from processor.store import datafiles, delta, key_digests, objects
 from processor.store.datafiles import KEY, DataFile, KeyedFile
 from processor.store.index import Index, Location
+from processor.store.index_snapshot import LEAST_ROWS, IndexSnapshot
 from processor.store.kept_runs import KeptRuns
 from processor.store.key_digests import KEYS
 from processor.store.patience import patiently
@@ -36,7 +37,8 @@ class KeyedTable:
     rewrites the data files that they are in.
 
     The table is created if it is missing; an existing one keeps its ``network``. The index is rebuilt
-    from the table if it is missing, damaged or of another table. While it is opened, faults that may
+    from the table if it is missing, damaged or of another table; that of a large table from its snapshot
+    and what has been committed since. While it is opened, faults that may
     pass are waited out; its methods raise them.
     """
 
@@ -45,7 +47,9 @@ class KeyedTable:
         self._schema = schema
         self._table = patiently(lambda: delta.create_table(folder, schema, network))
         self.network = self._table.network
-        self._index = Index(index_file)
+        self._snapshot = IndexSnapshot(folder)
+        self._index = Index(index_file, self._snapshot.fetch if self._is_large() else None)
+        self._copy = index_file.with_name(f"copy.{index_file.name}")
         self._runs = KeptRuns(index_file.with_name(f"runs.{index_file.name}"))
         self._listed_at = -math.inf
         patiently(self.refresh)
@@ -91,6 +95,7 @@ class KeyedTable:
         return len(self._index)
 
     def close(self) -> None:
+        self._snapshot.stop()
         self._index.close()
 
     def refresh(self) -> None:
@@ -107,11 +112,13 @@ class KeyedTable:
         self._table.refresh()
         self._listed_at = time.monotonic()
         origin = self._origin()
-        if indexed_origin == origin:
-            return
         live = self._table.paths()
         same_table = indexed_origin is not None and indexed_origin[0] == origin[0]
         indexed = self._index.paths() if same_table else set()
+        if (
+            indexed_origin == origin and indexed == live
+        ):  # a restored table has old versions' numbers
+            return
         new = live - indexed
         if new:
             log.info("indexing %d files of %s", len(new), self.folder)
@@ -176,6 +183,12 @@ class KeyedTable:
                 edits.move(old, file.path) if file else edits.drop_file(old)
             for each in added:
                 edits.put(each.file.path, each.object_versions)
+        if self._snapshot.may_be_due() and self._is_large():
+            self._snapshot.renew(self._index.copy_to, self._copy)
+
+    def _is_large(self) -> bool:
+        """Whether it would take long to make the index."""
+        return sum(filter(None, self._table.row_counts().values())) >= LEAST_ROWS
 
     def _rewrite(self, keys: Collection[str], done: Rewrites) -> dict[str, frozenset[str]]:
         """Rewrite the files that have rows of ``keys``, unless that is ``done``; those keys by path.

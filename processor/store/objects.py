@@ -5,7 +5,9 @@ raised as botocore's.
 """
 
 import io
+import math
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -158,6 +160,16 @@ def metadata(uri: str) -> dict[str, str]:
     """The metadata that :func:`upload` stored with an object; empty if there is no such object."""
     answer = _head(uri) if uri.startswith("s3://") else None
     return answer["Metadata"] if answer else {}
+
+
+def age_seconds(uri: str) -> float:
+    """The seconds since an object was written; infinite if there is no such object."""
+    if uri.startswith("s3://"):
+        answer = _head(uri)
+        written = answer["LastModified"].timestamp() if answer else -math.inf
+    else:
+        written = Path(uri).stat().st_mtime if Path(uri).exists() else -math.inf
+    return time.time() - written
 
 
 def exists(uri: str) -> bool:

@@ -1,9 +1,11 @@
 """Keyed tables under test: opened, with data files to commit, and read as any reader would."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from processor.store import datafiles, delta
 from processor.store.datafiles import KeyedFile
@@ -30,6 +32,21 @@ def table_of(folder: str, written: Sequence[Mapping[str, str]]) -> Table:
     own = [{key: rows.pop(key) for key in each if key in rows} for each in written]
     table.commit(SCHEMA, [write(folder, each).file for each in own if each], [])
     return table
+
+
+@contextlib.contextmanager
+def readings() -> Iterator[list[str]]:
+    """The paths of the data files whose columns were read."""
+    read: list[str] = []
+    real = Table.read_columns
+
+    def noted(self: Table, path: str, columns: object) -> pa.Table:
+        read.append(path)
+        return real(self, path, columns)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Table, "read_columns", noted)
+        yield read
 
 
 def content(folder: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The index: it agrees with a dict whatever the edits, and may be lost or damaged at any time."""
 
+import shutil
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,6 +154,25 @@ def test_an_index_of_another_table_is_not_believed(folder: str, tmp_path: Path) 
     table.close()
     other = opened(str(tmp_path / "other"), tmp_path / "index")
     assert other.find("a") == {}
+
+
+def test_an_index_from_before_a_table_was_restored_is_not_believed(
+    folder: str, tmp_path: Path
+) -> None:
+    """The version is the same, the rows are not."""
+    table = opened(folder, tmp_path / "index")
+    table.commit([write(folder, {"a": "1"})], [], {})
+    shutil.copytree(folder, tmp_path / "backup")
+    table.commit([write(folder, {"b": "1"})], [], {})
+    table.close()
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "backup", folder)
+    other = opened(folder, tmp_path / "other")
+    other.commit([write(folder, {"c": "1"})], [], {})
+    again = opened(folder, tmp_path / "index")
+    assert again.table_version == other.table_version
+    assert set(again.find("abc")) == {"a", "c"}
+    again.close()
 
 
 def test_an_index_that_could_not_follow_a_commit_catches_up(

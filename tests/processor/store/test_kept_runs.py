@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from processor.store import datafiles, sorted_rows
 from processor.store.delta import Table
 from processor.store.kept_runs import KeptRuns
-from tests.support.keyed_tables import content, opened, table_of
+from tests.support.keyed_tables import content, opened, readings, table_of
 
 keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
 files = st.lists(st.dictionaries(keys, st.text("ab"), min_size=1, max_size=6), max_size=7)
@@ -27,21 +26,6 @@ def small_runs(rows: int) -> Iterator[None]:
         patched.setattr(sorted_rows, "RUN_ROWS", rows)
         patched.setattr(sorted_rows, "BATCH_ROWS", 2)
         yield
-
-
-@contextlib.contextmanager
-def readings() -> Iterator[list[str]]:
-    """The paths of the data files whose columns were read."""
-    read: list[str] = []
-    real = Table.read_columns
-
-    def noted(self: Table, path: str, columns: object) -> pa.Table:
-        read.append(path)
-        return real(self, path, columns)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Table, "read_columns", noted)
-        yield read
 
 
 def by_key(table: Table, paths: set[str]) -> list[tuple[str, str, str]]:

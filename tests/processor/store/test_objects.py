@@ -1,6 +1,7 @@
 """Objects: read, written and replaced whole, in S3 and on the local disk."""
 
 import io
+import math
 from collections.abc import Callable, Iterator
 
 import boto3
@@ -18,6 +19,7 @@ def test_a_missing_object(place: str) -> None:
     assert objects.get(f"{place}/none") is None
     assert not objects.exists(f"{place}/none")
     assert objects.metadata(f"{place}/none") == {}
+    assert objects.age_seconds(f"{place}/none") == math.inf
 
 
 def test_an_object_is_replaced_whole(place: str) -> None:
@@ -27,6 +29,7 @@ def test_an_object_is_replaced_whole(place: str) -> None:
     objects.put(uri, b"")
     assert objects.get(uri) == b""
     assert objects.exists(uri)
+    assert objects.age_seconds(uri) < 60
 
 
 @pytest.mark.parametrize("times", [2, objects.READS])
