@@ -54,7 +54,7 @@ class KeptRuns:
                 body = _encoded(parts)
                 missing -= parts.keys()
                 run = opened.enter_context(self._keep(body)) if missing else io.BytesIO(body)
-                runs.append(_rows(run, list(parts), parts.keys()))
+                runs.append(_rows(run, list(parts), set(parts)))
             yield from sorted_rows.merged(runs)
 
     def clear(self) -> None:

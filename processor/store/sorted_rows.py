@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 from processor.store.datafiles import KEY
 from processor.store.delta import Table
 
-RUN_ROWS = 500_000  # 50 MB with keys of 40 bytes
-BATCH_ROWS = 1024  # of each run in memory while it is merged; 300 bytes a row
+RUN_ROWS = 250_000  # 25 MB with keys of 40 bytes
+BATCH_ROWS = 512  # of each run in memory while it is merged; 300 bytes a row
 READERS = 8
 
 Row = tuple[Any, ...]

@@ -35,6 +35,7 @@ def test_the_properties_of_a_table(folder: str) -> None:
     assert opened.id == table.id
     assert opened.paths() == {one.path, two.path}
     assert opened.sizes() == {one.path: one.size, two.path: two.size}
+    assert opened.row_counts() == {one.path: 2, two.path: 1}
     assert opened.columns == SCHEMA
     assert opened.transaction_version("app") == 7
     assert opened.transaction_version("another") is None
