@@ -6,10 +6,12 @@ table's snapshot. With a snapshot, ``index`` begins with it.
 """
 
 import hashlib
+import random
 import resource
+import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from processor.store.keyed import KeyedTable
 
 FILE_ROWS = 32_768  # of 64 MB with 512 features: what compaction makes
 FOUND = 2048  # keys: those of a large micro-batch
+BATCHES = 20
 SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
@@ -34,7 +37,7 @@ SCHEMA = pa.schema(
 class Run:
     """``rss``: the process's peak memory in bytes, ``base_rss``: of it, before it began.
 
-    ``find_s``: to find the keys of a micro-batch afterwards; ``bytes``: of the file.
+    ``find_s``: to find the keys of a micro-batch afterwards, the median; ``bytes``: of the file.
     """
 
     seconds: float
@@ -70,17 +73,22 @@ def index(folder: str, file: Path) -> Run:
     table = KeyedTable(folder, SCHEMA, file)
     seconds, cpu, rss = time.monotonic() - began, time.process_time() - used, peak_rss()
     rows = len(table)
-    began = time.monotonic()
-    found = table.find(some_keys(rows))
-    find_s = time.monotonic() - began
-    assert len(found) == min(FOUND, rows)
+    find_s = find_seconds(lambda keys: len(table.find(keys)), rows)
     table.close()
     return Run(seconds, cpu, rss, base, rows, find_s, file.stat().st_size)
 
 
-def some_keys(rows: int) -> list[str]:
-    """Keys of all parts of a table of so many rows."""
-    return [key(n) for n in range(0, rows, max(1, rows // FOUND))][:FOUND]
+def find_seconds(find: Callable[[list[str]], int], rows: int) -> float:
+    """The median of several batches of keys from everywhere; ``find`` returns how many it found."""
+    draw = random.Random(3)
+    spent = []
+    for _ in range(BATCHES):
+        keys = [key(n) for n in draw.sample(range(rows), min(FOUND, rows))]
+        began = time.monotonic()
+        found = find(keys)
+        spent.append(time.monotonic() - began)
+        assert found == len(keys)
+    return statistics.median(spent)
 
 
 def peak_rss() -> int:
