@@ -21,7 +21,7 @@ from processor.store.patience import patiently
 log = logging.getLogger(__name__)
 
 NAME = "_index/rows.sqlite"
-LEAST_ROWS = 1_000_000  # a smaller index is made in ten seconds
+LEAST_ROWS = 1_000_000  # a smaller index is made in some seconds
 CHECK_SECONDS = 3600.0
 RENEWED_SECONDS = 86_400.0
 PART_BYTES = 8 << 20

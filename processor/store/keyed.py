@@ -38,8 +38,8 @@ class KeyedTable:
 
     The table is created if it is missing; an existing one keeps its ``network``. The index is rebuilt
     from the table if it is missing, damaged or of another table; that of a large table from its snapshot
-    and what has been committed since. While it is opened, faults that may
-    pass are waited out; its methods raise them.
+    and what has been committed since. While it is opened, faults that may pass are waited out; its
+    methods raise them.
     """
 
     def __init__(self, folder: str, schema: pa.Schema, index_file: Path, network: str = "") -> None:
@@ -49,10 +49,11 @@ class KeyedTable:
         self.network = self._table.network
         self._snapshot = IndexSnapshot(folder)
         self._index = Index(index_file, self._snapshot.fetch if self._is_large() else None)
-        self._copy = index_file.with_name(f"copy.{index_file.name}")
+        self._copy = Path(f"{index_file}.copy")  # a name that the next index sweeps
         self._runs = KeptRuns(index_file.with_name(f"runs.{index_file.name}"))
         self._listed_at = -math.inf
         patiently(self.refresh)
+        self._runs.clear()  # whatever a killed process has left
 
     @property
     def table_version(self) -> int:
@@ -115,9 +116,7 @@ class KeyedTable:
         live = self._table.paths()
         same_table = indexed_origin is not None and indexed_origin[0] == origin[0]
         indexed = self._index.paths() if same_table else set()
-        if (
-            indexed_origin == origin and indexed == live
-        ):  # a restored table has old versions' numbers
+        if indexed_origin == origin and indexed == live:  # a restored table repeats its versions
             return
         new = live - indexed
         if new:

@@ -121,6 +121,7 @@ def test_vacuum_deletes_what_this_version_does_not_need(folder: str) -> None:
     assert orphan.path not in left
 
 
+SNAPSHOT = "_index/rows.sqlite"
 STRANGERS = ["mine.parquet", "raw/mine.csv", "part-1.parquet", "notes/part-of-it.txt"]
 
 
@@ -128,12 +129,12 @@ def test_vacuum_leaves_what_is_not_the_tables(place: str) -> None:
     table = delta.create_table(place, SCHEMA, "")
     table.commit(SCHEMA, [live := write(place, "a")], [])
     orphans = [write(place, "b"), datafiles.write(place, KEYS, path=f"m/{live.path}")]
-    for path in STRANGERS:
+    for path in (*STRANGERS, SNAPSHOT):
         objects.put(f"{place}/{path}", b"somebody's own")
     assert table.vacuum(0) == len(orphans)
     assert objects.exists(f"{place}/{live.path}")
     assert not any(objects.exists(f"{place}/{each.path}") for each in orphans)
-    assert all(objects.exists(f"{place}/{path}") for path in STRANGERS)
+    assert all(objects.exists(f"{place}/{path}") for path in (*STRANGERS, SNAPSHOT))
 
 
 def test_vacuum_deletes_files_of_other_writers_that_the_table_has_had(place: str) -> None:
@@ -148,6 +149,7 @@ def test_vacuum_deletes_files_of_other_writers_that_the_table_has_had(place: str
 def test_no_table_is_made_among_strangers(bucket: str) -> None:
     folder = f"s3://{bucket}/features"
     write(folder, "left by a table whose log was deleted")
+    objects.put(f"{folder}/{SNAPSHOT}", b"likewise")
     delta.create_table(folder, SCHEMA, "")
     for number, path in enumerate(STRANGERS):
         other = f"s3://{bucket}/{number}"

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import deltalake
 import pytest
+from pyarrow.dataset import dataset
 
 from processor.store import index_snapshot, keyed, objects
 from processor.store.index_snapshot import NAME, IndexSnapshot
@@ -35,7 +37,7 @@ def snapshotted(folder: str, index: Path) -> None:
     uploaded(table)
     commit(table, {"c": "1"})
     table.close()
-    assert not list(index.parent.glob("copy.*"))
+    assert not list(index.parent.glob("*.copy"))
     shutil.rmtree(index.parent)
 
 
@@ -72,12 +74,25 @@ def test_a_new_machine_reads_only_what_is_newer(place: str, tmp_path: Path) -> N
 
 def test_a_service_that_was_killed_goes_on_from_it(folder: str, tmp_path: Path) -> None:
     snapshotted(folder, tmp_path / "work" / "index")
-    opened(folder, tmp_path / "work" / "index")  # and not closed
+    index = tmp_path / "work" / "index"
+    opened(folder, index)  # and not closed
+    (copy := tmp_path / "work" / "index.copy").write_bytes(b"half a copy")
     with readings() as read:
-        again = opened(folder, tmp_path / "work" / "index")
+        again = opened(folder, index)
     assert len(read) == 1
+    assert not copy.exists()
     assert_right(again)
     again.close()
+
+
+def test_runs_that_another_start_needs_no_more_are_deleted(folder: str, tmp_path: Path) -> None:
+    """Its machine was killed while it made the index; then a snapshot came."""
+    opened(folder, tmp_path / "index").close()
+    (runs := tmp_path / "runs.index").mkdir()
+    (runs / "of a killed process").write_bytes(b"run")
+    table = opened(folder, tmp_path / "index")
+    assert not runs.exists()
+    table.close()
 
 
 @pytest.mark.parametrize(
@@ -136,6 +151,18 @@ def test_it_is_renewed_once_a_day(
     table.close()
 
 
+def test_no_reader_and_no_vacuum_takes_it_for_a_part_of_the_table(
+    folder: str, tmp_path: Path
+) -> None:
+    snapshotted(folder, tmp_path / "work" / "index")
+    assert Path(folder, "_index/rows.sqlite").exists()
+    table = deltalake.DeltaTable(folder)
+    doomed = table.vacuum(0, enforce_retention_duration=False, dry_run=False, full=True)
+    assert doomed == []
+    assert Path(folder, "_index/rows.sqlite").exists()
+    assert len(dataset(folder, format="parquet").to_table()) == 3  # the folder, as of plain Parquet
+
+
 def test_small_tables_have_none(
     folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +205,7 @@ def test_without_room_for_a_copy_there_is_none(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1 << 14))
     commit(table, {"a": "1"})
     assert not Path(folder, NAME).exists()
-    assert not (tmp_path / "copy.index").exists()
+    assert not (tmp_path / "index.copy").exists()
     assert_right(table)
     table.close()
 
