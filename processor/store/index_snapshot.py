@@ -1,6 +1,6 @@
 """Index snapshots: a copy of a table's index beside the table, from which a new machine starts.
 
-To make the index of ten million photos takes most of a minute, to fetch it seconds; what has been
+To make the index of ten million photos takes a minute, to fetch its gigabyte seconds; what has been
 committed since is then read as after any pause. Once a day one of the services puts the copy into a
 hidden folder of the table, which no reader of Delta tables looks into. It is a cache, like the index: it
 may be deleted, and is believed only if it has the digest at its head.
