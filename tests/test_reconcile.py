@@ -19,6 +19,8 @@ from tests.support.sites import Site, deployed
 from tests.support.traffic import PATIENCE
 from tests.support.watched import quiet
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture
 def site(aws: EmbeddedAws, cache_dir: Path, tmp_path: Path) -> Iterator[Site]:

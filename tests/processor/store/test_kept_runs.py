@@ -18,6 +18,9 @@ from tests.support.keyed_tables import content, opened, readings, table_of
 
 keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
 files = st.lists(st.dictionaries(keys, st.text("ab"), min_size=1, max_size=6), max_size=7)
+some = st.sets(st.integers(0, 6))  # of the files, by number: their names are random
+places = st.integers(0, 10_000)
+harms = st.sampled_from(["none", "lost", "cut", "flipped"])
 
 
 @contextlib.contextmanager
@@ -26,6 +29,17 @@ def small_runs(rows: int) -> Iterator[None]:
         patched.setattr(sorted_rows, "RUN_ROWS", rows)
         patched.setattr(sorted_rows, "BATCH_ROWS", 2)
         yield
+
+
+def damage(file: Path, harm: str, at: int) -> None:
+    whole = file.read_bytes()
+    at %= len(whole)
+    if harm == "lost":
+        file.unlink()
+    elif harm == "cut":
+        file.write_bytes(whole[:at])
+    elif harm == "flipped":
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
 
 
 def by_key(table: Table, paths: set[str]) -> list[tuple[str, str, str]]:
@@ -37,35 +51,30 @@ def by_key(table: Table, paths: set[str]) -> list[tuple[str, str, str]]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(files, st.integers(1, 8), st.data())
+@given(files, st.integers(1, 8), st.lists(st.tuples(some, places, harms, places), max_size=2), some)
 def test_whatever_was_kept_all_rows_come_in_order_and_none_is_read_twice(
     tmp_path_factory: pytest.TempPathFactory,
     written: list[dict[str, str]],
     run_rows: int,
-    data: st.DataObject,
+    killed: list[tuple[set[int], int, str, int]],
+    wanted: set[int],
 ) -> None:
     """Processes end before the first row, each with other live files; runs are lost and damaged."""
     folder = tmp_path_factory.mktemp("kept")
     table = table_of(str(folder / "table"), written)
-    live, kept = table.paths(), folder / "runs"
-    some = st.sets(st.sampled_from(sorted(live))) if live else st.just(set())
+    kept = folder / "runs"
+
+    def paths(numbers: set[int]) -> set[str]:
+        return {path for n, path in enumerate(sorted(table.paths())) if n in numbers}
+
     with small_runs(run_rows):
-        for _ in range(data.draw(st.integers(0, 2))):
-            next(KeptRuns(kept).rows(table, data.draw(some)), None)
+        for numbers, run, harm, at in killed:
+            next(KeptRuns(kept).rows(table, paths(numbers)), None)
             if left := sorted(kept.glob("*")):
-                victim = data.draw(st.sampled_from(left))
-                harm = data.draw(st.sampled_from(["none", "lost", "cut", "flipped"]))
-                whole = victim.read_bytes()
-                if harm == "lost":
-                    victim.unlink()
-                elif harm == "cut":
-                    victim.write_bytes(whole[: len(whole) // 2])
-                elif harm == "flipped":
-                    at = data.draw(st.integers(0, len(whole) - 1))
-                    victim.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        paths = data.draw(some)
+                damage(left[run % len(left)], harm, at)
         with readings() as read:
-            assert list(KeptRuns(kept).rows(table, paths)) == by_key(table, paths)
+            found = list(KeptRuns(kept).rows(table, paths(wanted)))
+        assert found == by_key(table, paths(wanted))
         assert len(set(read)) == len(read)
     KeptRuns(kept).clear()
     assert not kept.exists()
