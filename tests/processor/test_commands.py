@@ -24,6 +24,8 @@ from tests.support.insights import flattened
 from tests.support.sites import Site, deployed
 from tests.support.traffic import PATIENCE
 
+pytestmark = pytest.mark.services
+
 ODD_KEYS = [
     "a b.jpg",
     "a+b.jpg",
