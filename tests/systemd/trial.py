@@ -13,6 +13,7 @@ from tests.systemd.box import UNIT, Box, TrialError
 from tests.systemd.photos import Photos, environment_file
 
 Facts = dict[str, object]
+Step = Callable[[], Facts]
 EXPOSURE = 1.5  # the most that systemd-analyze may find
 QUICKER = """[Service]
 WatchdogSec=15s
@@ -28,6 +29,16 @@ systemctl daemon-reload
 """
 
 
+SHORT = (  # the steps of a trial for which there are five minutes
+    "installed, and ready",
+    "the unit is confined",
+    "photos in, rows out",
+    "kill -9 of the service",
+    "stopped within the grace",
+    "nothing lost",
+)
+
+
 class Trial:
     """The steps, in their order; each returns what it found, or raises TrialError."""
 
@@ -39,7 +50,7 @@ class Trial:
         self._installed = ""
 
     @property
-    def steps(self) -> dict[str, Callable[[], Facts]]:
+    def steps(self) -> dict[str, Step]:
         return {
             "installed, and ready": self.install,
             "the unit is confined": self.confined,
