@@ -253,7 +253,8 @@ def test_faults_of_a_child_reject_its_photo(monkeypatch, line, reason, word):
     ("line", "word"),
     [
         ("threading.Event().wait()", "4 s"),
-        ("signal.signal(24, signal.SIG_IGN)\n    while True: pass", "killed"),
+        # Two seconds of a processor, unless the machine is so busy that they take four.
+        ("signal.signal(24, signal.SIG_IGN)\n    while True: pass", "killed|4 s"),
     ],
 )
 def test_what_a_busy_machine_does_to_a_child_rejects_no_photo(monkeypatch, line, word):
