@@ -85,7 +85,8 @@ class Matrix:
         Takes longer than a refit, and may be repeated; the files that it reads never change.
         """
         if self._csv:
-            self._csv.update(self._model.name if self._model else None)
+            model = self._model  # the other thread may replace it
+            self._csv.update(model.name if model else None)
 
     def _step(self, features: FeaturesSnapshot, *, force: bool) -> Update | None:
         began = time.monotonic()

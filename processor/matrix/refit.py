@@ -28,11 +28,8 @@ class Refits:
         self._layout = layout
         self._policy = policy
         self._background = background
-        self._checked_at = (
-            "",
-            0,
-            0,
-        )  # the model, photos then, photos since its fit, when last checked
+        # When last checked: the model, the photos, those projected since its fit.
+        self._checked_at = ("", 0, 0)
         self._unchanged = ("", 0)  # the model, and the version up to which no photos changed
         self._applied = False  # whether the matrix has had the settings of our configuration
 

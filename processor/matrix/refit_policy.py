@@ -14,9 +14,7 @@ from typing import Any
 from processor.matrix.pca import NOISE, PCA
 
 SMALL_PHOTOS = 10_000  # a store that may be refitted by time: the matrix is 3 MB, its CSV 7 MB
-ENOUGH_SHARE = (
-    0.01  # as many new photos, of the fitted ones, have a mean residual that says something
-)
+ENOUGH_SHARE = 0.01  # of the fitted photos must be new, or their mean residual says nothing
 CHECK_SHARE = 0.1  # of the photos must be new or gone before the components are checked
 
 
@@ -109,7 +107,7 @@ class RefitPolicy:
         return self._large_residual(pca, since_fit)
 
     def pauses(self, pca: PCA, since_fit: SinceFit, now: datetime) -> bool:
-        """Whether it is too soon after the last refit for another, whatever the photos say.
+        """Whether it is too soon after the last refit for another, by growth, time or drift.
 
         So refits take no more than a share of the time, however large the store and its drift.
         """
