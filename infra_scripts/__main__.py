@@ -81,8 +81,7 @@ def _plan(clients: Clients, config: Config) -> None:
 def _deploy(clients: Clients, config: Config) -> None:
     stack, place = stack_of(config), _find_place(clients)
     deployment.deploy(clients, stack, place, archive=archive_of(config))
-    bucket = f"s3://{stack.bucket}/{stack.layout.photos_prefix}"
-    steps = [f"put photos: aws s3 cp --recursive FOLDER {bucket}"]
+    steps = ["put photos: python -m ingest upload FOLDER"]
     if stack.alarms.email:
         steps.insert(0, f"confirm the message that AWS sends to {stack.alarms.email}, once")
     if stack.instance.type:

@@ -74,7 +74,7 @@ RESERVED: dict[str, set[str]] = {
         )
     },
     "common.config": {
-        *("infra_scripts/assembly.py", "infra_scripts/__main__.py"),
+        *("infra_scripts/assembly.py", "infra_scripts/__main__.py", "ingest/__main__.py"),
         *("processor/assembly.py", "processor/commands.py", "processor/__main__.py"),
     },
 }

@@ -58,7 +58,7 @@ def test_plan_deploy_destroy(configured: DeployedStack, capsys: pytest.CaptureFi
     assert command("deploy") == 0
     output = capsys.readouterr().out
     assert "create complete      Queue (AWS::SQS::Queue)\n" in output
-    assert "next\n  put photos: aws s3 cp --recursive FOLDER s3://" in output
+    assert "next\n  put photos: python -m ingest upload FOLDER" in output
 
 
 def test_deleting_data_is_confirmed(
