@@ -44,16 +44,18 @@ MAX_ROUNDS = 20  # of a micro-batch with another service that handles the same p
 class _Round:
     """What could be settled of some photos, and the outcomes that an outage prevented.
 
-    ``upload_to_row``: as in :class:`Durable`.
+    ``later``: the photos that were not tried yet. ``upload_to_row``: as in :class:`Durable`.
     """
 
     settled: Settled
     results: Sequence[Extracted]
     outage: Sequence[Outcome]
     upload_to_row: Sequence[float]
+    later: Set[str]
 
     @property
     def left(self) -> set[str]:
+        """The photos that were tried and have to be processed again."""
         return {*self.settled.again, *(each.key for each in self.outage)}
 
 
@@ -109,15 +111,15 @@ class MicroBatches:
             done = self._settle(photos, batch_id)
             _count(handled, done)
             outage = done.outage
-            photos = [event for event in photos if event.key in done.left]
+            photos = [event for event in photos if event.key in done.left | done.later]
             if not photos:
                 handled.seconds = time.monotonic() - began
                 return handled
-            handled.again += len(photos)
-            contradicted += not outage
+            handled.again += len(done.left)
+            contradicted += bool(done.left) and not outage
             if contradicted == MAX_ROUNDS:
                 raise CommitConflict(
-                    f"other services contradicted {len(photos)} outcomes {MAX_ROUNDS} times"
+                    f"other services contradicted {len(done.left)} outcomes {MAX_ROUNDS} times"
                 )
             if outage:
                 self._breaker.wait(outage)
@@ -131,6 +133,8 @@ class MicroBatches:
         began = time.monotonic()
         self._when_possible(self._store.features.refresh)
         planned_on = self._store.features.table_version
+        later = self._later(photos)
+        photos = [event for event in photos if event.key not in later]
         keys = [event.key for event in photos]
         waiting = self._when_possible(lambda: self._store.pending.rows(keys))
         now = datetime.now(UTC)
@@ -147,7 +151,7 @@ class MicroBatches:
         )
         ended = time.monotonic()
         lags = upload_to_row(uploads(photos, settled.stored_keys))
-        done = _Round(settled, results, outage, lags)
+        done = _Round(settled, results, outage, lags, later)
         _report(done)
         self._durable(
             Durable(
@@ -172,12 +176,25 @@ class MicroBatches:
                 log.warning("ignored an event outside the prefix, of bucket %s", event.bucket)
         return self._layout.is_photo(event.bucket, event.key, event.size)
 
+    def _later(self, photos: Sequence[ObjectEvent]) -> set[str]:
+        """The photos whose rows are to be replaced or dropped by a later commit than this one."""
+        stored = self._store.features.find(event.key for event in photos)
+        later = self._store.features.unaffordable(
+            event.key
+            for event in photos
+            if event.key in stored
+            and (event.removed or _version(event) != stored[event.key].object_version)
+        )
+        if later:
+            log.info("too many rows to replace in one commit", extra={"later": len(later)})
+        return later
+
     def _plan(self, photos: Sequence[ObjectEvent]) -> list[Work]:
         stored = self._store.features.find(event.key for event in photos)
         return [
             Work(
                 key=event.key,
-                event_version=event.version_id or event.etag,
+                event_version=_version(event),
                 event_time=event.event_time,
                 removal=event.removed,
                 stored_version=stored[event.key].object_version if event.key in stored else None,
@@ -232,6 +249,10 @@ def _report(done: _Round) -> None:
             log.log(level, message, extra={"version": outcome.object_version, **why})
 
 
+def _version(event: ObjectEvent) -> str | None:
+    return event.version_id or event.etag
+
+
 def _is_suspended(event: ObjectEvent, waiting: Mapping[str, Row], now: datetime) -> bool:
     """Whether the event is about a suspect that waits: another attempt would kill another worker.
 
@@ -241,7 +262,7 @@ def _is_suspended(event: ObjectEvent, waiting: Mapping[str, Row], now: datetime)
     return (
         row is not None
         and not event.removed
-        and (row["reason"], row["version"]) == (CRASH, event.version_id or event.etag)
+        and (row["reason"], row["version"]) == (CRASH, _version(event))
         and row["retry_at"] > now
     )
 

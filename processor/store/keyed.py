@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 # How long the log may go unlisted. It keeps entries for longer, so none can expire unnoticed.
 LISTED_SECONDS = 3600.0
-REWRITTEN_AT_ONCE = 4  # data files of up to 64 MB
+REWRITTEN_AT_ONCE = 4  # data files of TARGET_BYTES, or as others have left them
+REWRITTEN_BYTES = 1 << 30  # of data files in one commit
 
 # Files that have been rewritten, by their path and the keys whose rows were left out.
 Rewrites = dict[tuple[str, frozenset[str]], DataFile | None]
@@ -34,7 +35,7 @@ class KeyedTable:
     """A Delta table with at most one row per ``key``. Used by one thread.
 
     Adding rows for new keys costs the same whatever the table's size. Replacing or dropping rows
-    rewrites the data files that they are in.
+    rewrites the data files that they are in, so n of them n files at most; see :meth:`unaffordable`.
 
     The table is created if it is missing; an existing one keeps its ``network``. The index is rebuilt
     from the table if it is missing, damaged or of another table; that of a large table from its snapshot
@@ -70,6 +71,24 @@ class KeyedTable:
     def some_keys(self, count: int) -> list[str]:
         """Up to ``count`` keys, all of one data file that is chosen at random."""
         return self._index.some_keys(count)
+
+    def unaffordable(self, keys: Iterable[str]) -> set[str]:
+        """Those of ``keys`` whose rows are better replaced or dropped in a later commit.
+
+        With the others a commit rewrites REWRITTEN_BYTES at most, or one larger file. Files with many of
+        the keys come first.
+        """
+        by_path = self._by_path(keys)
+        sizes = self._table.sizes() if by_path else {}
+        later: set[str] = set()
+        size = 0
+        for number, path in enumerate(
+            sorted(by_path, key=lambda path: (-len(by_path[path]), path))
+        ):
+            size += sizes.get(path, 0)
+            if number and size > REWRITTEN_BYTES:
+                later |= by_path[path]
+        return later
 
     def rows(
         self, keys: Iterable[str], columns: Sequence[str] | None = None

@@ -94,6 +94,9 @@ class FakeTable(KeyedTable):
         found = {key: dict(self._rows[key][0]) for key in keys if key in self._rows}
         return {key: {name: row[name] for name in columns or row} for key, row in found.items()}
 
+    def unaffordable(self, keys: Iterable[str]) -> set[str]:
+        return set()
+
     def __len__(self) -> int:
         return len(self._rows)
 

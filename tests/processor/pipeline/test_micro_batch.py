@@ -16,7 +16,7 @@ from processor.network.spec import NetworkSpec
 from processor.pipeline import retries
 from processor.pipeline.micro_batch import DEATHS, MicroBatches
 from processor.pipeline.outcomes import CRASH, Extracted, Kind, Outcome, Work
-from processor.store import delta
+from processor.store import delta, keyed
 from tests.support.drawn_photos import photo
 from tests.support.world import World
 
@@ -134,6 +134,24 @@ def test_versions_of_a_versioned_bucket_are_distinguished(world: World) -> None:
     assert {first, second} == {each["VersionId"] for each in versions}
     world.handle(world.remove("photos/a.jpg"))
     assert world.features() == {}
+
+
+def test_replacements_that_cost_too_much_are_spread_over_commits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decided before they are processed; new photos, and events of what is stored, do not wait."""
+    keys = [f"photos/{n}.jpg" for n in range(4)]
+    events = [world.put(key, photo(n)) for n, key in enumerate(keys)]
+    for event in events:
+        world.handle(event)
+    world.computed.clear()
+    monkeypatch.setattr(keyed, "REWRITTEN_BYTES", 1)
+    changes = [world.put(keys[0], photo(10)), world.put(keys[1], photo(11)), world.remove(keys[2])]
+    before = world.services[0][0].features.table_version
+    world.handle(*changes, events[3], world.put("photos/new.jpg", photo(12)))
+    assert world.services[0][0].features.table_version == before + 3
+    assert sorted(world.computed) == [keys[0], keys[1], "photos/new.jpg"]
+    world.assert_exactly_the_live_photos()
 
 
 # A photo over which workers die
