@@ -169,7 +169,7 @@ def test_models(site: Site) -> None:
         site.s3.download_file(site.bucket, each["Key"], str(local))
         with np.load(local, allow_pickle=False) as arrays:
             found[str(arrays["kind"])] = {name: arrays[name] for name in arrays}
-    assert set(found) == {"pca/1", "known-statistics/1"}
+    assert set(found) == {"pca/1", "known-statistics/2"}
     pca = found["pca/1"]
     assert pca["components_"].shape == (3, 512)
     assert set(pca) == {

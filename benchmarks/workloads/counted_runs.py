@@ -126,7 +126,7 @@ class CountedRun:
             _wait(lambda: log.first("service started"), child, START_SECONDS)
             self._settle(aws)
             began = self._mark(aws, child, log)
-            _wait(lambda: log.count("compacted small files"), child, START_SECONDS)
+            _wait(lambda: log.count("compacted files"), child, START_SECONDS)
             self._settle(aws)
             about = "small files merged, unneeded ones looked for, matrix brought up to date"
             phase = self._phase(aws, child, log, began, "upkeep", about)

@@ -1,25 +1,27 @@
 """The statistics cache: the statistics of a set of data files, kept in the store between two fits.
 
 Data files never change. So the statistics of the current features are the cached ones, plus those of
-files added since, minus those of files removed since; only these are read. One object of 1 MB (512
-columns) has the sum and the files' names. If it is lost, damaged or of other features, everything is
-read again.
+files added since, minus those of files removed since; only these are read, and rows that a compaction
+has moved to other files are not read again. One object of 1 MB (512 columns) has the sum and the files'
+names. If it is lost, damaged or of other features, everything is read again.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from common.layout import StoreLayout
 from processor.matrix.moments import Statistics
 from processor.matrix.npz import pack, unpack
 from processor.store import objects
+from processor.store.compaction import Swap
 
 log = logging.getLogger(__name__)
 
-_KIND = "known-statistics/1"
+_KIND = "known-statistics/2"
 
 Reader = Callable[[Collection[str]], Statistics | None]  # of some files; None if they have no rows
 
@@ -27,6 +29,8 @@ Reader = Callable[[Collection[str]], Statistics | None]  # of some files; None i
 @dataclass(frozen=True)
 class CachedStatistics:
     """The statistics of exactly these files, from which ``subtracted`` rows were removed in all.
+
+    Rows that a compaction has moved into these from the files ``lacking`` are yet to be added.
 
     A file's float32 Gram matrix is rounded differently if it is read together with other files, so each
     row subtracted leaves about 1e-7 of itself behind. Everything is read again before there are more
@@ -36,20 +40,36 @@ class CachedStatistics:
     files: frozenset[str]
     statistics: Statistics
     subtracted: int = 0
+    lacking: frozenset[str] = frozenset()
 
     def to_bytes(self) -> bytes:
         """An npz without pickles, see :func:`.npz.pack`."""
-        names = "\n".join(sorted(self.files)).encode()
-        body = np.frombuffer(self.statistics.to_bytes(), dtype=np.uint8)
-        listed = np.frombuffer(names, dtype=np.uint8)
-        return pack(_KIND, files=listed, statistics=body, subtracted=self.subtracted)
+        return pack(
+            _KIND,
+            files=_listed(self.files),
+            statistics=np.frombuffer(self.statistics.to_bytes(), dtype=np.uint8),
+            subtracted=self.subtracted,
+            lacking=_listed(self.lacking),
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "CachedStatistics":
         """The inverse of :meth:`to_bytes`. Raises ValueError for any other bytes."""
-        part = unpack(_KIND, data, ("files", "statistics", "subtracted"))
-        names = frozenset(filter(None, bytes(part["files"]).decode().split("\n")))
-        return cls(names, Statistics.from_bytes(bytes(part["statistics"])), part["subtracted"])
+        part = unpack(_KIND, data, ("files", "statistics", "subtracted", "lacking"))
+        return cls(
+            _names(part["files"]),
+            Statistics.from_bytes(bytes(part["statistics"])),
+            part["subtracted"],
+            _names(part["lacking"]),
+        )
+
+
+def _listed(names: frozenset[str]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer("\n".join(sorted(names)).encode(), dtype=np.uint8)
+
+
+def _names(listed: npt.NDArray[np.uint8]) -> frozenset[str]:
+    return frozenset(filter(None, bytes(listed).decode().split("\n")))
 
 
 def statistics(layout: StoreLayout, live: Collection[str], read: Reader) -> Statistics | None:
@@ -60,7 +80,7 @@ def statistics(layout: StoreLayout, live: Collection[str], read: Reader) -> Stat
     """
     names = frozenset(live)
     cached = load(layout)
-    if cached and cached.files == names:
+    if cached and cached.files == names and not cached.lacking:
         return cached.statistics
     found = _updated(cached, names, read) if cached else None
     if found is None:
@@ -72,12 +92,17 @@ def statistics(layout: StoreLayout, live: Collection[str], read: Reader) -> Stat
     return found.statistics
 
 
-def rename(layout: StoreLayout, names: Mapping[str, str]) -> None:
-    """Keep the cache valid after a compaction (old paths -> new): the same rows, the same sums."""
+def follow(layout: StoreLayout, swaps: Iterable[Swap]) -> None:
+    """Keep the cache valid after a compaction, which has moved rows to other files."""
     cached = load(layout)
-    if cached and cached.files.issuperset(names):
-        renamed = cached.files.difference(names).union(names.values())
-        _save(layout, replace(cached, files=renamed))
+    if cached is None:
+        return
+    files, lacking = cached.files, cached.lacking
+    for removed, added in (each.paths() for each in swaps):
+        if files & removed:  # else the added ones are new to the cache, like those removed
+            files, lacking = files - removed | added, lacking | removed - files
+    if files != cached.files:
+        _save(layout, replace(cached, files=files, lacking=lacking))
 
 
 def load(layout: StoreLayout) -> CachedStatistics | None:
@@ -100,6 +125,7 @@ def _updated(
     found, subtracted = cached.statistics, cached.subtracted
     try:
         old = read(removed) if removed else None
+        moved = read(cached.lacking) if cached.lacking else None
     except Exception as error:  # of any type, as Spark wraps it; a vacuum has deleted the file
         log.info("a removed file can no longer be read, reading all features: %s", error)
         return None
@@ -108,7 +134,9 @@ def _updated(
         if subtracted > found.count:
             return None
     new = read(added) if added else None
-    return CachedStatistics(live, found if new is None else found.merge(new), subtracted)
+    for more in (moved, new):
+        found = found if more is None else found.merge(more)
+    return CachedStatistics(live, found, subtracted)
 
 
 def _save(layout: StoreLayout, cached: CachedStatistics) -> None:

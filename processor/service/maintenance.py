@@ -18,7 +18,7 @@ from processor.matrix.mirror import model_name
 from processor.photos.objects import concerns_all
 from processor.pipeline.retries import Retries
 from processor.store import delta
-from processor.store.compaction import Tasks, compact
+from processor.store.compaction import Swap, Tasks, compact
 from processor.store.patience import patiently
 from processor.store.schema import FEATURES, PENDING, REJECTS
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 60.0  # between checks of the matrix if no micro-batch calls for one, and of retries
 RETRY_SECONDS = 60.0
+COMPACTIONS = 4  # of a table, one after the other: so many GB are rewritten at most
 
 
 class Maintenance:
@@ -115,23 +116,30 @@ class Maintenance:
         self._retries.recheck_vanished()
 
     def compact(self, folder: str, schema: pa.Schema) -> int:
-        """Merge the small files of one table; the number of files merged."""
+        """Merge the files of one table that are due; the number of files merged."""
         began = time.monotonic()
-        renamed = compact(folder, schema, self._tasks)
-        if not renamed:
+        swaps: list[Swap] = []
+        for _ in range(COMPACTIONS):
+            done = [] if self._stopping.is_set() else compact(folder, schema, self._tasks)
+            if not done:
+                break
+            if folder == self._layout.features:
+                statistics_cache.follow(self._layout, done)
+            swaps += done
+        if not swaps:
             return 0
-        if folder == self._layout.features:
-            statistics_cache.rename(self._layout, renamed)
+        removed = [file for each in swaps for file in each.removed]
         log.info(
-            "compacted small files",
+            "compacted files",
             extra={
                 "table": folder,
-                "files": len(renamed),
-                "into": len(set(renamed.values())),
+                "files": len(removed),
+                "into": sum(len(each.added) for each in swaps),
+                "bytes": sum(file.size for file in removed),
                 "seconds": round(time.monotonic() - began, 3),
             },
         )
-        return len(renamed)
+        return len(removed)
 
     def _update(self, *, force: bool = False) -> None:
         done = self._matrix.update(force=force)

@@ -1,27 +1,26 @@
-"""Compaction: the small data files of a table are merged into larger ones with the same rows.
+"""Compaction: the data files of a table are merged into files ordered by key, with the same rows.
 
-Tasks of the caller write the merged files under new names, and one transaction swaps them in, except
-where a source file has been replaced in between. A process that dies halfway leaves orphaned files,
-which the first vacuum after the retention deletes.
+Which of them, :mod:`.key_ranges` says. Tasks of the caller write the merged files under new names, and
+one transaction swaps them in, except where a source file has been replaced in between. A process that
+dies halfway leaves orphaned files, which the first vacuum after the retention deletes.
 """
 
 import logging
-import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
 from processor.errors import CommitConflict
-from processor.store import datafiles, delta, key_digests
+from processor.store import datafiles, delta, key_digests, key_ranges
 from processor.store.datafiles import DataFile
 from processor.store.key_digests import KEYS
+from processor.store.key_ranges import Merge
 
 log = logging.getLogger(__name__)
 
-TARGET_BYTES = 64 << 20  # 32,000 photos of 512 features; replacing a photo rewrites its whole file
-MERGED_AT_ONCE = 8  # files of similar size (within a factor of 8), so a row is rewritten few times
+MERGED_BYTES = 1 << 30  # in one transaction; if it fails, so much was written in vain
 MAX_CONFLICTS = 5
 
 T = TypeVar("T")
@@ -36,53 +35,66 @@ class Tasks(Protocol):
         ...
 
 
-def compact(folder: str, schema: pa.Schema, tasks: Tasks) -> dict[str, str]:
-    """Merge the small files of one table, those of similar size.
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """Files that were merged, and those that have exactly their rows now."""
 
-    Returns the path of each file that was merged, with the path of the file that has its rows now.
-    May be interrupted and repeated, and run by several services at once.
+    removed: tuple[DataFile, ...]
+    added: tuple[DataFile, ...]
+
+    def paths(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Those removed and those added."""
+        removed, added = (frozenset(e.path for e in files) for files in (self.removed, self.added))
+        return removed, added
+
+
+def compact(folder: str, schema: pa.Schema, tasks: Tasks) -> list[Swap]:
+    """Merge the files of one table that are due, MERGED_BYTES of them; what was merged.
+
+    To be repeated until nothing is. May be interrupted, and run by several services at once. Memory of
+    a task: that of :func:`.datafiles.merge` for GROUP_BYTES.
     """
     table = delta.open_table(folder)
-    groups = groups_of(table.sizes()) if table else []
+    due = _affordable(key_ranges.plan(table.files())) if table else []
     merged = tasks.run(
-        groups, lambda share: (datafiles.merge(folder, group, schema) for group in share)
+        due,
+        lambda share: (
+            datafiles.merge(folder, [file.path for file in each.files], schema, each.cuts)
+            for each in share
+        ),
     )
-    swaps = dict(zip(map(tuple, groups), merged, strict=True))
-    swapped = _swap(folder, schema, swaps) if swaps else []
-    return {old: swaps[group].path for group in swapped for old in group}
+    swaps = [Swap(each.files, tuple(files)) for each, files in zip(due, merged, strict=True)]
+    return _commit(folder, schema, swaps) if swaps else []
 
 
-def groups_of(sizes: Mapping[str, int]) -> list[list[str]]:
-    """Groups of paths to merge, given bytes by path; see MERGED_AT_ONCE and TARGET_BYTES."""
-    tiers: dict[int, list[str]] = defaultdict(list)
-    for path, size in sorted(sizes.items()):
-        if size * MERGED_AT_ONCE <= TARGET_BYTES:
-            tiers[int(math.log(max(size, 1), MERGED_AT_ONCE))].append(path)
-    return [
-        tier[start : start + MERGED_AT_ONCE]
-        for tier in tiers.values()
-        for start in range(0, len(tier) - MERGED_AT_ONCE + 1, MERGED_AT_ONCE)
-    ]
+def _affordable(due: Sequence[Merge]) -> list[Merge]:
+    """The first of them, up to MERGED_BYTES, but at least one."""
+    chosen: list[Merge] = []
+    size = 0
+    for each in due:
+        size += each.size
+        if chosen and size > MERGED_BYTES:
+            break
+        chosen.append(each)
+    return chosen
 
 
-def _swap(
-    folder: str, schema: pa.Schema, swaps: Mapping[tuple[str, ...], DataFile]
-) -> list[tuple[str, ...]]:
-    """Commit the merged files whose sources are all still live; the groups of those sources."""
+def _commit(folder: str, schema: pa.Schema, swaps: Sequence[Swap]) -> list[Swap]:
+    """Commit the swaps whose sources are all still live, and return them."""
     for _ in range(MAX_CONFLICTS):
         table = delta.open_table(folder)
         if table is None:
             return []
         live = table.paths()
-        valid = [group for group in swaps if live.issuperset(group)]
+        valid = [each for each in swaps if live >= each.paths()[0]]
         if not valid:
             return []
-        removed = [path for group in valid for path in group]
-        merged = [swaps[group] for group in valid]
+        removed = [file.path for each in valid for file in each.removed]
+        added = [file for each in valid for file in each.added]
         try:
             # It names no keys: what a writer has planned for a photo still holds.
             named = {KEYS: key_digests.encode(())}
-            table.commit(schema, merged, removed, data_change=False, metadata=named)
+            table.commit(schema, added, removed, data_change=False, metadata=named)
         except CommitConflict:
             continue
         return valid

@@ -5,11 +5,14 @@ one request under a name never used before, so a task that dies leaves an orphan
 partial one.
 """
 
+import bisect
 import io
+import math
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +22,9 @@ import pyarrow.parquet as pq
 from processor.store import objects
 
 KEY = "key"
+TARGET_BYTES = 8 << 20  # of a merged file: 4,000 photos of 512 features; to replace one rewrites it
+LEAST_BYTES = TARGET_BYTES // 8  # of a merged file that ends before a given key
+GROUP_ROWS = 4096  # in a row group: readers of a few keys skip the others
 _NAME = re.compile(r"([\w.-]+/)?part-[0-9a-f]{32}\.parquet")
 
 
@@ -60,6 +66,7 @@ def write(folder: str, table: pa.Table, *, path: str | None = None) -> DataFile:
         use_dictionary=False,
         write_statistics=[KEY],
         store_schema=False,
+        row_group_size=GROUP_ROWS,
     )
     body = buffer.getvalue()
     objects.put(f"{folder}/{name}", body)
@@ -105,9 +112,34 @@ def batches(folder: str, path: str, columns: Sequence[str], rows: int) -> Iterat
     yield from _open(folder, path).iter_batches(batch_size=rows, columns=columns)
 
 
-def merge(folder: str, paths: Sequence[str], schema: pa.Schema) -> DataFile:
-    """Write one file of ``schema`` with the rows of all ``paths``. Memory: twice their bytes."""
-    return write(folder, pa.concat_tables([read(folder, path).cast(schema) for path in paths]))
+def merge(
+    folder: str, paths: Sequence[str], schema: pa.Schema, cuts: Sequence[str] = ()
+) -> list[DataFile]:
+    """Write the rows of all ``paths``, in the order of their keys, as files of ``schema``.
+
+    They have TARGET_BYTES at most, and end before a key of ``cuts`` (sorted) where they have at least
+    LEAST_BYTES. Memory: twice the bytes of ``paths``, and three files.
+    """
+    rows = pa.concat_tables([read(folder, path).cast(schema) for path in paths]).combine_chunks()
+    order = pc.sort_indices(rows[KEY])
+    keys = rows[KEY].take(order).to_pylist()
+    ends = _ends(keys, rows.nbytes / max(1, len(rows)), cuts)
+    return [
+        write(folder, rows.take(order.slice(start, end - start)))
+        for start, end in pairwise((0, *ends))
+    ]
+
+
+def _ends(keys: Sequence[str], row_bytes: float, cuts: Sequence[str]) -> list[int]:
+    """Where files end, as numbers of rows; see :func:`merge`."""
+    ends, start = [], 0
+    for end in [bisect.bisect_left(keys, cut) for cut in cuts] + [len(keys)]:
+        size = (end - start) * row_bytes
+        if size >= LEAST_BYTES or end == len(keys) > start:
+            files = math.ceil(size / TARGET_BYTES)
+            ends += [start + (end - start) * number // files for number in range(1, files + 1)]
+            start = end
+    return ends
 
 
 def without(folder: str, path: str, keys: frozenset[str]) -> DataFile | None:

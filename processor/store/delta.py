@@ -30,6 +30,7 @@ from processor.store.datafiles import KEY, DataFile
 from processor.store.delta_aws import storage_options, translated
 
 LOG = "_delta_log/"
+ABOVE_ANY = "\U0010ffff" * 257  # S3's keys have at most 1,024 bytes
 CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next ones 1-2 ms
 
 # The property that names the network of all rows. A description is anybody's to set.
@@ -77,6 +78,23 @@ class Table:
     def paths(self) -> set[str]:
         """Relative paths of the live data files."""
         return set(self._actions()["path"].to_pylist())
+
+    def files(self) -> list[DataFile]:
+        """The live data files. Bounds that the log does not have are those of any key.
+
+        Other writers' may be cut: shorter than the first key, or above the last.
+        """
+        found = pa.table(self._table.get_add_actions(flatten=True)).to_pylist()
+        return [
+            DataFile(
+                each["path"],
+                each["size_bytes"],
+                each["num_records"] or 0,
+                _or(each.get(f"min.{KEY}"), ""),
+                _or(each.get(f"max.{KEY}"), ABOVE_ANY),
+            )
+            for each in found
+        ]
 
     def sizes(self) -> dict[str, int]:
         """Bytes of the live data files, by relative path."""
@@ -330,6 +348,10 @@ def _metadata(entry: bytes) -> dict[str, Any]:
 
 def _actions_in(entry: bytes) -> Iterator[dict[str, Any]]:
     return map(json.loads, entry.splitlines())
+
+
+def _or(bound: str | None, unknown: str) -> str:
+    return unknown if bound is None else bound
 
 
 def _add_action(file: DataFile, now_ms: int, *, data_change: bool) -> AddAction:

@@ -17,7 +17,8 @@ from processor.matrix.refit_policy import RefitPolicy
 from tests.support.in_process import InThisProcess
 
 
-def main(store: str, what: str, call: str, when: str) -> None:
+def arm(what: str, call: str, when: str) -> None:
+    """From now on the process dies in that call."""
     name, _, path = what.partition(":")
     *owners, attribute = path.split(".")
     owner = functools.reduce(getattr, owners, importlib.import_module(name))
@@ -34,6 +35,10 @@ def main(store: str, what: str, call: str, when: str) -> None:
         return result
 
     setattr(owner, attribute, deadly)
+
+
+def main(store: str, *killed: str) -> None:
+    arm(*killed)
     matrix = Matrix(StoreLayout(store), RefitPolicy(components=3), InThisProcess())
     matrix.update(force=True)
     matrix.export()

@@ -12,6 +12,8 @@ from processor.matrix import statistics_cache
 from processor.matrix.moments import Statistics
 from processor.matrix.statistics_cache import CachedStatistics
 from processor.store import objects
+from processor.store.compaction import Swap
+from processor.store.datafiles import DataFile
 
 ROWS = {
     f"part-{n}.parquet": np.random.default_rng(n).normal(n / 10, 1.0, (3 + n, 4)).astype(np.float32)
@@ -124,12 +126,49 @@ def test_after_many_removals_everything_is_read(store: StoreLayout) -> None:
     assert read.calls[-1] == set(NAMES[:6])  # 42 rows would be subtracted, 33 are left
 
 
+def moved(sources: Collection[str], target: str) -> Swap:
+    """A compaction of all rows of some files."""
+    files = {name: DataFile(name, 1, 1, "", "") for name in (*sources, target)}
+    return Swap(tuple(files[name] for name in sources), (files[target],))
+
+
+def test_rows_that_a_compaction_has_moved_are_not_read_again(
+    store: StoreLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of files that the cache has, and of new ones, which are read where they were."""
+    known, new = set(NAMES[:4]), {NAMES[4]}
+    for path, sources in {"merged": NAMES[3:5], "again": NAMES[2:5], "new": NAMES[5:7]}.items():
+        monkeypatch.setitem(ROWS, path, np.concatenate([ROWS[name] for name in sources]))
+    read = Reading()
+    statistics_cache.statistics(store, known, read)
+    swaps = [moved(NAMES[3:5], "merged"), moved([NAMES[2], "merged"], "again")]
+    statistics_cache.follow(store, [*swaps, moved(NAMES[5:7], "new")])
+    live = {*NAMES[:2], "again", "new"}
+    assert_equal(statistics_cache.statistics(store, live, read), straight(NAMES[:7]))
+    assert read.calls == [known, new, {"new"}]
+    assert_equal(statistics_cache.statistics(store, live, read), straight(NAMES[:7]))
+    assert len(read.calls) == 3
+
+
+def test_if_what_a_compaction_has_moved_is_vacuumed_everything_is_read(
+    store: StoreLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Reading()
+    statistics_cache.statistics(store, NAMES[:4], read)
+    monkeypatch.setitem(ROWS, "merged", np.concatenate([ROWS[name] for name in NAMES[3:5]]))
+    statistics_cache.follow(store, [moved(NAMES[3:5], "merged")])
+    read.lost = {NAMES[4]}
+    live = {*NAMES[:3], "merged"}
+    assert_equal(statistics_cache.statistics(store, live, read), straight(NAMES[:5]))
+    assert read.calls[-1] == live
+
+
 def test_it_survives_serialisation() -> None:
     found = straight(NAMES)
     assert found
-    cached = CachedStatistics(frozenset(NAMES), found)
+    cached = CachedStatistics(frozenset(NAMES), found, 3, frozenset({"merged"}))
     again = CachedStatistics.from_bytes(cached.to_bytes())
-    assert again.files == cached.files
+    assert (again.files, again.subtracted, again.lacking) == (cached.files, 3, cached.lacking)
     np.testing.assert_array_equal(again.statistics.scatter, found.scatter)
     empty = CachedStatistics(frozenset(), Statistics.empty(2))
     assert CachedStatistics.from_bytes(empty.to_bytes()).files == frozenset()

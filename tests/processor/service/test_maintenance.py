@@ -17,11 +17,12 @@ from processor.pipeline.retries import Retries
 from processor.service.maintenance import Maintenance
 from processor.spark.background import Background
 from processor.store import compaction, datafiles, delta
-from processor.store.compaction import MERGED_AT_ONCE
 from processor.store.schema import FEATURES, REJECTS
 from tests.support.drawn_photos import photo
 from tests.support.matrices import assert_whole, matrix
 from tests.support.world import World
+
+SMALL_FILES = 8  # enough to be merged
 
 
 def maintenance(world: World, spark: SparkSession) -> Maintenance:
@@ -53,19 +54,19 @@ def live_files(world: World, name: str = "features") -> set[str]:
 def test_small_files_are_compacted_and_nothing_else_changes(
     world: World, spark: SparkSession
 ) -> None:
-    put_in_many_files(world, 2 * MERGED_AT_ONCE + 1)
+    put_in_many_files(world, SMALL_FILES)
     reduced = matrix(world, spark)
     reduced.update()
     before, matrix_before = world.features(), assert_whole(world)
-    assert compact(world, spark) == 2 * MERGED_AT_ONCE
-    assert len(live_files(world)) == 3
+    assert compact(world, spark) == SMALL_FILES
+    assert len(live_files(world)) == 1
     assert world.features() == before
     cached = statistics_cache.load(world.recipe.layout.store)
     assert cached
     assert cached.files == live_files(world)  # a fit would read nothing
     reduced.update()
     assert assert_whole(world).keys() == matrix_before.keys()
-    assert len(live_files(world, "reduced")) == 3
+    assert len(live_files(world, "reduced")) == 1
     assert compact(world, spark) == 0
     computed = len(world.computed)
     again = [world.event(f"photos/L{n % 2}/{n}.jpg", "ObjectCreated:Put", None, 1) for n in (0, 1)]
@@ -76,17 +77,17 @@ def test_small_files_are_compacted_and_nothing_else_changes(
 
 
 def test_compaction_is_not_a_reason_to_refit(world: World, spark: SparkSession) -> None:
-    put_in_many_files(world, MERGED_AT_ONCE)
+    put_in_many_files(world, SMALL_FILES)
     reduced = matrix(world, spark, RefitPolicy(components=3, interval_seconds=1))
     reduced.update()
     time.sleep(1)
-    assert compact(world, spark) == MERGED_AT_ONCE
+    assert compact(world, spark) == SMALL_FILES
     merged = reduced.update()
     assert merged
-    assert (merged.projected, merged.refit) == (MERGED_AT_ONCE, None)
+    assert (merged.projected, merged.refit) == (SMALL_FILES, None)
     table = delta.open_table(f"s3://{world.bucket}/features")
     assert table
-    assert table.vacuum(0) == MERGED_AT_ONCE
+    assert table.vacuum(0) == SMALL_FILES
     assert reduced.update() is None
     world.handle(world.put("photos/L0/bad.jpg", b"no photo"))  # commits, without a row
     rejected = reduced.update()
@@ -102,21 +103,21 @@ def test_compaction_is_not_a_reason_to_refit(world: World, spark: SparkSession) 
 def test_a_photo_replaced_during_a_compaction_is_not_brought_back(
     world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_in_many_files(world, 2 * MERGED_AT_ONCE)
-    swap = compaction._swap
+    put_in_many_files(world, SMALL_FILES)
+    commit = compaction._commit
     replaced = "photos/L0/0.jpg"
 
     def late(*arguments):
         world.handle(world.put(replaced, photo(50)))
-        return swap(*arguments)
+        return commit(*arguments)
 
-    monkeypatch.setattr(compaction, "_swap", late)
-    assert compact(world, spark) == MERGED_AT_ONCE  # the other group
+    monkeypatch.setattr(compaction, "_commit", late)
+    assert compact(world, spark) == 0
     world.assert_exactly_the_live_photos()
 
 
 def test_compaction_races_with_ingestion(world: World, spark: SparkSession) -> None:
-    put_in_many_files(world, MERGED_AT_ONCE)
+    put_in_many_files(world, SMALL_FILES)
     ended = threading.Event()
     faults: list[Exception] = []
     merged: list[int] = []
@@ -133,32 +134,31 @@ def test_compaction_races_with_ingestion(world: World, spark: SparkSession) -> N
     for n in range(500):
         world.handle(world.put(f"photos/new/{n}.jpg", photo(100 + n)))
         if n % 4 == 0:
-            old = n // 4 % MERGED_AT_ONCE
+            old = n // 4 % SMALL_FILES
             world.handle(world.put(f"photos/L{old % 2}/{old}.jpg", photo(200 + n)))
-        if n >= 12 and sum(merged) >= 2 * MERGED_AT_ONCE:
+        if n >= 12 and sum(merged) >= 2 * SMALL_FILES:
             break
     ended.set()
     thread.join()
     assert not faults
     world.assert_exactly_the_live_photos()
-    assert sum(merged) >= 2 * MERGED_AT_ONCE
+    assert sum(merged) >= 2 * SMALL_FILES
 
 
 def test_rejects_are_compacted_too(world: World, spark: SparkSession) -> None:
-    for n in range(MERGED_AT_ONCE):
+    for n in range(SMALL_FILES):
         world.handle(world.put(f"photos/{n}.jpg", b"bad"))
     before = world.rejects()
     assert (
-        maintenance(world, spark).compact(world.recipe.layout.store.rejects, REJECTS)
-        == MERGED_AT_ONCE
+        maintenance(world, spark).compact(world.recipe.layout.store.rejects, REJECTS) == SMALL_FILES
     )
     assert world.rejects() == before
     world.handle(world.put("photos/0.jpg", photo(1)))
-    assert len(world.rejects()) == MERGED_AT_ONCE - 1
+    assert len(world.rejects()) == SMALL_FILES - 1
 
 
 def test_vacuum_deletes_what_no_version_needs(world: World, spark: SparkSession) -> None:
-    put_in_many_files(world, MERGED_AT_ONCE)
+    put_in_many_files(world, SMALL_FILES)
     orphan = datafiles.write(f"s3://{world.bucket}/features", one_row(world))
     old = live_files(world)
     compact(world, spark)

@@ -1,48 +1,118 @@
-"""Compaction: which files are merged, and that a table keeps its rows."""
+"""Compaction: a table keeps its rows, now in the order of their keys, whoever writes in between."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
-from hypothesis import given
-from hypothesis import strategies as st
+import pyarrow.compute as pc
+import pytest
 
-from processor.store import datafiles, delta
-from processor.store.compaction import MERGED_AT_ONCE, TARGET_BYTES, compact, groups_of
+from processor.store import compaction, datafiles, delta
+from processor.store.compaction import compact
+from processor.store.delta import Table
 from tests.support.in_process import InThisProcess
+from tests.support.killed_compaction import SCHEMA
 
-SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False)])
-
-
-@given(st.dictionaries(st.text("abc", min_size=1), st.integers(0, 2 * TARGET_BYTES), max_size=60))
-def test_groups_are_full_of_similar_sizes_and_not_too_large(sizes: dict[str, int]) -> None:
-    groups = groups_of(sizes)
-    grouped = [path for group in groups for path in group]
-    assert len(set(grouped)) == len(grouped)
-    for group in groups:
-        of = [max(1, sizes[path]) for path in group]
-        assert len(group) == MERGED_AT_ONCE
-        assert max(of) <= min(of) * MERGED_AT_ONCE
-        assert sum(of) <= TARGET_BYTES
+ROOT = Path(__file__).resolve().parents[3]
+LONG = "ü🍎" * 170  # S3's keys have at most 1,024 bytes
 
 
 def test_no_table_is_nothing_to_do(tmp_path: Path) -> None:
-    assert compact(str(tmp_path / "none"), SCHEMA, InThisProcess()) == {}
+    assert compact(str(tmp_path / "none"), SCHEMA, InThisProcess()) == []
 
 
-def test_rows_are_kept_and_old_names_are_mapped_to_new_ones(tmp_path: Path) -> None:
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    """With ten files, in each of which there may be any key."""
     folder = str(tmp_path / "table")
-    table = delta.create_table(folder, SCHEMA, "")
-    files = [
-        datafiles.write(folder, pa.table({"key": [str(n)]}, schema=SCHEMA))
-        for n in range(MERGED_AT_ONCE + 1)
-    ]
-    table.commit(SCHEMA, files, [])
-    renamed = compact(folder, SCHEMA, InThisProcess())
-    assert len(renamed) == MERGED_AT_ONCE
-    assert len(set(renamed.values())) == 1
+    created = delta.create_table(folder, SCHEMA, "")
+    for n in range(10):
+        add(created, f"{n}{LONG}", f"{20 - n}{LONG}")
+    return created
+
+
+def add(table: Table, *keys: str) -> None:
+    file = datafiles.write(table.folder, pa.table({"key": list(keys)}, schema=SCHEMA))
+    table.commit(SCHEMA, [file], [])
+
+
+def test_rows_are_kept_in_the_order_of_their_keys(table: Table) -> None:
+    before, rows = table.paths(), table.dataset().to_table()["key"].to_pylist()
+    (swap,) = compact(table.folder, SCHEMA, InThisProcess())
+    removed, added = swap.paths()
+    assert removed == before
     table.refresh()
-    assert table.paths() == {*(each.path for each in files)} - renamed.keys() | {*renamed.values()}
-    keys = table.dataset().to_table()["key"].to_pylist()
-    assert sorted(keys, key=int) == [str(n) for n in range(MERGED_AT_ONCE + 1)]
-    assert not table.rows_changed_since(1)
-    assert compact(folder, SCHEMA, InThisProcess()) == {}
+    assert table.paths() == added
+    assert table.dataset().to_table()["key"].to_pylist() == sorted(rows)
+    assert not table.rows_changed_since(10)
+    assert compact(table.folder, SCHEMA, InThisProcess()) == []
+
+
+def test_readers_skip_files_by_the_statistics_in_the_log(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of keys that differ only beyond what other tools keep of them, and after a checkpoint."""
+    monkeypatch.setattr(datafiles, "TARGET_BYTES", 1 << 12)
+    monkeypatch.setattr(datafiles, "LEAST_BYTES", 1 << 10)
+    for n in range(10, delta.CHECKPOINT_COMMITS):
+        add(table, f"1{LONG}{n}")
+    compact(table.folder, SCHEMA, InThisProcess())
+    table.refresh()
+    dataset = table.dataset()
+    rows = dataset.to_table()["key"].to_pylist()
+    assert len(table.paths()) > 5
+    for key in rows:
+        assert len(list(dataset.get_fragments(pc.field("key") == key))) == 1
+        found = table.rows_where(pc.field("key") == key, ["key"])
+        assert found["key"].to_pylist() == [key]
+    files = {each.path: each for each in table.files()}
+    assert files.keys() == table.paths()
+    for path, each in files.items():
+        keys = datafiles.read(table.folder, path)["key"].to_pylist()
+        assert (each.rows, each.first_key, each.last_key) == (len(keys), min(keys), max(keys))
+
+
+def test_a_file_replaced_in_between_keeps_its_row(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = compaction._commit
+
+    def late(*arguments):
+        table.commit(SCHEMA, [], [min(table.paths())])
+        return commit(*arguments)
+
+    monkeypatch.setattr(compaction, "_commit", late)
+    assert compact(table.folder, SCHEMA, InThisProcess()) == []
+    assert table.rows == 18
+
+
+KILLED = [
+    ("processor.store.datafiles:write", "1", "before"),
+    ("processor.store.datafiles:write", "1", "after"),
+    ("processor.store.delta:Table.commit", "1", "before"),
+    ("processor.store.delta:Table.commit", "1", "after"),
+]
+
+
+@pytest.mark.parametrize("killed", KILLED)
+def test_a_killed_compaction_leaves_the_table_whole(table: Table, killed: tuple[str, ...]) -> None:
+    before = sorted(table.dataset().to_table()["key"].to_pylist())
+    program = [sys.executable, "-m", "tests.support.killed_compaction", table.folder, *killed]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    for _ in range(2):
+        table.refresh()
+        assert sorted(table.dataset().to_table()["key"].to_pylist()) == before
+        assert table.rows == len(before)
+        compact(table.folder, SCHEMA, InThisProcess())  # as the next service does
+    assert len(table.paths()) == 1
+    table.vacuum(0)
+    assert {path.name for path in Path(table.folder).glob("*.parquet")} == table.paths()
+
+
+def test_a_compaction_ends_with_its_bytes(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "MERGED_BYTES", 1)
+    assert len(compact(table.folder, SCHEMA, InThisProcess())) == 1  # one group at least
+    assert compact(table.folder, SCHEMA, InThisProcess()) == []

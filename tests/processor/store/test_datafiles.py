@@ -85,12 +85,42 @@ def test_any_rows_are_restored_and_their_keys_bounded(
     assert datafiles.read(folder, file.path).equals(wanted)  # a copy was written
 
 
-def test_several_files_are_merged(place: str) -> None:
-    paths = [datafiles.write(place, table(*keys)).path for keys in ("ab", "c", "de")]
-    merged = datafiles.merge(place, paths, SCHEMA)
+def test_several_files_are_merged_in_the_order_of_keys(place: str) -> None:
+    paths = [datafiles.write(place, table(*keys)).path for keys in ("bd", "c", "ea")]
+    (merged,) = datafiles.merge(place, paths, SCHEMA)
     assert merged.path not in paths
     assert (merged.rows, merged.first_key, merged.last_key) == (5, "a", "e")
-    assert datafiles.read(place, merged.path)["key"].to_pylist() == list("abcde")
+    assert datafiles.read(place, merged.path).to_pydict() == {
+        "key": [*"abcde"],
+        "n": [1, 0, 0, 1, 0],
+    }
+
+
+def test_merged_files_are_bounded_and_end_before_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rows = str(tmp_path), table(*(f"{n:03}" for n in range(100)))
+    path, row_bytes = datafiles.write(folder, rows).path, rows.nbytes / 100
+    monkeypatch.setattr(datafiles, "TARGET_BYTES", 20 * row_bytes)
+    monkeypatch.setattr(datafiles, "LEAST_BYTES", 5 * row_bytes)
+    cuts = ["000", "002", "007", "008", "033", "099x", "2"]
+    files = datafiles.merge(folder, [path], SCHEMA, cuts)
+    bounds = [(each.first_key, each.last_key) for each in files]
+    assert bounds[:3] == [("000", "006"), ("007", "019"), ("020", "032")]
+    assert bounds[3][0] == "033"
+    assert bounds[-1][1] == "099"
+    assert max(each.rows for each in files) <= 20
+    found = [datafiles.read(folder, each.path) for each in files]
+    assert pa.concat_tables(found).equals(rows)
+
+
+def test_a_reader_of_one_key_may_skip_row_groups(tmp_path: Path) -> None:
+    rows = table(*(f"{n:05}" for n in range(2 * datafiles.GROUP_ROWS + 1)))
+    path = datafiles.write(str(tmp_path), rows).path
+    groups = pq.ParquetFile(tmp_path / path).metadata
+    assert groups.num_row_groups == 3
+    bounds = [groups.row_group(n).column(0).statistics for n in range(3)]
+    assert [each.min for each in bounds] == ["00000", "04096", "08192"]
 
 
 def test_features_keep_their_schema_and_are_cheap_to_read(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_only_added_and_removed_rows_are_changes(folder: str) -> None:
     assert table.rows_changed_since(0)
     table.commit(SCHEMA, [], [], metadata={"photos": 0})
     assert not table.rows_changed_since(1)
-    merged = datafiles.merge(folder, [file.path], SCHEMA)
+    (merged,) = datafiles.merge(folder, [file.path], SCHEMA)
     table.commit(SCHEMA, [merged], [file.path], data_change=False)
     assert not table.rows_changed_since(1)
     table.commit(SCHEMA, [], [merged.path])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from processor.errors import CommitConflict
 from processor.store import datafiles, delta, keyed
-from processor.store.compaction import MERGED_AT_ONCE, compact
+from processor.store.compaction import compact
 from processor.store.datafiles import DataFile, KeyedFile
 from processor.store.keyed import KeyedTable
 from tests.support.fake_tables import Access, FakeTable, Shared, access
@@ -30,11 +30,11 @@ def test_what_other_commits_were_about(folder: str, tmp_path: Path) -> None:
 
 def test_a_compaction_is_about_no_key(folder: str, tmp_path: Path) -> None:
     table = opened(folder, tmp_path / "index")
-    for number in range(MERGED_AT_ONCE):
+    for number in range(8):
         table.commit([write(folder, {f"{number}": "1"})], [], {})
     assert compact(folder, SCHEMA, InThisProcess())
     table.refresh()
-    assert table.touched("0123", MERGED_AT_ONCE) == set()
+    assert table.touched("0123", 8) == set()
 
 
 def test_where_the_log_does_not_tell_a_commit_may_be_about_any_key(
@@ -104,6 +104,24 @@ def test_a_commit_that_has_lost_stops_rewriting(
     with pytest.raises(CommitConflict):
         one.commit([write(folder, REPLACED)], REPLACED, {})
     assert len(written) == keyed.REWRITTEN_AT_ONCE
+
+
+def test_what_a_commit_rewrites_is_bounded(
+    folder: str, tmp_path: Path, written: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files with many of the keys come first; keys without rows cost nothing."""
+    table, files = scattered(folder, tmp_path / "index")
+    size = max(each.file.size for each in files)
+    wanted = [*REPLACED, "new", "kept 7"]
+    assert table.unaffordable(wanted) == set()
+    monkeypatch.setattr(keyed, "REWRITTEN_BYTES", 3 * size)
+    later = table.unaffordable(wanted)
+    assert len(later) == MANY - 3
+    assert not later & {"new", "7", "kept 7"}
+    table.commit([], {*wanted} - later, {})
+    assert len(written) == 3
+    monkeypatch.setattr(keyed, "REWRITTEN_BYTES", 1)
+    assert len(table.unaffordable(later)) == len(later) - 1  # or it would not come to an end
 
 
 class FakePair:
