@@ -1,18 +1,29 @@
 """Compaction of a store's features, as the service does it every hour, but without Spark.
 
-``python -m benchmarks.workloads.compact URI`` prints how many files were merged.
+``python -m benchmarks.workloads.compact URI`` prints a :class:`Compacted`.
 """
 
+import resource
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
+from benchmarks.harness.protocol import answer
 from common.layout import StoreLayout
 from processor.store.compaction import compact
 from processor.store.schema import FEATURES
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """Bytes of the files merged, and the process's peak memory with the libraries."""
+
+    merged: int
+    rss: int
 
 
 class InProcess:
@@ -22,8 +33,15 @@ class InProcess:
         return list(work(items))
 
 
+def report(merged: int) -> None:
+    answer(Compacted(merged, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+
+
 def main(uri: str) -> None:
-    print(len(compact(StoreLayout(uri).features, FEATURES, InProcess())))
+    merged = 0
+    while swaps := compact(StoreLayout(uri).features, FEATURES, InProcess()):
+        merged += sum(file.size for swap in swaps for file in swap.removed)
+    report(merged)
 
 
 if __name__ == "__main__":

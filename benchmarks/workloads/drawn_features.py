@@ -18,7 +18,7 @@ from processor.store import datafiles, delta
 from processor.store.schema import FEATURES
 
 COLUMNS = 512
-FILE_ROWS = 8192  # 16 MB: where compaction ends, for micro-batches of 1,024 and more
+FILE_ROWS = 4096  # 8 MB: what compaction makes
 MODEL = "drawn"
 
 

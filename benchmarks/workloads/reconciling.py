@@ -29,7 +29,7 @@ from processor.store.schema import FEATURES
 
 LAYOUT = BucketLayout(BUCKET)
 EVERY = 1000  # of so many objects one has no row, one another's; of so many rows one has no object
-FILE_ROWS = 32_768  # 64 MB: what compaction makes
+FILE_ROWS = 4096  # 8 MB: what compaction makes
 
 
 @dataclass(frozen=True, slots=True)
