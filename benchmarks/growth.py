@@ -22,7 +22,7 @@ from processor.store import datafiles, schema
 
 BEFORE = (10_000, 0.1, 3600.0)  # the peer's steps: photos, share, seconds
 FILES = 2  # of a micro-batch
-MEASURED_ROWS = 8192
+MEASURED_ROWS = drawn_features.FILE_ROWS
 
 
 @dataclass(frozen=True, slots=True)

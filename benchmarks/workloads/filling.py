@@ -2,8 +2,8 @@
 
 Hours of a service in a second: its clock, its micro-batches, its upkeep every hour and its refits are
 played with numbers of rows alone. When a refit is due is decided by the service's own
-:class:`RefitPolicy`, which files are merged by its own :func:`.compaction.groups_of`. Photos never
-drift: that would cost refits of its own, whatever the rule.
+:class:`RefitPolicy`, which files are merged by its own :func:`.compaction.due`. Keys come in random
+order, the worst for both. Photos never drift: that would cost refits of its own, whatever the rule.
 """
 
 import itertools
@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 
 from processor.matrix.pca import PCA
 from processor.matrix.refit_policy import RefitPolicy, SinceFit
-from processor.store.compaction import groups_of
+from processor.service.maintenance import COMPACTIONS
+from processor.store import compaction, datafiles
+from processor.store.datafiles import DataFile
 
 MOST_BATCH, BATCH_SECONDS = 2048, 20.0  # batch.max_photos and batch.max_seconds
 UPKEEP_SECONDS = 3600.0
@@ -88,27 +91,55 @@ def in_equal_steps(photos: int, share: float, seconds: float) -> tuple[Rule, Che
     return due, lambda fit, _, changed, __: changed >= 0.01 * fit.photos
 
 
+Keys = npt.NDArray[np.int64]
+
+
+class Files:
+    """The data files of features/: which keys each has, in their order."""
+
+    def __init__(self, row_bytes: int) -> None:
+        self._row_bytes = row_bytes
+        self._names = map(str, itertools.count())
+        self._live: dict[DataFile, Keys] = {}
+
+    def add(self, keys: Keys) -> None:
+        first, last = (f"{key:016x}" for key in keys[[0, -1]].tolist())
+        size = len(keys) * self._row_bytes
+        self._live[DataFile(next(self._names), size, len(keys), first, last)] = keys
+
+    def merge(self) -> int:
+        """Merge those that are due, as upkeep does; the number of rows in them."""
+        merged = 0
+        for _ in range(COMPACTIONS):
+            for merge in compaction.due(list(self._live)):
+                keys = np.sort(np.concatenate([self._live.pop(each) for each in merge.files]))
+                cuts = [int(cut, 16) for cut in merge.cuts]
+                ends = datafiles.ends(
+                    np.searchsorted(keys, cuts).tolist(), len(keys), self._row_bytes
+                )
+                for start, end in itertools.pairwise((0, *ends)):
+                    self.add(keys[start:end])
+                merged += len(keys)
+        return merged
+
+
 def filled(load: Load, rules: tuple[Rule, Check]) -> list[Written]:
     """What was written after each micro-batch, the last one when all photos are there."""
     due, check = rules
     batch = max(load.files, min(MOST_BATCH, round(load.per_s * BATCH_SECONDS)))
-    sizes: dict[str, int] = {}
-    names = (f"{number}.parquet" for number in itertools.count())
+    features, random = Files(load.row_bytes), np.random.default_rng(0)
     now, upkeep = START, START + timedelta(seconds=UPKEEP_SECONDS)
     fit, checked = Fit(0, now, 0.0), 0
     written, course = Written(), []
     while written.photos < load.photos:
         new = min(batch, load.photos - written.photos)
         now += timedelta(seconds=new / load.per_s)
-        for _ in range(load.files):
-            sizes[next(names)] = new * load.row_bytes // load.files
+        for some in np.array_split(random.integers(1 << 62, size=new), min(load.files, new)):
+            features.add(np.sort(some))
         merged = 0
         if now >= upkeep:
             upkeep = now + timedelta(seconds=UPKEEP_SECONDS)
-            for group in groups_of(sizes):
-                size = sum(sizes.pop(path) for path in group)
-                sizes[next(names)] = size
-                merged += size // load.row_bytes
+            merged = features.merge()
         written = replace(written, photos=written.photos + new)
         if not fit.photos or due(fit, written.photos, now):
             seconds = REFIT_SECONDS + ROW_SECONDS * written.photos

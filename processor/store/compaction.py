@@ -55,23 +55,23 @@ def compact(folder: str, schema: pa.Schema, tasks: Tasks) -> list[Swap]:
     a task: that of :func:`.datafiles.merge` for GROUP_BYTES.
     """
     table = delta.open_table(folder)
-    due = _affordable(key_ranges.plan(table.files())) if table else []
+    merges = due(table.files()) if table else []
     merged = tasks.run(
-        due,
+        merges,
         lambda share: (
             datafiles.merge(folder, [file.path for file in each.files], schema, each.cuts)
             for each in share
         ),
     )
-    swaps = [Swap(each.files, tuple(files)) for each, files in zip(due, merged, strict=True)]
+    swaps = [Swap(each.files, tuple(files)) for each, files in zip(merges, merged, strict=True)]
     return _commit(folder, schema, swaps) if swaps else []
 
 
-def _affordable(due: Sequence[Merge]) -> list[Merge]:
-    """The first of them, up to MERGED_BYTES, but at least one."""
+def due(files: Sequence[DataFile]) -> list[Merge]:
+    """The merges of one transaction: the most urgent, up to MERGED_BYTES, but at least one."""
     chosen: list[Merge] = []
     size = 0
-    for each in due:
+    for each in key_ranges.plan(files):
         size += each.size
         if chosen and size > MERGED_BYTES:
             break

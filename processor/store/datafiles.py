@@ -123,23 +123,23 @@ def merge(
     rows = pa.concat_tables([read(folder, path).cast(schema) for path in paths]).combine_chunks()
     order = pc.sort_indices(rows[KEY])
     keys = rows[KEY].take(order).to_pylist()
-    ends = _ends(keys, rows.nbytes / max(1, len(rows)), cuts)
+    places = [bisect.bisect_left(keys, cut) for cut in cuts]
     return [
         write(folder, rows.take(order.slice(start, end - start)))
-        for start, end in pairwise((0, *ends))
+        for start, end in pairwise((0, *ends(places, len(keys), rows.nbytes / max(1, len(keys)))))
     ]
 
 
-def _ends(keys: Sequence[str], row_bytes: float, cuts: Sequence[str]) -> list[int]:
-    """Where files end, as numbers of rows; see :func:`merge`."""
-    ends, start = [], 0
-    for end in [bisect.bisect_left(keys, cut) for cut in cuts] + [len(keys)]:
+def ends(cuts: Sequence[int], rows: int, row_bytes: float) -> list[int]:
+    """Where files end, as numbers of rows; see :func:`merge`. ``cuts``: rows before which one should."""
+    found, start = [], 0
+    for end in [*cuts, rows]:
         size = (end - start) * row_bytes
-        if size >= LEAST_BYTES or end == len(keys) > start:
+        if size >= LEAST_BYTES or end == rows > start:
             files = math.ceil(size / TARGET_BYTES)
-            ends += [start + (end - start) * number // files for number in range(1, files + 1)]
+            found += [start + (end - start) * number // files for number in range(1, files + 1)]
             start = end
-    return ends
+    return found
 
 
 def without(folder: str, path: str, keys: frozenset[str]) -> DataFile | None:

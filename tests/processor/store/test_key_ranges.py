@@ -1,5 +1,6 @@
 """Key ranges: few files have a given key, rows are rewritten a few times, and there is an end."""
 
+import bisect
 import random
 from collections.abc import Callable, Iterable
 
@@ -45,7 +46,8 @@ class DrawnTable:
         rows = sorted(key for each in merge.files for key in self.keys[each.path])
         self.rewritten += len(rows)
         start = 0
-        for end in datafiles._ends(rows, ROW_BYTES, merge.cuts):
+        cuts = [bisect.bisect_left(rows, cut) for cut in merge.cuts]
+        for end in datafiles.ends(cuts, len(rows), ROW_BYTES):
             self.add(rows[start:end])
             start = end
 
