@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +17,7 @@ from processor.matrix.refit_policy import RefitPolicy, SinceFit
 from processor.matrix.snapshot import FeaturesSnapshot
 from processor.spark.background import Background
 from processor.store import delta
+from processor.store.compaction import Swap
 from processor.store.delta import Table
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ class Update:
     """What :meth:`Matrix.update` did. ``refit``: the reason for a new model, None if there is none."""
 
     features_version: int
-    projected: int  # rows written
+    projected: int  # rows
     refit: str | None
     fit_seconds: float  # reading what is new, and the eigenproblem
     mirror_seconds: float  # projecting, writing and committing
@@ -78,6 +80,26 @@ class Matrix:
             except CommitConflict:
                 log.info("another writer committed to reduced/ first; trying again")
         raise CommitConflict(f"lost {MAX_CONFLICTS} commits to reduced/ in a row to other writers")
+
+    def follow(self, swaps: Sequence[Swap]) -> None:
+        """Move rows of the matrix as a compaction of the features has just done; a step without a refit.
+
+        It spares the next :meth:`update` to project them again. If another writer commits first, it is
+        left to that.
+        """
+        features, reduced = (
+            FeaturesSnapshot.newest(self._layout),
+            delta.open_table(self._layout.reduced),
+        )
+        model = self._current_model(reduced)
+        if features is None or model is None:
+            return
+        try:
+            self._mirror.update(features, reduced, model, since_fit(reduced), swaps=swaps)
+        except CommitConflict:
+            log.info(
+                "another writer committed to reduced/ first; the moved rows are projected again"
+            )
 
     def export(self) -> None:
         """Write ``reduced.csv`` if it is not of the matrix's model, see :meth:`.CsvExport.update`.

@@ -3,14 +3,15 @@
 Every data file of ``features/`` has one counterpart in ``reduced/``, named ``MODEL/FILE``: the same
 rows, projected with the PCA model ``MODEL``. So what the matrix lacks is the difference of two sets of
 names, whatever has happened: new photos, replaced and removed ones, a compaction, a crash. A refit is
-the same step with another model, for which every counterpart is missing.
+the same step with another model, for which every counterpart is missing. Where it is known that a
+compaction has only moved rows, so are their counterparts, and nothing is projected again.
 
 Each step is one Delta transaction, which records the version of ``features/`` that the matrix mirrors
 (application ``features``). A reader sees the matrix before or after it.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from common.layout import StoreLayout
@@ -22,6 +23,8 @@ from processor.matrix.snapshot import FeaturesSnapshot
 from processor.matrix.tasks import Projected
 from processor.spark.background import Background
 from processor.store import delta, schema
+from processor.store.compaction import Swap
+from processor.store.datafiles import DataFile
 from processor.store.delta import Table
 
 MIRRORS = "features"  # the application whose version says which features the matrix mirrors
@@ -42,13 +45,15 @@ class Mirror:
         model: NamedModel,
         since: SinceFit,
         refit_began: float | None = None,
+        swaps: Iterable[Swap] = (),
     ) -> int | None:
         """Make ``reduced/`` the projection of these features; None if it already is.
 
-        Returns the number of rows written. ``since`` is what the log says of the time between
-        the model's fit and this step; if the step is the rest of a refit, ``refit_began`` is when that
-        began (``time.monotonic``). Raises :class:`CommitConflict`: nothing was changed then, and the
-        files written are orphaned unless the step is repeated.
+        Returns the number of rows projected. ``since`` is what the log says of the time between the
+        model's fit and this step; if the step is the rest of a refit, ``refit_began`` is when that
+        began (``time.monotonic``). ``swaps`` are compactions since the last step, as far as known.
+        Raises :class:`CommitConflict`: nothing was changed then, and the files written are orphaned
+        unless the step is repeated.
         """
         columns = schema.reduced(len(model.pca.components_))
         if reduced is None:
@@ -57,8 +62,12 @@ class Mirror:
         present = reduced.paths()
         if wanted.keys() == present and mirrored_version(reduced) == features.table_version:
             return None
-        missing = [wanted[path] for path in sorted(wanted.keys() - present)]
-        overwrite = not wanted.keys() & present
+        lacking = {wanted[path] for path in wanted.keys() - present}
+        mirrored = {path.removeprefix(f"{model.name}/") for path in present}
+        moved = [each for each in swaps if _may_follow(each, mirrored, lacking)]
+        missing = sorted(lacking - {file.path for each in moved for file in each.added})
+        overwrite = not moved and not wanted.keys() & present
+        rearranged = self._rearrange(moved, model)
         added = self._project(missing, model, new=not overwrite)
         rows = sum(each.file.rows for each in added)
         if not overwrite:
@@ -67,7 +76,7 @@ class Mirror:
             since = replace(since, refit_seconds=round(time.monotonic() - refit_began, 3))
         reduced.commit(
             columns,
-            [each.file for each in added],
+            [*rearranged, *(each.file for each in added)],
             () if overwrite else present - wanted.keys(),
             # Only an overwrite may change the columns, and it removes whatever it does not add.
             overwrite=overwrite,
@@ -79,6 +88,10 @@ class Mirror:
             transactions={MIRRORS: features.table_version},
         )
         return rows
+
+    def _rearrange(self, swaps: Sequence[Swap], model: NamedModel) -> list[DataFile]:
+        folder, name = self._layout.reduced, model.name
+        return self._background.run(swaps, lambda share: tasks.rearrange(share, folder, name))
 
     def _project(self, paths: Sequence[str], model: NamedModel, *, new: bool) -> list[Projected]:
         if not paths:
@@ -94,6 +107,12 @@ class Mirror:
             )
         finally:
             shared.destroy()
+
+
+def _may_follow(swap: Swap, mirrored: Set[str], lacking: Set[str]) -> bool:
+    """Whether the swap's new files lack counterparts, which can be made of those of the old ones."""
+    removed, added = swap.paths()
+    return removed <= mirrored and added <= lacking
 
 
 def model_name(reduced: Table) -> str | None:

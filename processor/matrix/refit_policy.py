@@ -23,8 +23,9 @@ class SinceFit:
     """What the matrix's log carries from the last refit on, so that it outlives the service.
 
     Photos added after the fit, and the sum of their squared residuals (see ``PCA.residual``). Those that
-    were removed again stay counted, and those whose file was compacted or rewritten count again, even
-    fitted ones: that can hide outliers among others, but never invent any.
+    were removed again stay counted, and those whose file was rewritten count again, even fitted ones,
+    and so do those of a compaction that the mirror was not told of: that can hide outliers among others,
+    but never invent any.
 
     ``refit_seconds``: how long the refit took, from its first look at the features to its commit.
     """

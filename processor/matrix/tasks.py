@@ -1,4 +1,4 @@
-"""The Spark tasks of the matrix: read features, sum statistics, project, write the CSV.
+"""The Spark tasks of the matrix: read features, sum statistics, project, rearrange, write the CSV.
 
 This is what runs in a worker: no session, no index, no queue.
 """
@@ -14,6 +14,7 @@ import pyarrow.csv as pa_csv
 from processor.matrix.moments import Accumulator, Array32, Statistics
 from processor.matrix.pca import PCA
 from processor.store import datafiles, objects, schema
+from processor.store.compaction import Swap
 from processor.store.datafiles import DataFile
 
 # How formulas begin in spreadsheets (OWASP, CSV injection), and our own mark.
@@ -63,6 +64,27 @@ def project(
             )
         file = datafiles.write(target, pa.Table.from_batches(parts), path=f"{name}/{path}")
         yield Projected(file, residual)
+
+
+def rearrange(swaps: Iterable[Swap], folder: str, name: str) -> Iterator[DataFile]:
+    """Write the counterparts of the files that each swap added, from those of the files it removed.
+
+    Nothing is projected, and ``features/`` not read. May be repeated. Memory: twice the counterparts of
+    one swap. Raises ValueError if these have other keys.
+    """
+    for swap in swaps:
+        read = [datafiles.read(folder, f"{name}/{file.path}") for file in swap.removed]
+        rows = pa.concat_tables(read).sort_by(datafiles.KEY)
+        start = 0
+        for file in sorted(swap.added, key=lambda each: each.first_key):
+            part = rows.slice(start, file.rows)
+            written = datafiles.write(folder, part, path=f"{name}/{file.path}")
+            if (written.rows, written.first_key, written.last_key) != (
+                *(file.rows, file.first_key, file.last_key),
+            ):
+                raise ValueError(f"{folder}/{written.path} has other keys than the features")
+            start += file.rows
+            yield written
 
 
 def write_csv(

@@ -125,6 +125,7 @@ class Maintenance:
                 break
             if folder == self._layout.features:
                 statistics_cache.follow(self._layout, done)
+                self._matrix.follow(done)
             swaps += done
         if not swaps:
             return 0
@@ -158,7 +159,7 @@ class Maintenance:
             steps: list[Callable[[], object]] = [self._update]
             if 0 < self._interval < now - cleaned_at:
                 cleaned_at = now
-                steps.insert(0, self.clean)
+                steps.append(self.clean)  # what is mirrored already need not be projected again
             if now - retried_at > CHECK_SECONDS:
                 retried_at = now
                 steps.insert(0, self.retry)

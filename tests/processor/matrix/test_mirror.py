@@ -1,6 +1,7 @@
 """The mirror: the matrix follows the features file by file, whatever was added, removed or fitted."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from pyspark.sql import SparkSession
 
 from common.layout import StoreLayout
 from processor.errors import CommitConflict
-from processor.matrix import pca
+from processor.matrix import pca, tasks
 from processor.matrix.mirror import Mirror, mirrored_version, model_name, since_fit
 from processor.matrix.models import NamedModel
 from processor.matrix.moments import Statistics
 from processor.matrix.refit_policy import SinceFit
 from processor.matrix.snapshot import FeaturesSnapshot
-from processor.store import datafiles, delta
+from processor.store import datafiles, delta, schema
+from processor.store.compaction import Swap
 from processor.store.datafiles import DataFile
 from processor.store.delta import Table
 from tests.support.drawn_photos import photo
@@ -56,12 +58,14 @@ class Mirrored:
         files = commit_features(self.layout, *map(file_of, numbers), removed=gone)
         self.live |= dict(zip(numbers, files, strict=True))
 
-    def update(self, of: NamedModel, reduced: Table | None = None) -> int | None:
+    def update(
+        self, of: NamedModel, reduced: Table | None = None, swaps: Sequence[Swap] = ()
+    ) -> int | None:
         features = FeaturesSnapshot.newest(self.layout)
         assert features
         reduced = reduced or self.reduced()
         return Mirror(self.layout, InThisProcess()).update(
-            features, reduced, of, since_fit(reduced)
+            features, reduced, of, since_fit(reduced), swaps=swaps
         )
 
     def reduced(self) -> Table | None:
@@ -181,6 +185,79 @@ def test_photos_added_after_the_fit_are_counted(mirrored: Mirrored) -> None:
     mirrored.change(set(), {0})
     mirrored.update(ONE)
     assert mirrored.counted() == counted
+
+
+def compacted(mirrored: Mirrored) -> list[Swap]:
+    """Merge all files, two and two."""
+    files, mirrored.live = sorted(mirrored.live.items()), {}
+    swaps = []
+    for (number, one), (_, other) in zip(files[::2], files[1::2], strict=True):
+        paths = [other.path, one.path]
+        (merged,) = datafiles.merge(mirrored.layout.features, paths, schema.FEATURES)
+        swaps.append(Swap((one, other), (merged,)))
+        mirrored.live[number] = merged
+    table = delta.open_table(mirrored.layout.features)
+    assert table
+    added = list(mirrored.live.values())
+    table.commit(schema.FEATURES, added, [file.path for _, file in files], data_change=False)
+    return swaps
+
+
+def test_rows_that_a_compaction_has_moved_are_not_projected_again(
+    mirrored: Mirrored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirrored.change({0, 1, 2}, set())
+    mirrored.update(ONE)
+    mirrored.change({3}, set())
+    mirrored.update(ONE)
+    counted = mirrored.counted()
+    assert counted.photos == 2
+    swaps = compacted(mirrored)
+    read: list[str] = []
+    project = tasks.project
+
+    def noted(paths, *arguments, **named):
+        paths = list(paths)
+        read.extend(paths)
+        return project(paths, *arguments, **named)
+
+    monkeypatch.setattr(tasks, "project", noted)
+    assert mirrored.update(ONE, swaps=swaps) == 0
+    assert read == []
+    mirrored.assert_mirrors(ONE)
+    assert mirrored.counted() == counted
+
+
+def test_moved_rows_are_projected_where_their_counterparts_are_not_there(
+    mirrored: Mirrored,
+) -> None:
+    """A new file, a file that was replaced in between, another model."""
+    mirrored.change({0, 1, 2}, set())
+    mirrored.update(ONE)
+    mirrored.change({3}, set())
+    swaps = compacted(mirrored)  # the second has a file that is not mirrored yet
+    assert mirrored.update(ONE, swaps=swaps) == 4 + 2
+    mirrored.assert_mirrors(ONE)
+    mirrored.change({4, 5}, set())
+    mirrored.update(ONE)
+    swaps = compacted(mirrored)
+    mirrored.change({1}, {0})  # the first is gone again
+    assert mirrored.update(ONE, swaps=swaps) == 3
+    mirrored.assert_mirrors(ONE)
+    swaps = compacted(mirrored)
+    assert mirrored.update(TWO, swaps=swaps) == 3 + 7
+    mirrored.assert_mirrors(TWO)
+
+
+def test_files_that_are_not_what_a_swap_says_are_refused(mirrored: Mirrored) -> None:
+    mirrored.change({0, 1}, set())
+    mirrored.update(ONE)
+    (swap,) = compacted(mirrored)
+    wrong = replace(swap, removed=swap.removed[:1])
+    with pytest.raises(ValueError, match="other keys"):
+        mirrored.update(ONE, swaps=[wrong])
+    mirrored.update(ONE)
+    mirrored.assert_mirrors(ONE)
 
 
 # Photos, in Spark tasks
