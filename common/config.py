@@ -62,6 +62,7 @@ class Batch(_Section):
     max_seconds: Positive = 20
     max_photos: int = Field(2048, ge=1, le=100_000)
     max_bytes: Positive = 1_000_000_000
+    max_delay_seconds: int = Field(2, ge=0, le=300)
 
 
 class Images(_Section):

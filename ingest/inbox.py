@@ -97,17 +97,34 @@ class Inbox:
     # ------------------------------------------------------------------ for the consumer
 
     def take(
-        self, *, max_events: int | None, max_bytes: int | None, wait_seconds: float
+        self,
+        *,
+        max_events: int | None,
+        max_bytes: int | None,
+        wait_seconds: float,
+        fill_seconds: float = 0.0,
     ) -> list[Delivery]:
         """Next deliveries within both limits, but at least one, in the order of their arrival.
 
-        Waits up to ``wait_seconds`` for the first; returns an empty list when none came. Under load it
-        waits half a second longer, for ``max_events`` to gather. A delivery is returned once; it is
-        held until it is acknowledged or released. Raises :class:`~ingest.queue.QueueError`.
+        Waits up to ``wait_seconds`` for the first, and for as many as fit until ``fill_seconds`` are
+        over, whichever of the two ends sooner; returns an empty list when none came, or when fewer did
+        and ``fill_seconds`` are not over. Under load it waits half a second longer, for ``max_events``
+        to gather. A delivery is returned once; it is held until it is acknowledged or released. Raises
+        :class:`~ingest.queue.QueueError`.
         """
+        began = time.monotonic()
+
+        def is_full() -> bool:
+            return self._is_full(max_events, max_bytes)
+
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._fault, wait_seconds)
-            self._changed.wait_for(lambda: self._is_enough(max_events), LINGER_SECONDS)
+            left = began + min(wait_seconds, fill_seconds) - time.monotonic()
+            if not self._changed.wait_for(is_full, left) and wait_seconds < fill_seconds:
+                return []
+            self._changed.wait_for(
+                lambda: not self._under_load.is_set() or is_full(), LINGER_SECONDS
+            )
             if self._fault:
                 raise self._fault
             taken: list[Delivery] = []
@@ -187,13 +204,14 @@ class Inbox:
             self._holding.close()
             self._queue.client.close()
 
-    def _is_enough(self, wanted: int | None) -> bool:
-        """Whether there is no reason to wait for more than is ready."""
-        if self._fault or self._stopping.is_set() or not self._under_load.is_set():
+    def _is_full(self, max_events: int | None, max_bytes: int | None) -> bool:
+        """Whether no more than is ready will fit, or come."""
+        if self._fault or self._stopping.is_set():
             return True
-        return self._events_ready() >= min(
-            self.capacity, wanted if wanted is not None else self.capacity
-        )
+        wanted = self.capacity if max_events is None else min(self.capacity, max_events)
+        if self._events_ready() >= wanted:
+            return True
+        return max_bytes is not None and sum(each.bytes for each in self._ready) >= max_bytes
 
     def _events_ready(self) -> int:
         return sum(len(delivery.events) for delivery in self._ready)

@@ -12,11 +12,18 @@ Its columns are :data:`ingest.records.SCHEMA`. Its options (Spark ignores the ca
 ``maxFilesPerTrigger``      1000      object events in one micro-batch, at most 100,000
 ``maxBytesPerTrigger``      unlimited bytes of objects in one micro-batch, as the events state them
 ``maxSecondsPerTrigger``    unlimited how long a micro-batch should take, judged by the one before it
+``maxTriggerDelaySeconds``  0         how long a micro-batch that is not full waits after the one before
+                                      it, at most 300
 ``visibilityTimeoutSeconds``60        how soon a killed job's messages come back, at most 43,200
 ``receivers``               4         receiving threads under load, at most 64
 ``bucket``, ``prefix``      any       the objects that are wanted; a message about others is moved to
                                       the dead-letter queue
 =========================== ========= ==============================================================
+
+Few large micro-batches cost less than many small ones, so with ``maxTriggerDelaySeconds`` (as with the
+option ``maxTriggerDelay`` of Spark's Kafka source) one begins that long after the one before it began,
+or earlier where it is full: an object waits at most so long for others, and not at all where none came
+before it for as long. Nothing waits with the trigger AvailableNow.
 
 The unit of limits is the message: one that carries several events is never split.
 
@@ -40,6 +47,7 @@ dead-letter queue, and outages are waited out: neither ends it.
 import _thread
 import contextlib
 import logging
+import math
 import os
 import signal
 import sys
@@ -70,6 +78,7 @@ log = logging.getLogger(__name__)
 # one may have, whatever the rate.
 FIRST_EVENTS, LEAST_EVENTS = 16, 128
 IDLE_WAIT_SECONDS = 1.0  # of waiting for a first message; an idle query plans once a second
+MOST_DELAY_SECONDS = 300  # of what is held meanwhile, each stop and each crash costs a receive
 GOODBYE_SECONDS = 30  # for releasing messages once Spark has ended the process
 
 
@@ -110,12 +119,15 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._paced_events = self._max_events
         if self._max_seconds < sys.maxsize:
             self._paced_events = min(self._max_events, FIRST_EVENTS)
+        self._max_delay = _whole(
+            options, "maxTriggerDelaySeconds", 0, least=0, most=MOST_DELAY_SECONDS
+        )
         self._visibility = _whole(options, "visibilityTimeoutSeconds", 60, most=12 * 3600)
         self._receivers = _whole(options, "receivers", 4, most=64)
         self._bucket, self._prefix = options.get("bucket"), options.get("prefix", "")
         self._inbox: Inbox | None = None
         self._handed_out: dict[int, Delivery] = {}  # by the offset that it ends
-        self._handed_out_at = 0.0
+        self._handed_out_at = -math.inf  # the last of them
         self._until_drained = False
         self._parent = os.getppid()
 
@@ -144,7 +156,8 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._pace(inbox, sum(len(each.events) for each in done))
         inbox.acknowledge(done)
         taken = self._take(inbox, limit)
-        self._handed_out_at = time.monotonic()
+        if taken:
+            self._handed_out_at = time.monotonic()
         last = max(self._handed_out, default=start["messages"])
         self._handed_out.update(enumerate(taken, last + 1))
         return {"messages": last + len(taken)}
@@ -201,9 +214,13 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 max_bytes = limit.max_bytes
         if max_events is not None:
             max_events = min(max_events, self._paced_events)
+        delay = 0 if self._until_drained else self._max_delay
         while True:
             taken = inbox.take(
-                max_events=max_events, max_bytes=max_bytes, wait_seconds=IDLE_WAIT_SECONDS
+                max_events=max_events,
+                max_bytes=max_bytes,
+                wait_seconds=IDLE_WAIT_SECONDS,
+                fill_seconds=self._handed_out_at + delay - time.monotonic(),
             )
             orphaned = os.getppid() != self._parent  # the JVM was killed
             if taken or orphaned or not self._until_drained or inbox.drained():
@@ -240,12 +257,14 @@ class S3SqsStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         os._exit(0)
 
 
-def _whole(options: MutableMapping[str, str], name: str, default: int, *, most: int) -> int:
+def _whole(
+    options: MutableMapping[str, str], name: str, default: int, *, least: int = 1, most: int
+) -> int:
     raw = options.get(name)
     if raw is None:
         return default
-    if not raw.isdecimal() or not 1 <= int(raw) <= most:
+    if not raw.isdecimal() or not least <= int(raw) <= most:
         raise ValueError(
-            f"s3-sqs option {name} = {raw!r}: should be a whole number from 1 to {most}"
+            f"s3-sqs option {name} = {raw!r}: should be a whole number from {least} to {most}"
         )
     return int(raw)

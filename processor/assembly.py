@@ -221,6 +221,7 @@ def service(config: Config, queue_url: str) -> Service:
             max_events=config.batch.max_photos,
             max_bytes=config.batch.max_bytes,
             max_seconds=config.batch.max_seconds,
+            max_delay_seconds=config.batch.max_delay_seconds,
             visibility_timeout_seconds=config.queue.visibility_timeout_seconds,
             receivers=config.queue.receivers,
             checkpoint=work_dir / CHECKPOINT,

@@ -50,6 +50,7 @@ class Stream:
     max_events: int
     max_bytes: int
     max_seconds: int
+    max_delay_seconds: int
     visibility_timeout_seconds: int
     receivers: int
     checkpoint: Path
@@ -148,6 +149,7 @@ class Service:
             .option("maxFilesPerTrigger", str(stream.max_events))
             .option("maxBytesPerTrigger", str(stream.max_bytes))
             .option("maxSecondsPerTrigger", str(stream.max_seconds))
+            .option("maxTriggerDelaySeconds", str(stream.max_delay_seconds))
             .option("visibilityTimeoutSeconds", str(stream.visibility_timeout_seconds))
             .option("receivers", str(stream.receivers))
             .load()

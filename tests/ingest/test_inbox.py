@@ -1,12 +1,15 @@
 """The inbox: what it receives, within which limits, and when the queue is drained."""
 
+import math
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from ingest.inbox import Inbox
 from ingest.queue import Delivery, QueueError
 from tests.support.aws import DeployedStack
 from tests.support.traffic import (
@@ -18,6 +21,7 @@ from tests.support.traffic import (
     send,
     send_bodies,
     spied,
+    stop_soon,
     take,
     take_all,
     until,
@@ -65,6 +69,39 @@ def test_takes_nothing_from_an_empty_queue(open_inbox: OpenInbox) -> None:
     started = time.monotonic()
     assert open_inbox().take(max_events=None, max_bytes=None, wait_seconds=0.5) == []
     assert time.monotonic() - started >= 0.5
+
+
+def filling(inbox: Inbox, wait: float, fill: float, events: int = 3, size: int = 1000) -> list[str]:
+    return keys(inbox.take(max_events=events, max_bytes=size, wait_seconds=wait, fill_seconds=fill))
+
+
+def test_waits_for_a_micro_batch_to_fill(stack: DeployedStack, open_inbox: OpenInbox) -> None:
+    send(stack, "a", "b")
+    inbox = open_inbox()
+    until(lambda: len(inbox._ready) == 2)
+    began = time.monotonic()
+    assert filling(inbox, wait=0.2, fill=9) == []
+    assert 0.2 <= time.monotonic() - began < 5
+    assert filling(inbox, wait=9, fill=9, size=200) == ["a", "b"]  # bytes are a limit, too
+    send(stack, "c")
+    began = time.monotonic()
+    assert filling(inbox, wait=60, fill=0.5) == ["c"]
+    assert 0.5 <= time.monotonic() - began < 30
+    send(stack, *"defg")
+    assert filling(inbox, wait=60, fill=60) == ["d", "e", "f"]
+    assert filling(inbox, wait=60, fill=-math.inf) == ["g"]
+    assert filling(inbox, wait=0.1, fill=0.2) == []
+
+
+def test_nothing_fills_up_as_it_stops(stack: DeployedStack, open_inbox: OpenInbox) -> None:
+    send(stack, "a")
+    inbox = open_inbox()
+    until(lambda: inbox._ready)
+    with ThreadPoolExecutor() as pool:
+        taken = pool.submit(filling, inbox, 60, 60)
+        stop_soon(stack, inbox)
+        assert taken.result(30) in (["a"], [])
+    assert counts(stack)[1] == 0
 
 
 def test_holds_no_more_than_its_capacity(stack: DeployedStack, open_inbox: OpenInbox) -> None:

@@ -90,6 +90,8 @@ def keys(rows: Any) -> list[str]:
         ({"maxFilesPerTrigger": "100001"}, "should be a whole number from 1 to 100000"),
         ({"maxBytesPerTrigger": "-1"}, "maxBytesPerTrigger = '-1': should be a whole number"),
         ({"maxBytesPerTrigger": "1GB"}, "maxBytesPerTrigger = '1GB': should be a whole number"),
+        ({"maxTriggerDelaySeconds": "301"}, "should be a whole number from 0 to 300"),
+        ({"maxTriggerDelaySeconds": "0.5"}, "maxTriggerDelaySeconds = '0.5': should be a whole"),
         ({"visibilityTimeoutSeconds": "43201"}, "should be a whole number from 1 to 43200"),
         ({"receivers": "many"}, "receivers = 'many': should be a whole number from 1 to 64"),
         ({"receivers": ""}, "receivers = '': should be a whole number"),
@@ -192,6 +194,63 @@ def test_a_batch_is_cut_to_the_time_it_may_take(
     assert third["messages"] - second["messages"] == 3
     until(lambda: reader.latestOffset(third, limit) == {"messages": 40})  # at once: all there are
     assert inbox.capacity == 1000
+
+
+def planned(reader: S3SqsStreamReader, start: dict[str, int]) -> tuple[dict[str, int], float]:
+    """The end of the next micro-batch, and the seconds until it was planned."""
+    began = time.monotonic()
+    end = until(lambda: (found := reader.latestOffset(start, ALL)) != start and found)
+    return end, time.monotonic() - began
+
+
+def test_a_micro_batch_waits_for_more_after_the_one_before_it(
+    stack: DeployedStack, open_reader: OpenReader
+) -> None:
+    """Longer than a plan may take, and than its messages are invisible without being renewed."""
+    reader = open_reader(maxTriggerDelaySeconds=3, visibilityTimeoutSeconds=2, maxFilesPerTrigger=4)
+    send(stack, "a")
+    first, seconds = planned(reader, START)
+    assert seconds < 2  # nothing was before it
+    send(stack, "b")
+    inbox = reader._open()
+    until(lambda: inbox._ready)
+    assert reader.latestOffset(first, ALL) == first  # not yet; an idle query is seen to be alive
+    send(stack, "c")
+    second, seconds = planned(reader, first)
+    assert 1 < seconds < 3
+    rows = rows_between(reader, first, second)
+    assert keys(rows) == ["b", "c"]
+    assert [row[-1] for row in rows] == [1, 1]  # received once
+    send(stack, *"defg")  # a full one
+    third, seconds = planned(reader, second)
+    assert seconds < 2
+    assert keys(rows_between(reader, second, third)) == list("defg")
+
+
+def test_what_waits_for_more_is_given_back(stack: DeployedStack, open_reader: OpenReader) -> None:
+    reader = open_reader(maxTriggerDelaySeconds=300)
+    send(stack, "a")
+    first, _ = planned(reader, START)
+    send(stack, "b")
+    until(lambda: counts(stack) == (0, 2))
+    assert reader.latestOffset(first, ALL) == first  # acknowledges "a"
+    until(lambda: counts(stack) == (0, 1))
+    reader.stop()
+    assert counts(stack) == (1, 0)
+
+
+def test_nothing_waits_for_more_where_the_queue_is_drained(
+    stack: DeployedStack, open_reader: OpenReader
+) -> None:
+    reader = open_reader(maxTriggerDelaySeconds=300)
+    reader.prepareForTriggerAvailableNow()
+    end = START
+    for name in "ab":
+        send(stack, name)
+        end, seconds = planned(reader, end)
+        assert seconds < 30
+    assert reader.latestOffset(end, ALL) == end
+    assert counts(stack) == (0, 0)
 
 
 def test_no_more_is_received_than_the_next_batch_needs(

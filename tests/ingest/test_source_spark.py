@@ -203,6 +203,27 @@ def test_what_a_killed_source_held_comes_back(stack: DeployedStack, started: Sta
     assert counts(stack) == (0, 0)
 
 
+def test_what_waits_for_more_comes_back_when_its_source_is_killed(
+    stack: DeployedStack, started: Started
+) -> None:
+    options = {"maxTriggerDelaySeconds": 300, "visibilityTimeoutSeconds": 2}
+    before = source_processes()
+    first = Batches()
+    query = started(first, once=False, **options)
+    send(stack, "a")
+    until(lambda: first.keys == ["a"])
+    send(stack, "b")
+    until(lambda: counts(stack) == (0, 1))  # "a" is acknowledged, "b" waits for others
+    (process,) = source_processes() - before
+    process.kill()
+    with pytest.raises(StreamingQueryException):
+        wait_for(query)
+    second = Batches()
+    wait_for(started(second, **options))  # drains the queue, so nothing waits
+    assert (first.keys, second.keys) == (["a"], ["b"])
+    assert counts(stack) == (0, 0)
+
+
 def test_spark_reports_what_is_wrong(stack: DeployedStack, started: Started) -> None:
     with pytest.raises(Exception, match=r"receivers = '0': should be a whole number"):
         wait_for(started(Batches(), receivers=0))

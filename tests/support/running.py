@@ -165,6 +165,7 @@ class Running:
             max_events=7,
             max_bytes=8,
             max_seconds=9,
+            max_delay_seconds=12,
             visibility_timeout_seconds=10,
             receivers=11,
             checkpoint=self._folder / "a checkpoint",

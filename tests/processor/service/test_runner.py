@@ -59,6 +59,7 @@ def test_the_query_reads_the_queue_within_the_limits(running: Running, tmp_path:
         "maxFilesPerTrigger": "7",
         "maxBytesPerTrigger": "8",
         "maxSecondsPerTrigger": "9",
+        "maxTriggerDelaySeconds": "12",
         "visibilityTimeoutSeconds": "10",
         "receivers": "11",
         "checkpointLocation": f"file://{tmp_path}/a%20checkpoint",
