@@ -36,6 +36,10 @@ CHECKPOINT_COMMITS = 20  # each commit since the last checkpoint costs the next 
 # The property that names the network of all rows. A description is anybody's to set.
 NETWORK = "fruits.model"
 
+# How long the log keeps entries, with their checkpoints, and that a file was removed. By the second a
+# checkpoint grows (50 bytes a file), and without it a vacuum goes by the age of the file instead.
+KEPT = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
+
 _NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it would list the whole log
 
 
@@ -238,8 +242,12 @@ class Table:
         in the folder is not ours to delete, which is why this is not delta-rs' own vacuum. Versions that
         do need the deleted files can no longer be read then. Files that a running task has written and
         nobody has committed yet look the same, so the retention must be longer than any task takes.
-        Log entries older than the log's own retention are deleted too.
+
+        Log entries and checkpoints of that age are deleted too, but for those that a younger version
+        is read from. The table's own properties are set to the same retention, by a commit where they
+        differ; other writers go by them.
         """
+        self._keep_for(retention_hours)
         with translated(self.folder):
             removed, unknown = (
                 set(
@@ -264,6 +272,14 @@ class Table:
         known = rows[0]["model"] if rows else network
         with contextlib.suppress(CommitConflict), translated(self.folder):  # another one has
             self._renewed().alter.set_table_properties({NETWORK: known}, raise_if_not_exists=False)
+        self.refresh()
+
+    def _keep_for(self, hours: int) -> None:
+        wanted = dict.fromkeys(KEPT, f"interval {hours} hours")
+        if wanted.items() <= self._table.metadata().configuration.items():
+            return
+        with contextlib.suppress(CommitConflict), translated(self.folder):  # the next vacuum will
+            self._renewed().alter.set_table_properties(wanted, raise_if_not_exists=False)
         self.refresh()
 
     def _check(self) -> None:
@@ -301,7 +317,6 @@ def create_table(folder: str, schema: pa.Schema, network: str = "") -> Table:
             storage_options=storage_options(folder),
             configuration={
                 "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
-                "delta.logRetentionDuration": "interval 30 days",
                 # Otherwise delta-rs takes columns without statistics for empty: a filter finds no row.
                 "delta.dataSkippingStatsColumns": KEY,
                 **named,

@@ -1,15 +1,20 @@
 """Delta tables: the properties of a version, commits, and what the log says of changes since."""
 
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from processor.errors import CommitConflict, StoreError
 from processor.store import datafiles, delta, objects
 from processor.store.datafiles import DataFile
+from processor.store.delta import Table
 from processor.store.objects import ListedObject
 
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False)])
@@ -119,6 +124,97 @@ def test_vacuum_deletes_what_this_version_does_not_need(folder: str) -> None:
     left = {path.name for path in Path(folder).glob("*.parquet")}
     assert left == {new.path}
     assert orphan.path not in left
+
+
+DAY = 86_400
+
+
+def aged(paths: Iterable[Path], days: int) -> None:
+    """Make files look as if they had been written so long ago."""
+    then = time.time() - days * DAY
+    for path in paths:
+        os.utime(path, (then, then))
+
+
+def versions(folder: str, kind: str) -> list[int]:
+    """The versions of which the log has an entry (json) or a checkpoint (checkpoint.parquet)."""
+    return sorted(int(path.name[:20]) for path in Path(folder, "_delta_log").glob(f"0*.{kind}"))
+
+
+def commit_up_to(table: Table, table_version: int, *removed: str) -> None:
+    """Commits of one row each, of which the first removes files as well."""
+    while table.table_version < table_version:
+        table.commit(SCHEMA, [write(table.folder, f"{table.table_version:03}")], removed)
+        removed = ()
+
+
+def test_vacuum_deletes_log_entries_and_checkpoints_that_no_kept_version_needs(folder: str) -> None:
+    table = delta.create_table(folder, SCHEMA, "")
+    commit_up_to(table, 69)
+    assert table.vacuum(24) == 0
+    assert versions(folder, "json") == list(
+        range(71)
+    )  # within the retention; it is set by a commit
+    checkpoints = versions(folder, "checkpoint.parquet")
+    assert len(checkpoints) == 3
+    log = Path(folder, "_delta_log")
+    aged((path for path in log.glob("0*") if int(path.name[:20]) < 50), days=2)
+    table.vacuum(24)
+    first = max(version for version in checkpoints if version <= 50)
+    assert versions(folder, "json") == list(range(first, 71))
+    assert versions(folder, "checkpoint.parquet") == [each for each in checkpoints if each >= first]
+    for version in range(50, 71):
+        opened = delta.open_table(folder, version)
+        assert opened
+        assert opened.rows == min(version, 69)
+    assert delta.open_table(folder, first - 1) is None
+    aged(log.glob("0*"), days=2)
+    table.vacuum(24)
+    opened = delta.open_table(folder)
+    assert opened
+    assert opened.rows == 69  # however old all of it is
+
+
+def test_the_retention_is_a_property_of_the_table(folder: str) -> None:
+    table = delta.create_table(folder, SCHEMA, "a network")
+    for hours, version in ((48, 1), (48, 1), (24, 2)):
+        table.vacuum(hours)
+        assert table.table_version == version
+        properties = table._table.metadata().configuration
+        assert {properties[name] for name in delta.KEPT} == {f"interval {hours} hours"}
+    assert table.network == "a network"
+    assert not table.rows_changed_since(0)
+    late, early = delta.open_table(folder), delta.open_table(folder)
+    assert late
+    assert early
+    early.vacuum(48)
+    late.vacuum(72)  # the next one sets it
+    assert late.table_version == 3
+
+
+def test_a_checkpoint_remembers_removed_files_for_as_long_as_they_are_kept(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a file goes by the time of its removal, not by its age."""
+    table = delta.create_table(folder, SCHEMA, "")
+    table.commit(SCHEMA, [old := write(folder, "a")], [])
+    aged(Path(folder).glob("*.parquet"), days=40)
+    table.vacuum(720)
+    now = time.time()
+    monkeypatch.setattr(delta, "time", SimpleNamespace(time=lambda: now - 10 * DAY))
+    commit_up_to(table, 25, old.path)
+    monkeypatch.undo()
+    assert removed_in_checkpoint(folder) == [old.path]
+    assert table.vacuum(720) == 0
+    assert table.vacuum(24) == 1
+    assert removed_in_checkpoint(folder) == [old.path]
+    commit_up_to(table, 45)
+    assert removed_in_checkpoint(folder) == []
+
+
+def removed_in_checkpoint(folder: str) -> list[str]:
+    newest = max(Path(folder, "_delta_log").glob("*.checkpoint.parquet"))
+    return [each["path"] for each in pq.read_table(newest)["remove"].drop_null().to_pylist()]
 
 
 SNAPSHOT = "_index/rows.sqlite"
