@@ -16,7 +16,8 @@ from botocore import xform_name
 from common.config import load
 from infra_scripts.assembly import stack_of
 from infra_scripts.stack import Stack
-from infra_scripts.template import alarms
+from infra_scripts.template import alarms, bucket
+from infra_scripts.template.resource import ANYWHERE
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -169,6 +170,16 @@ def test_the_operations_of_aws_exist_and_take_these_options() -> None:
 def test_there_are_no_other_commands() -> None:
     ours = {"python", "fruits", "aws", "systemctl", "journalctl", "install.sh"}
     assert {Path(words[0]).name for words in COMMANDS} - ours == TOOLS
+
+
+def test_the_lifecycle_of_an_adopted_bucket_is_that_of_a_new_one() -> None:
+    [block] = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    made = bucket.resources(stack(), ANYWHERE)["Bucket"]["Properties"]
+    _, *rules = made["LifecycleConfiguration"]["Rules"]
+    for rule in rules:  # CloudFormation spells some otherwise
+        rule["ID"], rule["Filter"] = rule.pop("Id"), {"Prefix": rule.pop("Prefix")}
+        rule["Expiration"] = {"ExpiredObjectDeleteMarker": rule.pop("ExpiredObjectDeleteMarker")}
+    assert json.loads(block) == {"Rules": rules}
 
 
 def test_links_within_the_pages_lead_somewhere() -> None:
