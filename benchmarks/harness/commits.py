@@ -1,8 +1,10 @@
 """The commits of the features table, watched from outside."""
 
+import io
 import json
 import time
 
+import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
 
 from benchmarks.harness import aws as embedded
@@ -17,13 +19,14 @@ NOT_FOUND = 404
 
 
 class Commits:
-    """Waits for rows: a HEAD request shows whether the table's next commit exists."""
+    """Sees rows come: a HEAD request shows whether the table's next commit exists."""
 
     def __init__(self, aws: EmbeddedAws, store: StoreLayout) -> None:
         self._s3 = embedded.s3(aws)
         self._bucket, features = split(store.features)
-        self._log = f"{features}/_delta_log/"
+        self._folder = features
         self._next = 0
+        self.seen_at = 0.0
 
     def await_row(self, key: str, seconds: float, service: Child) -> float:
         """The Unix time at which a commit that adds ``key`` was seen.
@@ -33,15 +36,33 @@ class Commits:
         deadline = time.time() + seconds
         while time.time() < deadline:
             polled_at = time.time()
-            if self._exists():
-                seen_at = time.time()
-                if self._adds(key):
-                    return seen_at
+            if (keys := self.next_keys()) is not None:
+                if key in keys:
+                    return self.seen_at
                 continue
             if not service.running():
                 raise BenchError(f"the service ended: {service.last_line()}")
             time.sleep(max(0.0, polled_at + POLL_SECONDS - time.time()))
         raise BenchError(f"no row for {key} within {seconds:.0f} s: {service.last_line()}")
+
+    def next_keys(self) -> set[str] | None:
+        """The keys of the rows that the next commit adds, perhaps none; None if there is no next yet.
+
+        ``seen_at`` is then the Unix time at which it was seen.
+        """
+        if not self._exists():
+            return None
+        self.seen_at = time.time()
+        body = self._read(self._name())
+        self._next += 1
+        actions = [json.loads(line) for line in body.splitlines()]
+        added = [action["add"]["path"] for action in actions if "add" in action]
+        return {key for path in added for key in self._keys_in(path)}
+
+    def _keys_in(self, path: str) -> list[str]:
+        data_file = io.BytesIO(self._read(f"{self._folder}/{path}"))
+        keys: list[str] = pq.read_table(data_file, columns=["key"])["key"].to_pylist()
+        return keys
 
     def _exists(self) -> bool:
         try:
@@ -52,13 +73,9 @@ class Commits:
             raise
         return True
 
-    def _adds(self, key: str) -> bool:
-        """Whether the next commit adds a row of ``key``; moves on to the one after it."""
-        body = self._s3.get_object(Bucket=self._bucket, Key=self._name())["Body"].read()
-        self._next += 1
-        actions = [json.loads(line) for line in body.splitlines()]
-        stats = [json.loads(action["add"]["stats"]) for action in actions if "add" in action]
-        return any(key in (each["minValues"]["key"], each["maxValues"]["key"]) for each in stats)
+    def _read(self, key: str) -> bytes:
+        body: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return body
 
     def _name(self) -> str:
-        return f"{self._log}{self._next:020}.json"
+        return f"{self._folder}/_delta_log/{self._next:020}.json"
