@@ -39,6 +39,7 @@ NETWORK = "fruits.model"
 # How long the log keeps entries, with their checkpoints, and that a file was removed. By the second a
 # checkpoint grows (50 bytes a file), and without it a vacuum goes by the age of the file instead.
 KEPT = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
+KEPT_HOURS = 168  # in a new table; a vacuum with another retention sets that
 
 _NO_CLEAN_UP = PostCommitHookProperties(cleanup_expired_logs=False)  # it would list the whole log
 
@@ -244,8 +245,8 @@ class Table:
         nobody has committed yet look the same, so the retention must be longer than any task takes.
 
         Log entries and checkpoints of that age are deleted too, but for those that a younger version
-        is read from. The table's own properties are set to the same retention, by a commit where they
-        differ; other writers go by them.
+        is read from. The table's own properties, which other writers go by as well, are set to the same
+        retention where they differ. That is a commit, for which delta-rs keeps Python's lock.
         """
         self._keep_for(retention_hours)
         with translated(self.folder):
@@ -275,7 +276,7 @@ class Table:
         self.refresh()
 
     def _keep_for(self, hours: int) -> None:
-        wanted = dict.fromkeys(KEPT, f"interval {hours} hours")
+        wanted = _kept_for(hours)
         if wanted.items() <= self._table.metadata().configuration.items():
             return
         with contextlib.suppress(CommitConflict), translated(self.folder):  # the next vacuum will
@@ -317,6 +318,7 @@ def create_table(folder: str, schema: pa.Schema, network: str = "") -> Table:
             storage_options=storage_options(folder),
             configuration={
                 "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+                **_kept_for(KEPT_HOURS),
                 # Otherwise delta-rs takes columns without statistics for empty: a filter finds no row.
                 "delta.dataSkippingStatsColumns": KEY,
                 **named,
@@ -343,6 +345,10 @@ def _check_no_strangers(folder: str) -> None:
                 f"{folder} holds {path!r}, which is not of a table: move it away, or set "
                 "storage.store_prefix to a folder of the store's own"
             )
+
+
+def _kept_for(hours: int) -> dict[str, str]:
+    return dict.fromkeys(KEPT, f"interval {hours} hours")
 
 
 def _changes_rows(entry: bytes) -> bool:

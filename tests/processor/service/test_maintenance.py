@@ -85,7 +85,11 @@ def test_compaction_is_not_a_reason_to_refit(world: World, spark: SparkSession) 
     assert reduced.update() is None  # the matrix has followed
     table = delta.open_table(f"s3://{world.bucket}/features")
     assert table
-    assert table.vacuum(0) == SMALL_FILES
+    assert table.vacuum(0) == SMALL_FILES  # and sets the retention, by a commit
+    followed = reduced.update()
+    assert followed
+    assert (followed.projected, followed.refit) == (0, None)
+    assert table.vacuum(0) == SMALL_FILES  # by the log; they are gone
     assert reduced.update() is None
     world.handle(world.put("photos/L0/bad.jpg", b"no photo"))  # commits, without a row
     rejected = reduced.update()

@@ -32,7 +32,7 @@ def use(uri: str, folder: Path) -> None:
     assert keyed_tables.content(uri) == {"a": "2", "b": "1"}
     newest = delta.open_table(uri)
     assert newest
-    newest.vacuum(0)
+    newest.vacuum(delta.KEPT_HOURS)
 
 
 # Who signs
@@ -100,7 +100,7 @@ def test_a_table_outlives_the_credentials_that_it_was_opened_with(
         valid[0] = "third"
         profile.process("third")
         assert plain.transaction_version("app") is None
-        assert another.vacuum(0) == 0
+        assert another.vacuum(delta.KEPT_HOURS) == 0
         assert keyed_tables.content(uri) == {"a": "1"}
     assert {each.access_key for each in requests if each.is_native} == {"second", "third"}
 
