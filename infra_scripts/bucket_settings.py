@@ -230,15 +230,34 @@ def lifecycle(s3: "S3Client", name: str) -> Part[Lifecycle]:
         s3.put_bucket_lifecycle_configuration(**request)
 
     def note(after: Lifecycle | None) -> str:
-        if has_ours(after):
-            return ""
-        return (
-            "kept: uploads that nobody finishes may stay, invisible, and cost as much as objects; "
-            f"unless somebody uploads for longer than that, add a lifecycle rule {ABORT_RULE_ID!r} that "
-            f"aborts them after {ABORT_UPLOADS_DAYS} day"
-        )
+        said = []
+        if not has_ours(after):
+            said.append(
+                "kept: uploads that nobody finishes may stay, invisible, and cost as much as objects; "
+                "unless somebody uploads for longer than that, add a lifecycle rule "
+                f"{ABORT_RULE_ID!r} that aborts them after {ABORT_UPLOADS_DAYS} day"
+            )
+        if not _expires_versions(after) and _has_versions(s3, name):
+            said.append(
+                "kept: every file that the tables replace or delete stays as a noncurrent version, and "
+                "costs as much as objects; add the lifecycle rules in docs/operations.md, 'A bucket of "
+                "your own'"
+            )
+        return "; ".join(said)
 
     return Part(f"bucket {name}: lifecycle", read, want, write, note)
+
+
+def _has_versions(s3: "S3Client", name: str) -> bool:
+    answer = present(lambda: s3.get_bucket_versioning(Bucket=name))
+    return bool(answer and answer.get("Status"))
+
+
+def _expires_versions(found: Lifecycle | None) -> bool:
+    return any(
+        rule.get("Status") == "Enabled" and "NoncurrentVersionExpiration" in rule
+        for rule in (found or {"Rules": []})["Rules"]
+    )
 
 
 def _aborts_uploads(rule: "LifecycleRuleOutputTypeDef") -> bool:

@@ -86,6 +86,22 @@ def test_a_bucket_of_ours_that_is_in_use_has_nothing_to_report(
     assert bucket_settings.policy(clients.s3, stack.bucket, ours).want(changed) != changed
 
 
+@pytest.mark.parametrize("versions", [True, False])
+def test_old_versions_that_nothing_expires_are_reported(
+    clients: Clients, wanted: Stack, here: Place, versions: bool
+) -> None:
+    where = {"Bucket": wanted.bucket}
+    create_bucket(clients, wanted.bucket, here.region)
+    if versions:
+        clients.s3.put_bucket_versioning(**where, VersioningConfiguration={"Status": "Enabled"})
+    lifecycle = bucket_settings.lifecycle(clients.s3, wanted.bucket)
+    rule = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": ""}}
+    expiring = {**rule, "NoncurrentVersionExpiration": {"NoncurrentDays": 7}}
+    for rules, missing in (([rule], True), ([expiring], False)):
+        note = lifecycle.note({"Rules": rules})
+        assert ("docs/operations.md" in note) == (versions and missing)
+
+
 def test_what_is_set_explicitly_stays_even_if_the_bucket_is_empty(
     clients: Clients, wanted: Stack, here: Place
 ) -> None:
