@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--delays",
         type=wholes(0),
-        default="0,2,30",
+        default="0,2,10",
         metavar="S,…",
         help="values of batch.max_delay_seconds (default: %(default)s)",
     )
@@ -160,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds",
         type=whole(1),
-        default=120,
+        default=40,
         metavar="S",
         help="for how long they come (default: %(default)s)",
     )
