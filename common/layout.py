@@ -67,6 +67,11 @@ class StoreLayout:
         """The statistics cache: an object with the statistics of the features as last read."""
         return f"{self.root}models/statistics.npz"
 
+    @property
+    def partial_statistics(self) -> str:
+        """The folder of what tasks have summed and the driver has not yet."""
+        return f"{self.root}models/statistics"
+
 
 @dataclass(frozen=True, slots=True)
 class BucketLayout:

@@ -1,7 +1,7 @@
 """Drawn features: a table like the service's own, of as many rows as wanted.
 
-``python -m benchmarks.workloads.drawn_features FOLDER ROWS MODEL`` makes one whose rows name MODEL as
-the network that computed them.
+``python -m benchmarks.workloads.drawn_features FOLDER ROWS MODEL [SEED COLUMNS FILE_ROWS]`` makes one
+whose rows name MODEL as the network that computed them, or adds rows to it.
 
 Rows are correlated like the network's (their variances fall as a power of the rank) around a mean that
 is not zero. Variances of neighbouring components differ by 5 % or more among the first, less later.
@@ -23,34 +23,41 @@ MODEL = "drawn"
 
 
 def append(
-    folder: str, rows: int, seed: int = 0, file_rows: int = FILE_ROWS, model: str = MODEL
+    folder: str,
+    rows: int,
+    seed: int = 0,
+    file_rows: int = FILE_ROWS,
+    model: str = MODEL,
+    columns: int = COLUMNS,
 ) -> None:
     """Add ``rows`` rows of the sequence ``seed`` in one commit; makes the table if need be."""
     features = delta.create_table(folder, FEATURES, model)
     added = [
         datafiles.write(folder, table(block, f"{seed}-{number:05}", model))
-        for number, block in enumerate(drawn(rows, seed, file_rows))
+        for number, block in enumerate(drawn(rows, seed, file_rows, columns))
     ]
     features.commit(FEATURES, added, ())
 
 
-def drawn(rows: int, seed: int = 0, block_rows: int = FILE_ROWS) -> Iterator[np.ndarray]:
-    """Blocks of float32 (n, COLUMNS)."""
+def drawn(
+    rows: int, seed: int = 0, block_rows: int = FILE_ROWS, columns: int = COLUMNS
+) -> Iterator[np.ndarray]:
+    """Blocks of float32 (n, columns)."""
     fixed = np.random.default_rng(1)
-    axes = np.linalg.qr(fixed.standard_normal((COLUMNS, COLUMNS)))[0]
-    spread = (np.arange(1, COLUMNS + 1) ** -0.6)[:, None]
+    axes = np.linalg.qr(fixed.standard_normal((columns, columns)))[0]
+    spread = (np.arange(1, columns + 1) ** -0.6)[:, None]
     mixing = (spread * axes).astype(np.float32)
-    mean = fixed.random(COLUMNS, dtype=np.float32)
+    mean = fixed.random(columns, dtype=np.float32)
     random = np.random.default_rng((2, seed))
     for start in range(0, rows, block_rows):
         count = min(block_rows, rows - start)
-        yield random.standard_normal((count, COLUMNS), dtype=np.float32) @ mixing + mean
+        yield random.standard_normal((count, columns), dtype=np.float32) @ mixing + mean
 
 
 def table(block: np.ndarray, name: str, model: str = MODEL) -> pa.Table:
     """One block as rows of features/, with keys under ``name``."""
-    count = len(block)
-    offsets = pa.array(np.arange(0, (count + 1) * COLUMNS, COLUMNS, dtype=np.int32))
+    count, columns = block.shape
+    offsets = pa.array(np.arange(0, (count + 1) * columns, columns, dtype=np.int32))
     features = pa.ListArray.from_arrays(
         offsets, pa.array(block.reshape(-1)), type=FEATURES.field("features").type
     )
@@ -70,4 +77,6 @@ def table(block: np.ndarray, name: str, model: str = MODEL) -> pa.Table:
 
 
 if __name__ == "__main__":
-    append(sys.argv[1], int(sys.argv[2]), model=sys.argv[3])
+    folder, rows, model, *shape = sys.argv[1:]
+    seed, columns, file_rows = map(int, shape or (0, COLUMNS, FILE_ROWS))
+    append(folder, int(rows), seed, file_rows, model, columns)

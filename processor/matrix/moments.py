@@ -68,8 +68,9 @@ class Statistics:
             return Statistics.empty(len(self.mean))
         delta = part.mean - self.mean
         mean = self.mean - delta * (part.count / left)
-        between = np.outer(delta, delta) * (part.count * (self.count / left))
-        return Statistics(left, mean, self.scatter - part.scatter - between)
+        scatter = self.scatter - part.scatter
+        _add_outer(scatter, delta, -part.count * (self.count / left))
+        return Statistics(left, mean, scatter)
 
     def to_bytes(self) -> bytes:
         """An npz without pickles: 4 d² bytes (1 MiB for 512 columns), one triangle of scatter."""
@@ -81,13 +82,19 @@ class Statistics:
         """The inverse of `to_bytes`, bit for bit. Raises ValueError for any other bytes."""
         part = unpack("statistics/1", data, ("count", "mean", "triangle"))
         scatter = np.zeros((part["mean"].size,) * 2)
-        scatter[np.tri(len(scatter), dtype=bool)] = part["triangle"]
-        scatter += np.tril(scatter, -1).T
+        scatter[np.tri(len(scatter), dtype=bool)] = part.pop("triangle")
+        for top in range(0, len(scatter), _STRIP_ROWS):
+            strip = slice(top, top + _STRIP_ROWS)
+            scatter[:top, strip] = scatter[strip, :top].T
+            scatter[strip, strip] += np.tril(scatter[strip, strip], -1).T
         return cls(part["count"], part["mean"], scatter)
 
 
 class Accumulator:
-    """Running `Statistics`, updated in place; one per task or thread. Memory 12 d² bytes."""
+    """Running `Statistics`, updated in place; one per task or thread. Memory 12 d² bytes.
+
+    Once `statistics` was called, nothing more can be added.
+    """
 
     def __init__(self, d: int) -> None:
         if d < 1:
@@ -126,7 +133,7 @@ class Accumulator:
                     f"row {row} of {len(rows)} has a value that is not finite or too large"
                 )
             self._absorb(len(block), mean, gram)
-            self._add_outer(mean - shift, -len(block))
+            _add_outer(self._scatter, mean - shift, -len(block))
         return self
 
     def merge(self, part: Statistics) -> Accumulator:
@@ -138,24 +145,26 @@ class Accumulator:
         return self
 
     def statistics(self) -> Statistics:
-        """A copy of the statistics so far; more rows may be added afterwards."""
-        return Statistics(self._count, self._mean.copy(), self._scatter.copy())
+        """The statistics of all rows. They are not copied, so another `add` or `merge` raises."""
+        self._scatter.flags.writeable = False
+        return Statistics(self._count, self._mean, self._scatter)
 
     def _absorb(self, count: int, mean: Array64, scatter: npt.NDArray[Any]) -> None:
         total = self._count + count
         delta = mean - self._mean
         self._scatter += scatter
-        self._add_outer(delta, self._count * (count / total))
+        _add_outer(self._scatter, delta, self._count * (count / total))
         self._mean += delta * (count / total)
         self._count = total
 
-    def _add_outer(self, vector: Array64, weight: float) -> None:
-        """scatter += weight * outer(vector, vector), kept exactly symmetric."""
-        right = vector * math.sqrt(abs(weight))
-        left = np.copysign(1.0, weight) * right[:, None]
-        for top in range(0, len(right) if weight else 0, _STRIP_ROWS):
-            strip = slice(top, top + _STRIP_ROWS)
-            self._scatter[strip] += left[strip] * right
+
+def _add_outer(scatter: Array64, vector: Array64, weight: float) -> None:
+    """scatter += weight * outer(vector, vector), kept exactly symmetric; no (d, d) temporary."""
+    right = vector * math.sqrt(abs(weight))
+    left = np.copysign(1.0, weight) * right[:, None]
+    for top in range(0, len(right) if weight else 0, _STRIP_ROWS):
+        strip = slice(top, top + _STRIP_ROWS)
+        scatter[strip] += left[strip] * right
 
 
 def checked(rows: npt.NDArray[Any], d: int) -> Array32:

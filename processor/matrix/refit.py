@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from common.layout import StoreLayout
-from processor.matrix import models, pca, statistics_cache, tasks
+from processor.matrix import models, partials, pca, statistics_cache, tasks
 from processor.matrix.models import NamedModel
-from processor.matrix.moments import Accumulator, Statistics
+from processor.matrix.moments import Statistics
 from processor.matrix.pca import PCA
 from processor.matrix.refit_policy import RefitPolicy, SinceFit
 from processor.matrix.snapshot import FeaturesSnapshot
@@ -152,13 +152,11 @@ class Refits:
         return statistics_cache.statistics(self._layout, features.sizes, read)
 
     def _read_by_tasks(self, folder: str, paths: Collection[str]) -> Statistics | None:
-        total: Accumulator | None = None
-        for part in self._background.run(
-            sorted(paths), lambda share: [tasks.statistics(folder, share)]
-        ):
-            if part is not None:
-                total = (total or Accumulator(len(part.mean))).merge(part)
-        return total.statistics() if total else None
+        with partials.folder(self._layout) as target:
+            names = self._background.run(
+                sorted(paths), lambda share: tasks.write_statistics(folder, share, target)
+            )
+            return partials.merged(target, names)
 
 
 def _drift(fitted: PCA, previous: PCA) -> Mapping[str, str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from processor.matrix import partials
 from processor.matrix.moments import Accumulator, Array32, Statistics
 from processor.matrix.pca import PCA
 from processor.store import datafiles, objects, schema
@@ -40,6 +41,16 @@ def statistics(folder: str, paths: Iterable[str]) -> Statistics | None:
             total = total or Accumulator(rows.shape[1])
             total.add(rows)
     return total.statistics() if total else None
+
+
+def write_statistics(folder: str, paths: Iterable[str], target: str) -> Iterator[str]:
+    """Write the statistics of all features in some data files as an object in ``target``; its name.
+
+    None of both if these have no rows. May be repeated: the name is a new one.
+    """
+    found = statistics(folder, paths)
+    if found:
+        yield partials.write(target, found)
 
 
 def project(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from common.layout import StoreLayout
-from processor.matrix import models, statistics_cache
+from processor.matrix import models, partials, statistics_cache
 from processor.matrix.matrix import Matrix, MatrixState, Update
 from processor.matrix.mirror import model_name
 from processor.photos.objects import concerns_all
@@ -113,6 +113,7 @@ class Maintenance:
         for folder in (layout.features, layout.rejects, layout.pending, layout.reduced):
             self._vacuum(folder)
         self._sweep_models()
+        partials.sweep(layout)
         self._retries.recheck_vanished()
 
     def compact(self, folder: str, schema: pa.Schema) -> int:

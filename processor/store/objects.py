@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +178,11 @@ def exists(uri: str) -> bool:
 
 
 def listing(folder: str) -> Iterator[ListedObject]:
-    """All objects under an ``s3://`` folder, at any depth, in the order of their keys."""
+    """All objects under a folder, at any depth, in the order of their keys."""
+    if not folder.startswith("s3://"):
+        for path in sorted(each for each in Path(folder).rglob("*") if each.is_file()):
+            yield ListedObject(str(path), datetime.fromtimestamp(path.stat().st_mtime, UTC))
+        return
     bucket, prefix = split(f"{folder}/")
     pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     for page in pages:

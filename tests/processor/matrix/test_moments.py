@@ -109,12 +109,15 @@ def test_rows_may_be_a_read_only_view_in_column_order():
     assert_describes(Statistics.of(rows, 64), rows, 1e-6)
 
 
-def test_statistics_are_a_copy():
+def test_after_its_statistics_an_accumulator_takes_no_more():
+    """They are not copied."""
     running = Accumulator(5).add(sample(100, 5))
-    before = running.statistics()
-    kept = before.to_bytes()
-    running.add(sample(100, 5, seed=1))
-    assert before.to_bytes() == kept
+    found = running.statistics()
+    kept = found.to_bytes()
+    for more in (running.add, lambda rows: running.merge(Statistics.of(rows))):
+        with pytest.raises(ValueError, match="read-only"):
+            more(sample(100, 5, seed=1))
+    assert running.statistics().to_bytes() == found.to_bytes() == kept
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])

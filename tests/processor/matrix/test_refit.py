@@ -1,6 +1,7 @@
 """Refits: when they are due and why, what they read, and how far they move."""
 
-from collections.abc import Collection, Mapping
+import pickle
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import boto3
 import numpy as np
@@ -8,13 +9,16 @@ import pytest
 from pyspark.sql import SparkSession
 
 from common.layout import StoreLayout
-from processor.matrix import models, statistics_cache
-from processor.matrix.matrix import Update
+from processor.matrix import models, refit, statistics_cache
+from processor.matrix.matrix import Matrix, Update
 from processor.matrix.moments import Statistics
 from processor.matrix.refit_policy import RefitPolicy
-from processor.store import delta
+from processor.store import delta, objects
 from tests.support.drawn_photos import photo
+from tests.support.feature_files import commit_features, features_table
+from tests.support.in_process import InThisProcess
 from tests.support.matrices import assert_whole, matrix, put
+from tests.support.spectra import sample
 from tests.support.world import World
 
 
@@ -136,6 +140,35 @@ def test_a_refit_reads_only_what_changed(
     tolerance = 1e-6 * np.abs(scatter).max()
     np.testing.assert_allclose(cached.statistics.scatter, scatter, atol=tolerance)
     assert_whole(world)
+
+
+class CountingBytes(InThisProcess):
+    """Tasks in this process, whose results a real one would send through Spark's JVM."""
+
+    def __init__(self) -> None:
+        self.results: list[int] = []
+
+    def run(self, items: Sequence, work: Callable[[Iterable], Iterable]) -> list:
+        found = [each for item in items for each in work(iter([item]))]  # a task for each file
+        self.results.append(len(pickle.dumps(found)))
+        return found
+
+
+def test_no_matrix_goes_through_spark(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 4,096 columns each is 128 MiB, and the JVM's heap has 1 GB for those of all tasks."""
+    monkeypatch.setattr(refit, "SMALL_BYTES", 0)
+    layout = StoreLayout(f"s3://{bucket}/")
+    parts = [sample(200, 0.9 ** np.arange(64), seed=n) for n in range(6)]
+    commit_features(layout, *map(features_table, parts))
+    tasks = CountingBytes()
+    assert Matrix(layout, RefitPolicy(components=2), tasks).update()
+    assert len(tasks.results) == 2  # statistics, projection
+    assert max(tasks.results) < 400 * len(parts)  # names; the scatters are 32 KB each
+    cached = statistics_cache.load(layout)
+    assert cached
+    wanted = Statistics.of(np.concatenate(parts)).scatter
+    np.testing.assert_allclose(cached.statistics.scatter, wanted, atol=1e-5 * wanted.max())
+    assert not list(objects.listing(layout.partial_statistics))
 
 
 def test_photos_unlike_the_fitted_ones_cause_a_refit(world: World, spark: SparkSession) -> None:
