@@ -68,9 +68,9 @@ class StoreLayout:
         return f"{self.root}models/statistics.npz"
 
     @property
-    def partial_statistics(self) -> str:
-        """The folder of what tasks have summed and the driver has not yet."""
-        return f"{self.root}models/statistics"
+    def partial_results(self) -> str:
+        """The folder of what a refit's tasks have made for the driver."""
+        return f"{self.root}models/partial"
 
 
 @dataclass(frozen=True, slots=True)

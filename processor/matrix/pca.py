@@ -96,16 +96,17 @@ class PCA:
         components, variances = self.components_[:k], self.explained_variance_[:k]
         return replace(self, components_=components, explained_variance_=variances)
 
-    def captured(self, statistics: Statistics) -> float:
+    def captured(self, statistics: Statistics, best: PCA | None = None) -> float:
         """The variance that these k components capture, as a share of the most that k could, 0 to 1.
 
         trace(V C V') / sum of the k largest eigenvalues of C, the covariance in `statistics`:
-        near 1, a refit would gain nothing. Costs a `fit` and raises like it. 1.0 if the rows have no
-        variance.
+        near 1, a refit would gain nothing. Costs a `fit` and raises like it, unless `best` is one, of
+        the statistics with k components. 1.0 if the rows have no variance.
         """
-        best = float(fit(statistics, len(self.components_)).explained_variance_.sum())
+        best = best or fit(statistics, len(self.components_))
+        most = float(best.explained_variance_.sum())
         scatter = float(np.sum((self.components_ @ statistics.scatter) * self.components_))
-        return min(1.0, scatter / max(statistics.count - 1, 1) / best) if best > 0 else 1.0
+        return min(1.0, scatter / max(statistics.count - 1, 1) / most) if most > 0 else 1.0
 
     def to_bytes(self) -> bytes:
         """An npz without pickles, 8 k d bytes: the fields by name, `about` as JSON."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from processor.matrix import partials
+from processor.matrix import partials, pca
 from processor.matrix.moments import Accumulator, Array32, Statistics
 from processor.matrix.pca import PCA
 from processor.store import datafiles, objects, schema
@@ -53,22 +53,29 @@ def write_statistics(folder: str, paths: Iterable[str], target: str) -> Iterator
         yield partials.write(target, found)
 
 
+def fit(folder: str, names: Iterable[str], components: int | float) -> Iterator[str]:
+    """Fit a PCA to each of the statistics ``names`` in ``folder``, and write it there; its name."""
+    for name in names:
+        found = Statistics.from_bytes(partials.read(folder, name))
+        yield partials.write(folder, pca.fit(found, components))
+
+
 def project(
-    paths: Iterable[str], source: str, target: str, name: str, pca: PCA, *, new: bool
+    paths: Iterable[str], source: str, target: str, name: str, fitted: PCA, *, new: bool
 ) -> Iterator[Projected]:
     """Write the counterpart of each data file of ``source``, ``NAME/FILE`` in ``target``.
 
     ``new``: the PCA was not fitted to these rows, so their residuals are measured too. May be
     repeated. Memory: the file, its coordinates, and a batch.
     """
-    columns = schema.reduced(len(pca.components_))
+    columns = schema.reduced(len(fitted.components_))
     for path in paths:
         parts = []
         residual = 0.0
         for batch in datafiles.batches(source, path, ["key", "label", "features"], READ_ROWS):
             rows = _rows(batch)
-            coordinates = pca.project(rows)
-            residual += pca.residual(rows, coordinates) if new else 0.0
+            coordinates = fitted.project(rows)
+            residual += fitted.residual(rows, coordinates) if new else 0.0
             components = map(pa.array, np.ascontiguousarray(coordinates.T))
             parts.append(
                 pa.record_batch([batch["key"], batch["label"], *components], schema=columns)

@@ -20,7 +20,7 @@ def layout(bucket: str) -> StoreLayout:
 
 
 def left(layout: StoreLayout) -> list[str]:
-    return [each.uri for each in objects.listing(layout.partial_statistics)]
+    return [each.uri for each in objects.listing(layout.partial_results)]
 
 
 def test_they_are_added_and_deleted(layout: StoreLayout) -> None:
@@ -61,7 +61,7 @@ def test_a_lost_one_is_an_error(layout: StoreLayout) -> None:
 
 def test_what_a_killed_process_has_left_is_swept(layout: StoreLayout) -> None:
     objects.put(layout.statistics, b"kept")
-    partials.write(f"{layout.partial_statistics}/killed", Statistics.of(ROWS[0]))
+    partials.write(f"{layout.partial_results}/killed", Statistics.of(ROWS[0]))
     assert partials.sweep(layout) == 0  # it may be of a fit that goes on
     assert partials.sweep(layout, timedelta(seconds=-2)) == 1
     assert left(layout) == []

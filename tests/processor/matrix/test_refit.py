@@ -157,18 +157,19 @@ class CountingBytes(InThisProcess):
 def test_no_matrix_goes_through_spark(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 4,096 columns each is 128 MiB, and the JVM's heap has 1 GB for those of all tasks."""
     monkeypatch.setattr(refit, "SMALL_BYTES", 0)
+    monkeypatch.setattr(refit, "MANY_COLUMNS", 64)
     layout = StoreLayout(f"s3://{bucket}/")
     parts = [sample(200, 0.9 ** np.arange(64), seed=n) for n in range(6)]
     commit_features(layout, *map(features_table, parts))
     tasks = CountingBytes()
     assert Matrix(layout, RefitPolicy(components=2), tasks).update()
-    assert len(tasks.results) == 2  # statistics, projection
+    assert len(tasks.results) == 3  # statistics, fit, projection
     assert max(tasks.results) < 400 * len(parts)  # names; the scatters are 32 KB each
     cached = statistics_cache.load(layout)
     assert cached
     wanted = Statistics.of(np.concatenate(parts)).scatter
     np.testing.assert_allclose(cached.statistics.scatter, wanted, atol=1e-5 * wanted.max())
-    assert not list(objects.listing(layout.partial_statistics))
+    assert not list(objects.listing(layout.partial_results))
 
 
 def test_photos_unlike_the_fitted_ones_cause_a_refit(world: World, spark: SparkSession) -> None:
