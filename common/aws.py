@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
 import botocore.session
+from boto3.s3.transfer import TransferConfig
 from botocore import exceptions as boto
 from botocore.config import Config
 from botocore.utils import InstanceMetadataRegionFetcher
@@ -183,6 +184,11 @@ def s3() -> "S3Client":
     """The S3 client that all threads of this process share."""
     with _sharing:  # or each thread of a fresh worker would create one
         return _shared_s3()
+
+
+def in_pieces(piece_bytes: int) -> TransferConfig:
+    """How to upload something whose size is not known: in pieces of so many bytes, if it is larger."""
+    return TransferConfig(multipart_threshold=piece_bytes, multipart_chunksize=piece_bytes)
 
 
 @functools.cache

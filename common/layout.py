@@ -63,6 +63,16 @@ class StoreLayout:
         return f"{self.pca_models}/{name}.npz"
 
     @property
+    def refit_lease(self) -> str:
+        """The object of whoever refits. No reader of Delta tables looks into its folder."""
+        return f"{self.features}/_leases/refit"
+
+    @property
+    def csv_lease(self) -> str:
+        """The object of whoever writes the CSV."""
+        return f"{self.features}/_leases/csv"
+
+    @property
     def statistics(self) -> str:
         """The statistics cache: an object with the statistics of the features as last read."""
         return f"{self.root}models/statistics.npz"

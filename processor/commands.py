@@ -43,7 +43,7 @@ def refit(config: Config, _options: argparse.Namespace) -> int:
     update = matrix.update(force=True)
     if update is None:
         raise nothing
-    matrix.export()
+    matrix.export(wait=True)
     log.info(
         "matrix rewritten", extra={"rows": update.projected, "features": update.features_version}
     )

@@ -8,8 +8,12 @@ from processor.matrix import tasks
 from processor.matrix.mirror import mirrored_version, model_name
 from processor.spark.background import Background
 from processor.store import delta, objects
+from processor.store.delta import Table
+from processor.store.lease import Lease
 
 log = logging.getLogger(__name__)
+
+CSV_OVER_PARQUET = 3  # bytes; of 64 components it is 2.6
 
 
 class CsvExport:
@@ -18,37 +22,48 @@ class CsvExport:
     def __init__(self, layout: StoreLayout, background: Background) -> None:
         self._layout = layout
         self._background = background
+        self._lease = Lease(layout.csv_lease)
         self._written: str | None = None  # the model of the CSV, when last looked up
 
-    def update(self, current: str | None) -> None:
+    def update(self, current: str | None, *, wait: bool = False) -> None:
         """Write ``reduced.csv`` if it is not of the matrix's model, whichever service fitted that.
 
         ``current`` is the name of the model that the caller last projected the matrix with, if any;
-        if it is that of the CSV, nothing is read. Readers see the old CSV or the new one, whole.
+        if it is that of the CSV, nothing is read. Readers see the old CSV or the new one, whole. While
+        another service writes it, nothing is done; with ``wait``, its end is waited for.
         """
-        if current and current == self._written:
+        if (current and current == self._written) or self._unwritten() is None:
             return
+        with self._lease.held(wait=wait) as ours:
+            table = self._unwritten() if ours else None  # another may have been quicker
+            if table:
+                self._write(table)
+
+    def _unwritten(self) -> Table | None:
+        """The newest matrix; None if there is none, or the CSV is of its model."""
         table = delta.open_table(self._layout.reduced)
         name = model_name(table) if table else None
-        if table is None or name is None:
-            return
-        target = self._layout.reduced_csv
-        if self._written == name:
-            return
-        self._written = objects.metadata(target).get("model", "")  # perhaps by another service
-        if self._written == name:
-            return
+        if name is None or name == self._written:
+            return None
+        self._written = objects.metadata(self._layout.reduced_csv).get("model", "")
+        return None if name == self._written else table
+
+    def _write(self, table: Table) -> None:
         began = time.monotonic()
-        folder, columns = self._layout.reduced, table.columns
+        name = model_name(table) or ""
+        folder, columns, target = self._layout.reduced, table.columns, self._layout.reduced_csv
+        sizes = table.sizes()
+        about_bytes = CSV_OVER_PARQUET * sum(sizes.values())
         metadata = {
             "model": name,
             "reduced-version": str(table.table_version),
             "features-version": str(mirrored_version(table)),
         }
         (rows,) = self._background.run(
-            [sorted(table.paths())],  # one share: one task writes them all
+            [sorted(sizes)],  # one share: one task writes them all
             lambda share: [
-                tasks.write_csv(paths, folder, columns, target, metadata) for paths in share
+                tasks.write_csv(paths, folder, columns, target, metadata, about_bytes)
+                for paths in share
             ],
         )
         self._written = name

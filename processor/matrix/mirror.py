@@ -46,6 +46,7 @@ class Mirror:
         since: SinceFit,
         refit_began: float | None = None,
         swaps: Iterable[Swap] = (),
+        projected: dict[str, Projected] | None = None,
     ) -> int | None:
         """Make ``reduced/`` the projection of these features; None if it already is.
 
@@ -53,7 +54,8 @@ class Mirror:
         model's fit and this step; if the step is the rest of a refit, ``refit_began`` is when that
         began (``time.monotonic``). ``swaps`` are compactions since the last step, as far as known.
         Raises :class:`CommitConflict`: nothing was changed then, and the files written are orphaned
-        unless the step is repeated.
+        unless the step is repeated at once, with the same ``projected``: what was projected before, by
+        the path in ``reduced/``, to which this call adds.
         """
         columns = schema.reduced(len(model.pca.components_))
         if reduced is None:
@@ -68,7 +70,10 @@ class Mirror:
         missing = sorted(lacking - {file.path for each in moved for file in each.added})
         overwrite = not moved and not wanted.keys() & present
         rearranged = self._rearrange(moved, model)
-        added = self._project(missing, model, new=not overwrite)
+        known = {} if projected is None else projected
+        unknown = [path for path in missing if f"{model.name}/{path}" not in known]
+        known |= {each.file.path: each for each in self._project(unknown, model, new=not overwrite)}
+        added = [known[f"{model.name}/{path}"] for path in missing]
         rows = sum(each.file.rows for each in added)
         if not overwrite:
             since = since.plus(rows, sum(each.residual for each in added))

@@ -106,9 +106,16 @@ def rearrange(swaps: Iterable[Swap], folder: str, name: str) -> Iterator[DataFil
 
 
 def write_csv(
-    paths: Iterable[str], folder: str, columns: pa.Schema, target: str, metadata: Mapping[str, str]
+    paths: Iterable[str],
+    folder: str,
+    columns: pa.Schema,
+    target: str,
+    metadata: Mapping[str, str],
+    about_bytes: int = 0,
 ) -> int:
     """Replace ``target`` with the rows of some data files of the matrix, as CSV; their number.
+
+    ``about_bytes`` is how many they may be, at a guess; see :func:`.objects.upload`.
 
     Text that a spreadsheet would take for a formula has an apostrophe before it. To get the text back,
     remove one leading apostrophe, which text that begins with one has too.
@@ -130,7 +137,7 @@ def write_csv(
                 yield _csv(batch, header=False)
             written += len(rows)
 
-    objects.upload(target, parts(), CSV_TYPE, metadata)
+    objects.upload(target, parts(), CSV_TYPE, metadata, about_bytes)
     return written
 
 

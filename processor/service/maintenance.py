@@ -98,7 +98,7 @@ class Maintenance:
     def refit(self) -> None:
         """Refit the PCA now, bring the matrix to the newest features, and write the CSV."""
         patiently(lambda: self._update(force=True))
-        patiently(self._matrix.export)
+        patiently(lambda: self._matrix.export(wait=True))
 
     def retry(self) -> None:
         """Enqueue the photos that are to be tried again."""

@@ -25,7 +25,7 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from processor.errors import CommitConflict, StoreError
-from processor.store import altered, datafiles, index_snapshot, objects
+from processor.store import altered, datafiles, objects
 from processor.store.datafiles import KEY, DataFile
 from processor.store.delta_aws import storage_options, translated
 
@@ -340,7 +340,7 @@ def _check_no_strangers(folder: str) -> None:
         path = each.uri.removeprefix(f"{folder}/")
         if path.startswith(LOG):  # of a table that another service has made since
             return
-        if not datafiles.is_name(path) and path != index_snapshot.NAME:
+        if not datafiles.is_name(path) and not path.startswith("_"):  # hidden from all readers
             raise StoreError(
                 f"{folder} holds {path!r}, which is not of a table: move it away, or set "
                 "storage.store_prefix to a folder of the store's own"

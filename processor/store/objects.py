@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 
 DELETED_AT_ONCE = 1000  # the most that S3 allows in a request
+PIECE_BYTES, MOST_PIECES = 8 << 20, 10_000  # of an upload; the most that S3 takes
+# What S3 answers where a condition does not hold, or holds no longer while others write.
+_OTHERWISE = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412"}
 READS = 5  # of an object whose response breaks off, before whoever reads many begins with the first
 
 
@@ -113,14 +116,47 @@ def put(uri: str, body: bytes) -> None:
     Path(uri).write_bytes(body)
 
 
+def tagged(uri: str) -> tuple[bytes, str] | None:
+    """The bytes of one ``s3://`` object, and the tag of exactly these; None if it does not exist."""
+    bucket, key = split(uri)
+    try:
+        answer = aws.s3().get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if aws_errors.is_missing(error):
+            return None
+        raise
+    return answer["Body"].read(), answer["ETag"]
+
+
+def replace(uri: str, body: bytes, tag: str | None) -> str | None:
+    """Write one ``s3://`` object if it still has this tag (None: does not exist); its new tag.
+
+    None if it is otherwise: nothing was written then, or by this call, whose answer was lost. An S3
+    without conditions writes in any case.
+    """
+    bucket, key = split(uri)
+    condition: dict[str, Any] = {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
+    try:
+        return aws.s3().put_object(Bucket=bucket, Key=key, Body=body, **condition)["ETag"]
+    except ClientError as error:
+        if aws_errors.code_of(error) in _OTHERWISE:
+            return None
+        raise
+
+
 def upload(
-    uri: str, parts: Iterable[bytes], content_type: str, metadata: Mapping[str, str]
+    uri: str,
+    parts: Iterable[bytes],
+    content_type: str,
+    metadata: Mapping[str, str],
+    about_bytes: int = 0,
 ) -> None:
     """Replace one object with the bytes of ``parts``; readers see the old one or the new, whole.
 
-    They are sent while the next ones are made, without a file on the disk, in pieces of 8 MB, of which
-    ten are in memory and S3 takes 10,000: at most 80 GB. ``metadata`` is stored with the object; with a
-    local URI it is dropped. Raises what ``parts`` raises, too; a failed upload leaves the old object.
+    They are sent while the next ones are made, without a file on the disk, in pieces, of which ten are
+    in memory and S3 takes 10,000. A piece has 8 MB, which ends at 80 GB; more where ``about_bytes``, a
+    guess, is above half of that. ``metadata`` is stored with the object; with a local URI it is
+    dropped. Raises what ``parts`` raises, too; a failed upload leaves the old object.
     """
     file = io.BufferedReader(_Joined(parts))
     if not uri.startswith("s3://"):
@@ -132,7 +168,8 @@ def upload(
         return
     bucket, key = split(uri)
     extra = {"ContentType": content_type, "Metadata": dict(metadata)}
-    aws.s3().upload_fileobj(file, bucket, key, ExtraArgs=extra)
+    pieces = aws.in_pieces(max(PIECE_BYTES, 2 * about_bytes // MOST_PIECES))
+    aws.s3().upload_fileobj(file, bucket, key, ExtraArgs=extra, Config=pieces)
 
 
 class _Joined(io.RawIOBase):
@@ -216,10 +253,15 @@ def delete_all(folder: str, paths: Iterable[str]) -> None:
             )
 
 
-def delete(uri: str) -> None:
-    """Delete one ``s3://`` object, if it exists."""
+def delete(uri: str, tag: str | None = None) -> None:
+    """Delete one ``s3://`` object, if it exists, and still has this tag if one is given."""
     bucket, key = split(uri)
-    aws.s3().delete_object(Bucket=bucket, Key=key)
+    condition: dict[str, Any] = {"IfMatch": tag} if tag else {}
+    try:
+        aws.s3().delete_object(Bucket=bucket, Key=key, **condition)
+    except ClientError as error:
+        if not tag or aws_errors.code_of(error) not in _OTHERWISE:
+            raise
 
 
 def _head(uri: str) -> "HeadObjectOutputTypeDef | None":

@@ -26,6 +26,9 @@ def test_every_location_is_one_that_the_service_may_write() -> None:
         store.pending,
         store.reduced,
         store.pca_models,
+        store.partial_results,
+        store.refit_lease,
+        store.csv_lease,
         store.statistics,
     ]
     for location in [f"{each}/" for each in folders] + [store.reduced_csv, store.reconciliation]:

@@ -16,6 +16,7 @@ from processor.matrix.mirror import model_name
 from processor.matrix.refit_policy import RefitPolicy
 from processor.matrix.tasks import write_csv
 from processor.store import datafiles, delta, objects
+from processor.store.lease import Lease
 from processor.store.schema import reduced
 from tests.support.disks import small_disk
 from tests.support.drawn_photos import photo
@@ -145,6 +146,18 @@ def test_it_is_written_once_for_each_model(layout: StoreLayout) -> None:
     assert csv_model(layout) is None
     CsvExport(layout, InThisProcess()).update(first)
     assert csv_model(layout) == first
+
+
+def test_one_service_writes_it_at_a_time(layout: StoreLayout) -> None:
+    commit_features(layout, features_table(sample(9, geometric)))
+    Matrix(layout, RefitPolicy(components=2), InThisProcess()).update()
+    export = CsvExport(layout, InThisProcess())
+    with Lease(layout.csv_lease).held() as ours:
+        assert ours
+        export.update(None)
+    assert csv_model(layout) is None
+    export.update(None)
+    assert csv_model(layout)
 
 
 def test_no_csv_is_written_where_none_is_wanted(layout: StoreLayout) -> None:

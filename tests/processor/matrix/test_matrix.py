@@ -2,18 +2,27 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 from sklearn.decomposition import PCA as SklearnPCA
 
-from processor.matrix import refit
+from common.layout import StoreLayout
+from processor.matrix import refit, tasks
+from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import RefitPolicy
+from processor.matrix.tasks import Projected
+from processor.store.lease import Lease
 from tests.support.drawn_photos import photo
-from tests.support.matrices import assert_csv_whole, assert_whole, matrix, put
+from tests.support.feature_files import commit_features, features_table
+from tests.support.in_process import InThisProcess
+from tests.support.matrices import NEVER, assert_csv_whole, assert_whole, matrix, put
+from tests.support.spectra import geometric, sample
 from tests.support.world import World
 
 
@@ -112,6 +121,81 @@ def test_two_services_keep_one_matrix(world: World, spark: SparkSession) -> None
     one.update()
     two.update()
     assert set(assert_whole(world)) == set(world.features())
+
+
+def test_one_service_refits_at_a_time(
+    world: World, spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other brings new photos into the matrix, with the model that it has."""
+    policy = RefitPolicy(components=3, growth_photos=3)
+    put(world, *range(6))
+    one, two = matrix(world, spark, policy), matrix(world, spark, policy)
+    one.update()
+    put(world, 6, 7, 8)
+    caplog.set_level(logging.INFO)
+    with Lease(world.recipe.layout.store.refit_lease).held() as ours:
+        assert ours
+        update = two.update()
+    assert update
+    assert (update.projected, update.refit) == (3, None)
+    assert any("another service is at it" in line for line in caplog.messages)
+    assert set(assert_whole(world)) == set(world.features())
+    grown = two.update()
+    assert grown
+    assert grown.refit
+    assert one.update() is None
+
+
+def test_a_refit_that_another_service_has_just_made_is_not_made_again(
+    world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = RefitPolicy(components=3, growth_photos=3)
+    put(world, *range(6))
+    one, two = matrix(world, spark, policy), matrix(world, spark, policy)
+    one.update()
+    put(world, 6, 7, 8)
+    take = Lease._take
+
+    def late(lease: Lease) -> str | None:
+        monkeypatch.setattr(Lease, "_take", take)
+        other = one.update()
+        assert other
+        assert other.refit
+        return take(lease)
+
+    monkeypatch.setattr(Lease, "_take", late)
+    assert two.update() is None
+
+
+def test_commits_of_another_service_do_not_make_a_refit_begin_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what it has added is projected then; at ten million rows all of it takes minutes."""
+    layout = StoreLayout(f"{tmp_path}/")
+    parts = [features_table(sample(9, geometric, seed=n), first=9 * n) for n in range(5)]
+    later = [parts.pop(), parts.pop()]
+    commit_features(layout, *parts)
+    one, two = (Matrix(layout, NEVER, InThisProcess()) for _ in range(2))
+    one.update()
+    (old,) = (path.stem for path in Path(layout.pca_models).iterdir())
+    project, projected = tasks.project, []
+
+    def beaten(paths: Iterable[str], *call: Any, **named: Any) -> Iterator[Projected]:
+        files, name = list(paths), call[2]
+        if name != old:
+            projected.append(len(files))
+            if later:
+                commit_features(layout, later.pop())
+                one.update()
+        return project(files, *call, **named)
+
+    monkeypatch.setattr(tasks, "project", beaten)
+    update = two.update(force=True)
+    assert update
+    assert (update.refit, update.projected) == ("on demand", 45)
+    assert projected == [3, 1, 1]
+    assert len(list(Path(layout.pca_models).iterdir())) == 2
+    assert one.update() is None
 
 
 def test_two_services_with_different_settings_do_not_refit_against_each_other(

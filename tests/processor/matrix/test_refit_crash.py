@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from infra_scripts.embedded import EmbeddedAws
 from processor.matrix import models
 from processor.matrix.mirror import model_name
-from processor.store import delta
+from processor.store import delta, lease
 from tests.support.drawn_photos import photo
 from tests.support.matrices import assert_csv_whole, assert_whole, matrix, put
 from tests.support.world import World
@@ -34,7 +34,13 @@ STEPS = [
 
 @pytest.mark.parametrize(("what", "call", "when"), STEPS)
 def test_a_killed_refit_leaves_one_whole_matrix(
-    world: World, spark: SparkSession, aws: EmbeddedAws, what: str, call: int, when: str
+    world: World,
+    spark: SparkSession,
+    aws: EmbeddedAws,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    call: int,
+    when: str,
 ) -> None:
     put(world, *range(5))
     first = matrix(world, spark)
@@ -59,9 +65,11 @@ def test_a_killed_refit_leaves_one_whole_matrix(
     assert after in (before, set(world.features()))
     assert_csv_whole(world)
 
+    monkeypatch.setattr(lease, "LOST_SECONDS", 0.2)
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.1)
     following = matrix(world, spark)  # as the next service does by itself
     following.update()
-    following.export()
+    following.export(wait=True)
     assert set(assert_whole(world)) == set(world.features())
     assert_csv_whole(world)
 

@@ -34,7 +34,7 @@ class Matrix:
         self.updated.release()
         self.during()
 
-    def export(self) -> None:
+    def export(self, *, wait: bool = False) -> None:
         self.exports.release()
         self.exporting()
 

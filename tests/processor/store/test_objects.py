@@ -157,3 +157,37 @@ def test_only_the_parts_that_are_read_are_requested(bucket: str) -> None:
         source.seek(990)
         source.read(3)
     assert [each.headers["Range"] for each in requests] == [None, "bytes=990-992"]
+
+
+def test_a_condition_decides_whether_an_object_is_replaced_or_deleted(bucket: str) -> None:
+    uri = f"s3://{bucket}/once"
+    assert objects.replace(uri, b"none", '"0"') is None
+    first = objects.replace(uri, b"first", None)
+    assert objects.tagged(uri) == (b"first", first)
+    assert objects.replace(uri, b"again", None) is None
+    second = objects.replace(uri, b"second", first)
+    assert objects.replace(uri, b"late", first) is None
+    objects.delete(uri, first)
+    assert objects.tagged(uri) == (b"second", second)
+    objects.delete(uri, second)
+    objects.delete(uri, second)
+    assert objects.tagged(uri) is None
+
+
+def test_pieces_are_larger_where_there_would_be_too_many(bucket: str) -> None:
+    """S3 marks the ETag with their number."""
+    uri = f"s3://{bucket}/table.csv"
+    for about, pieces in ((0, 3), (objects.MOST_PIECES * (9 << 20), 2)):
+        objects.upload(uri, [bytes(1 << 20)] * 20, "text/csv", {}, about)
+        etag = boto3.client("s3").head_object(Bucket=bucket, Key="table.csv")["ETag"]
+        assert etag.strip('"').endswith(f"-{pieces}")
+
+
+def test_a_listing_names_what_is_in_the_folder(place: str) -> None:
+    names = ["a", "b/c", "b/d"]
+    for name in names:
+        objects.put(f"{place}/folder/{name}", b"")
+    objects.put(f"{place}/other", b"")
+    found = [each.uri for each in objects.listing(f"{place}/folder")]
+    assert found == [f"{place}/folder/{name}" for name in names]
+    assert list(objects.listing(f"{place}/none")) == []
