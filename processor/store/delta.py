@@ -309,7 +309,8 @@ def create_table(folder: str, schema: pa.Schema, network: str = "") -> Table:
     if folder.startswith("s3://"):
         _check_no_strangers(folder)
     named = {NETWORK: network} if network else {}
-    with translated(folder):
+    # A conflict: another process has created it since delta-rs looked.
+    with contextlib.suppress(CommitConflict), translated(folder):
         DeltaTable.create(
             folder,
             schema=schema,
@@ -325,6 +326,7 @@ def create_table(folder: str, schema: pa.Schema, network: str = "") -> Table:
             },
             raise_if_key_not_exists=False,  # delta-rs does not know NETWORK
         )
+    with translated(folder):
         table = Table(folder)
     altered.check_columns(folder, table.columns, schema)
     if network and not table.network:

@@ -1,8 +1,10 @@
 """Delta tables: the properties of a version, commits, and what the log says of changes since."""
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -270,3 +272,16 @@ def test_a_table_made_meanwhile_is_not_a_stranger(
 
     monkeypatch.setattr(objects, "listing", meanwhile)
     assert delta.create_table(folder, SCHEMA, "").table_version == 0
+
+
+def test_a_table_that_eight_processes_make_at_once(tmp_path: Path) -> None:
+    """Many services that start on a new store. Without care some of them get a conflict."""
+    for number in range(5):
+        folder, together = str(tmp_path / str(number)), threading.Barrier(8)
+
+        def make(_: int, folder: str = folder, together: threading.Barrier = together) -> str:
+            together.wait()
+            return delta.create_table(folder, SCHEMA, "network").id
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(make, range(8)))) == 1
