@@ -6,6 +6,7 @@ was computed is never written.
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,8 @@ class Settled:
     they have to be processed again.
 
     ``stored_keys`` are the photos stored, ``new_rejects`` counts by reason those rejects that were not
-    noted before: none where a micro-batch is repeated.
+    noted before: none where a micro-batch is repeated. ``conflicts`` counts the commits to features/
+    that lost to other writers', ``conflict_seconds`` what was spent on them.
     """
 
     stored: int
@@ -47,6 +49,8 @@ class Settled:
     again: tuple[str, ...] = ()
     stored_keys: frozenset[str] = field(default=frozenset(), compare=False)
     new_rejects: Mapping[str, int] = field(default_factory=dict, compare=False)
+    conflicts: int = field(default=0, compare=False)
+    conflict_seconds: float = field(default=0.0, compare=False)
 
 
 class FeatureStore:
@@ -109,6 +113,7 @@ class FeatureStore:
         rewrites: Rewrites = {}
         replaced = removed = 0
         committed_as = planned_on
+        conflicts, conflict_seconds, began = 0, 0.0, time.monotonic()
         for _ in range(MAX_CONFLICTS):
             self.features.refresh()
             if self._is_committed(results):  # the response to our own commit was lost
@@ -132,6 +137,7 @@ class FeatureStore:
                 replaced, removed = self._commit_features(results, metadata, rewrites)
                 committed_as = planned_on + 1
             except CommitConflict:
+                conflicts, conflict_seconds = conflicts + 1, time.monotonic() - began
                 log.info("another writer committed to features/ first; checking again")
                 continue
             break
@@ -152,6 +158,8 @@ class FeatureStore:
             tuple(sorted(again)),
             frozenset().union(*(each.stored() for each in results)),
             dict(Counter(o.reason for o in of_kind(results, Kind.REJECTED) if o.key in rejected)),
+            conflicts,
+            conflict_seconds,
         )
 
     def close(self) -> None:

@@ -26,6 +26,8 @@ class Handled:
     pending: int = 0
     overtaken: int = 0
     again: int = 0  # how often a photo had to be processed another time
+    conflicts: int = 0  # commits to features/ that lost to other services'
+    conflict_seconds: float = 0.0  # spent on them
     seconds: float = 0.0
     rejects: Counter[str] = field(default_factory=Counter)  # by reason
     waits: Counter[str] = field(default_factory=Counter)  # likewise, of those that are pending
@@ -47,6 +49,7 @@ class Handled:
             **counts,
             "rejects": dict(self.rejects),
             "waits": dict(self.waits),
+            "conflict_seconds": round(self.conflict_seconds, 3),
             "seconds": round(self.seconds, 3),
             "photos_per_s": round(self.photos / self.seconds, 2) if self.seconds else 0.0,
             "lag_p50_seconds": round(lags[len(lags) // 2], 3) if lags else None,
@@ -56,5 +59,5 @@ class Handled:
 
 _COUNTS = (
     *("photos", "stored", "replaced", "removed", "unchanged", "rejected", "pending"),
-    *("overtaken", "again"),
+    *("overtaken", "again", "conflicts"),
 )

@@ -225,6 +225,8 @@ def _count(handled: Handled, done: _Round) -> None:
     handled.rejected += settled.rejected
     handled.pending += settled.pending
     handled.overtaken += settled.overtaken
+    handled.conflicts += settled.conflicts
+    handled.conflict_seconds += settled.conflict_seconds
     handled.add_reasons(done.results, done.left)
     handled.lags += done.upload_to_row
 

@@ -11,7 +11,8 @@ from deltalake import DeltaTable
 from common.layout import StoreLayout
 from ingest.events import ObjectEvent
 from processor.errors import CommitConflict, StoreError
-from processor.pipeline.feature_store import MAX_CONFLICTS, FeatureStore, Settled
+from processor.pipeline import feature_store
+from processor.pipeline.feature_store import FeatureStore, Settled
 from processor.pipeline.outcomes import Kind, Outcome, Work
 from processor.pipeline.tasks import extract
 from processor.store import datafiles, delta
@@ -88,6 +89,7 @@ def test_what_another_service_has_stored_is_not_stored_again(services: Services)
     results = [services.result(*map(stored, "abd")), services.result(stored("c"))]
     settled = services.stores[0].settle(results, planned_on, unchecked, {}, {})
     assert (settled.stored, settled.unchanged, settled.replaced) == (1, 3, 0)
+    assert settled.conflicts == 0  # it looked before it committed
     assert services.versions() == dict.fromkeys("abcd", "1")
     assert services.stores[0].features.find("a")["a"].path == files
 
@@ -100,6 +102,23 @@ def test_what_s3_refuses_to_tell_is_processed_again(services: Services) -> None:
     settled = services.stores[0].settle(results, planned_on, lambda each: told[each.key], {}, {})
     assert (settled.again, settled.overtaken) == (("a",), 0)
     assert services.versions() == {"b": "1", "c": "1"}
+
+
+def test_a_commit_that_loses_is_planned_again_and_counted(services: Services) -> None:
+    one = services.stores[0]
+    commit, rivals = one.features.commit, iter("xy")
+
+    def after_others(*arguments: Any, **named: Any) -> None:
+        for key in rivals:
+            services.settle(stored(key), by=1)
+            break
+        commit(*arguments, **named)
+
+    one.features.commit = after_others
+    settled = services.settle(stored("a"))
+    assert (settled.stored, settled.conflicts) == (1, 2)
+    assert settled.conflict_seconds > 0
+    assert services.versions().keys() == {"a", "x", "y"}
 
 
 @pytest.mark.parametrize("end", [gone, rejected, unchanged])
@@ -143,7 +162,10 @@ def test_a_reject_that_another_service_contradicts_is_not_settled(services: Serv
     assert services.rows("rejects").keys() == {"b"}
 
 
-def test_after_too_many_conflicts_nothing_is_changed(services: Services) -> None:
+def test_after_too_many_conflicts_nothing_is_changed(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_store, "MAX_CONFLICTS", 3)
     planned_on = services.stores[0].features.table_version
     services.settle(gone("a"), stored("z0"), by=1)
     commits = 0
@@ -155,10 +177,10 @@ def test_after_too_many_conflicts_nothing_is_changed(services: Services) -> None
         return True
 
     results = [services.result(stored("a"))]
-    with pytest.raises(CommitConflict, match=f"{MAX_CONFLICTS} commits in a row"):
+    with pytest.raises(CommitConflict, match="3 commits in a row"):
         services.stores[0].settle(results, planned_on, is_current, {}, {})
-    assert commits == MAX_CONFLICTS
-    assert services.versions().keys() == {f"z{n}" for n in range(MAX_CONFLICTS + 1)}
+    assert commits == 3
+    assert services.versions().keys() == {"z0", "z1", "z2", "z3"}
 
 
 # Photos in S3

@@ -21,10 +21,11 @@ def test_reasons_are_counted_but_not_of_what_is_left() -> None:
 
 
 def test_lags_and_rates() -> None:
-    handled = Handled(10, stored=3, seconds=2.0)
+    handled = Handled(10, stored=3, seconds=2.0, conflicts=2, conflict_seconds=0.12345)
     assert handled.fields()["lag_max_seconds"] is None
     handled.lags += [30.0, 0.0, 5.0, 1.0]
     fields = handled.fields()
     assert (fields["lag_p50_seconds"], fields["lag_max_seconds"]) == (5.0, 30.0)
+    assert (fields["conflicts"], fields["conflict_seconds"]) == (2, 0.123)
     assert (fields["photos"], fields["stored"], fields["photos_per_s"]) == (10, 3, 5.0)
     assert Handled(0).fields()["photos_per_s"] == 0.0
