@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -30,7 +30,7 @@ class Child:
     A context manager; whatever is still running at its end is killed. Output goes to the file
     ``output``, stderr to the same name with ``.err`` appended. ``python`` may be that of another
     environment. OpenBLAS picks its own kernel (:mod:`benchmarks.harness.blas`) unless
-    ``forced_kernel`` names one.
+    ``forced_kernel`` names one. It runs on ``cores``, by default on ours.
     """
 
     def __init__(
@@ -42,12 +42,15 @@ class Child:
         *,
         python: str = sys.executable,
         forced_kernel: str | None = None,
+        cores: Collection[int] | None = None,
     ) -> None:
         self.output = output
         self.module = module
         self._errors = output.with_name(output.name + ".err")
         forced = {FORCED_KERNEL: forced_kernel} if forced_kernel else {}
+        ours = os.sched_getaffinity(0)
         with output.open("wb") as out, self._errors.open("wb") as errors:
+            os.sched_setaffinity(0, cores or ours)  # of this thread, which a child inherits
             self.started_at = time.time()
             self._process = subprocess.Popen(
                 [python, "-m", module, *arguments],
@@ -58,6 +61,7 @@ class Child:
                 stderr=errors,
                 start_new_session=True,
             )
+            os.sched_setaffinity(0, ours)
         self.usage = Usage(self._process.pid)
 
     def running(self) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +14,15 @@ from infra_scripts.embedded import EmbeddedAws
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """One line "micro-batch durable": its Unix time, and the photos stored in that micro-batch."""
+    """One line "micro-batch durable": its Unix time, and what was stored in that micro-batch.
+
+    ``conflicts`` are commits that lost to other services', ``conflict_seconds`` what they cost.
+    """
 
     at: float
     stored: int
+    conflicts: int
+    conflict_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,9 @@ class ServiceLog:
     def durable(self) -> list[Durable]:
         """The micro-batches that stored photos, in order."""
         return [
-            Durable(_unix(line), line["stored"])
+            Durable(
+                _unix(line), *(line[name] for name in ("stored", "conflicts", "conflict_seconds"))
+            )
             for line in self.lines()
             if line["message"] == "micro-batch durable" and line["stored"]
         ]
@@ -65,11 +72,20 @@ class ServiceLog:
         return sum(line["message"] == message for line in self.lines())
 
 
-def start(aws: EmbeddedAws, environment: Mapping[str, str], output: Path, *arguments: str) -> Child:
-    """The service, with nothing left of an earlier one but the network's files."""
+def start(
+    aws: EmbeddedAws,
+    environment: Mapping[str, str],
+    output: Path,
+    *arguments: str,
+    cores: Collection[int] | None = None,
+) -> Child:
+    """The service, with nothing left of an earlier one but the network's files.
+
+    It runs on ``cores``, by default on all of ours.
+    """
     work_dir = Path(environment["FRUITS_SERVICE__WORK_DIR"])
     shutil.rmtree(work_dir, ignore_errors=True)
-    return Child("processor", ["run", *arguments], aws.over(environment), output)
+    return Child("processor", ["run", *arguments], aws.over(environment), output, cores=cores)
 
 
 def status(aws: EmbeddedAws, environment: Mapping[str, str]) -> Status:
