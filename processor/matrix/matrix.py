@@ -79,11 +79,13 @@ class Matrix:
         """
         tries = iter(range(MAX_CONFLICTS))
         for _ in tries:
+            # Before the features, so that these are not older than what another service has mirrored.
+            reduced = delta.open_table(self._layout.reduced)
             features = FeaturesSnapshot.newest(self._layout)
             if features is None:
                 return None
             try:
-                return self._step(features, tries, force=force)
+                return self._step(features, reduced, tries, force=force)
             except CommitConflict:
                 log.info("another writer committed to reduced/ first; trying again")
         raise CommitConflict(f"lost {MAX_CONFLICTS} commits to reduced/ in a row to other writers")
@@ -94,10 +96,8 @@ class Matrix:
         It spares the next :meth:`update` to project them again. If another writer commits first, it is
         left to that.
         """
-        features, reduced = (
-            FeaturesSnapshot.newest(self._layout),
-            delta.open_table(self._layout.reduced),
-        )
+        reduced = delta.open_table(self._layout.reduced)
+        features = FeaturesSnapshot.newest(self._layout)
         model = self._current_model(reduced)
         if features is None or model is None:
             return
@@ -118,9 +118,13 @@ class Matrix:
             self._csv.update(model.name if model else None, wait=wait)
 
     def _step(
-        self, features: FeaturesSnapshot, tries: Iterator[int], *, force: bool
+        self,
+        features: FeaturesSnapshot,
+        reduced: Table | None,
+        tries: Iterator[int],
+        *,
+        force: bool,
     ) -> Update | None:
-        reduced = delta.open_table(self._layout.reduced)
         model = self._current_model(reduced)
         since = since_fit(reduced)
         reason: str | None = None
@@ -155,8 +159,8 @@ class Matrix:
                 done = self._mirrored(features, reduced, model, SinceFit(), began, projected)
                 break
             except CommitConflict:
-                newest = FeaturesSnapshot.newest(self._layout)
                 reduced = delta.open_table(self._layout.reduced)
+                newest = FeaturesSnapshot.newest(self._layout)
                 name = model_name(reduced) if reduced else None
                 refitted_by_another = name != (previous and previous.name)
                 if newest is None or refitted_by_another or next(tries, None) is None:

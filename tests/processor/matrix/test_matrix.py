@@ -16,6 +16,7 @@ from common.layout import StoreLayout
 from processor.matrix import refit, tasks
 from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import RefitPolicy
+from processor.matrix.snapshot import FeaturesSnapshot
 from processor.matrix.tasks import Projected
 from processor.store.lease import Lease
 from tests.support.drawn_photos import photo
@@ -196,6 +197,28 @@ def test_commits_of_another_service_do_not_make_a_refit_begin_again(
     assert projected == [3, 1, 1]
     assert len(list(Path(layout.pca_models).iterdir())) == 2
     assert one.update() is None
+
+
+def test_a_slower_service_does_not_take_the_matrix_back(
+    world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one mirrors newer features while it looks at older ones."""
+    put(world, *range(4))
+    one, other = matrix(world, spark), matrix(world, spark)
+    one.update()
+    newest = FeaturesSnapshot.newest
+
+    def overtaken(layout: StoreLayout) -> FeaturesSnapshot | None:
+        monkeypatch.setattr(FeaturesSnapshot, "newest", newest)
+        put(world, 4)
+        older = newest(layout)
+        put(world, 5)
+        assert other.update()
+        return older
+
+    monkeypatch.setattr(FeaturesSnapshot, "newest", overtaken)
+    assert one.update() is None
+    assert len(assert_whole(world)) == 6
 
 
 def test_two_services_with_different_settings_do_not_refit_against_each_other(
