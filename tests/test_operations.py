@@ -32,7 +32,7 @@ VERBS = {"start", "stop", "restart", "status", "reset-failed"}
 CUSTOM = {  # commands of the AWS CLI that are not operations of a service, with their options
     "s3 sync": {"exclude", "include"},
     "s3 rm": {"recursive"},
-    "logs tail": {"follow"},
+    "logs tail": {"follow", "since", "filter-pattern"},
     "configure set": set(),
 }
 GLOBAL = {"query", "output", "region", "profile"}

@@ -11,7 +11,7 @@ from processor.store.keyed import KeyedTable
 
 # In a row, before a commit fails and its messages are redelivered. Of eight services that do nothing but
 # commit, one in 40 commits loses 20 times in a row and one in 10^15 so often. All try again at once: to
-# wait first costs commits, and whoever waits loses to those that do not (./run bench writers).
+# wait first costs commits, and who waits loses to those that do not (benchmarks/results.md, writers).
 MAX_CONFLICTS = 200
 
 Row = dict[str, Any]  # by column; see the tables' schemas
