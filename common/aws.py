@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import threading
+from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -17,7 +18,7 @@ import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore import exceptions as boto
 from botocore.config import Config
-from botocore.utils import InstanceMetadataRegionFetcher
+from botocore.utils import InstanceMetadataRegionFetcher, parse_timestamp
 
 from common import aws_errors, redaction
 
@@ -40,7 +41,19 @@ _creating = threading.Lock()  # a session is not thread-safe
 
 @functools.cache
 def _core() -> botocore.session.Session:
-    return botocore.session.get_session()
+    session = botocore.session.get_session()
+    parsers = session.get_component("response_parser_factory")
+    parsers.set_parser_defaults(timestamp_parser=_timestamp)
+    return session
+
+
+def _timestamp(value: str | float) -> datetime:
+    """As botocore's, which takes three quarters of the time of a listing, where S3 writes ISO 8601."""
+    if isinstance(value, str) and value.endswith("Z"):
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(value)
+    parsed: datetime = parse_timestamp(value)
+    return parsed
 
 
 @functools.cache

@@ -1,10 +1,12 @@
 """AWS: the region rule and clients."""
 
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 from botocore import exceptions as boto
+from botocore.utils import parse_timestamp
 
 from common import aws, aws_errors
 from infra_scripts.clients import Clients
@@ -64,6 +66,26 @@ def test_a_client_needs_a_region_and_a_valid_endpoint(nowhere: pytest.MonkeyPatc
 def test_a_queue_that_does_not_exist_has_no_url(clients: Clients, stack: DeployedStack) -> None:
     assert aws.queue_url(clients.sqs, stack.stack.queue) == stack.queue_url
     assert aws.queue_url(clients.sqs, "nobodys") is None
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("2026-11-27T16:15:56.123Z", "2026-11-27T16:15:56Z", "20261127T161556Z"),
+        *("Fri, 27 Nov 2026 16:15:56 GMT", "1795796156", 1795796156.5),
+        "2026-11-27T18:15:56+02:00",
+    ],
+)
+def test_times_are_those_that_botocore_reads(written: str | float) -> None:
+    found = aws._timestamp(written)
+    assert found == parse_timestamp(written)
+    assert found.utcoffset() is not None
+
+
+def test_the_times_of_a_listing_are_not_read_by_botocore(stack: DeployedStack) -> None:
+    stack.s3.put_object(Bucket=stack.bucket, Key="pear", Body=b"")
+    (listed,) = aws.s3().list_objects_v2(Bucket=stack.bucket, Prefix="pear")["Contents"]
+    assert listed["LastModified"].tzinfo is UTC  # botocore's parser has a class of its own
 
 
 @pytest.mark.parametrize(
