@@ -8,8 +8,9 @@ is not zero. Variances of neighbouring components differ by 5 % or more among th
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,8 @@ from processor.store.schema import FEATURES
 COLUMNS = 512
 FILE_ROWS = 4096  # 8 MB: what compaction makes
 MODEL = "drawn"
+
+Strings = Sequence[str] | Any  # or a pyarrow array
 
 
 def append(
@@ -56,6 +59,20 @@ def drawn(
 
 def table(block: np.ndarray, name: str, model: str = MODEL) -> pa.Table:
     """One block as rows of features/, with keys under ``name``."""
+    numbers = range(len(block))
+    return rows(
+        block,
+        [f"photos/label-{row % 50}/{name}-{row:05}.jpg" for row in numbers],
+        [f"{name}-{row}" for row in numbers],
+        [f"label-{row % 50}" for row in numbers],
+        model,
+    )
+
+
+def rows(
+    block: np.ndarray, keys: Strings, versions: Strings, labels: Strings, model: str = MODEL
+) -> pa.Table:
+    """One block as rows of features/, with these keys, versions and labels."""
     count, columns = block.shape
     offsets = pa.array(np.arange(0, (count + 1) * columns, columns, dtype=np.int32))
     features = pa.ListArray.from_arrays(
@@ -63,9 +80,9 @@ def table(block: np.ndarray, name: str, model: str = MODEL) -> pa.Table:
     )
     return pa.table(
         {
-            "key": [f"photos/label-{row % 50}/{name}-{row:05}.jpg" for row in range(count)],
-            "version": [f"{name}-{row}" for row in range(count)],
-            "label": [f"label-{row % 50}" for row in range(count)],
+            "key": keys,
+            "version": versions,
+            "label": labels,
             "width": pa.array(np.full(count, 224, np.int32)),
             "height": pa.array(np.full(count, 224, np.int32)),
             "event_time": [datetime(2026, 1, 1, tzinfo=UTC)] * count,
