@@ -195,7 +195,7 @@ class KeyedTable:
             raise
         if self._table.table_version != planned_on + 1:
             return  # another commit came before our reload: refresh() brings the index up to date
-        with self._index.edit(self._table.id, planned_on + 1) as edits:
+        with self._index.edit(self._table.id, planned_on + 1, len(named)) as edits:
             edits.drop_keys(key for keys in doomed.values() for key in keys)
             for old, file in left.items():
                 edits.move(old, file.path) if file else edits.drop_file(old)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from processor.store.index import Edits, Index, Location
+from processor.store.index import FEW_ROWS, Edits, Index, Location
 from tests.support.keyed_tables import content, opened, write
 
 KEYS, PATHS = "abcd", "PQR"
@@ -110,7 +110,8 @@ def test_after_any_edits_it_agrees_with_a_dict(
                 legal.append(edit)
                 apply(wanted, [edit])
         try:
-            with index.edit("table", number) as editing:
+            # What would undo it is in turn in memory and in a file.
+            with index.edit("table", number, FEW_ROWS + number % 2) as editing:
                 apply(editing, legal)
                 ends_here(broken_off)
             origin = ("table", number)
