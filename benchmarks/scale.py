@@ -174,10 +174,11 @@ def step(
     with Child(PROCESS, arguments, environment, store.with_name("out")) as child:
         child.finish(SECONDS)
         done = child.result(Step)
-        rss = child.usage.peak_rss_bytes
-    done.figures["all_rss"] = rss
+        done.figures["all_rss"] = child.usage.peak_rss_bytes
+        done.figures["all_cpu_s"] = cpu = child.usage.cpu_seconds()
     spent = time.monotonic() - began
-    print(f"{name:>12} {' '.join(f'{n:,}' for n in numbers):<24}{spent:>8.1f} s", flush=True)
+    sizes = " ".join(f"{n:,}" for n in numbers)
+    print(f"{name:>12} {sizes:<24}{spent:>8.1f} s  CPU {cpu:>7.1f} s", flush=True)
     return done
 
 

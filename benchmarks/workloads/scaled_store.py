@@ -98,7 +98,7 @@ class Threads:
 
 
 class Clock:
-    """Seconds since it was made, or of the parts that it is told."""
+    """Seconds since it was made."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
@@ -152,14 +152,12 @@ def start(layout: OnDisk, work: Path) -> Step:
     """Open the store with whatever ``work`` has of an index, as the service does at its start."""
     clock = Clock()
     store = FeatureStore.open(layout.store, MODEL, work)
-    opened = clock.step(rows=len(store.features))
-    began = time.perf_counter()
+    seconds = clock.seconds()
+    rows = len(store.features)
+    clock = Clock()
     store.close()
-    size = (work / "features.sqlite").stat().st_size
-    closed = time.perf_counter() - began
-    return Step(
-        opened.seconds, peak_rss(), {**opened.figures, "close_s": closed, "index_bytes": size}
-    )
+    closed, size = clock.seconds(), (work / "features.sqlite").stat().st_size
+    return Step(seconds, peak_rss(), {"rows": rows, "close_s": closed, "index_bytes": size})
 
 
 def snapshot(layout: OnDisk, work: Path) -> Step:
