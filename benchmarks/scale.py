@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.harness import command
@@ -28,6 +29,7 @@ SECONDS = 4 * 3600
 # Of the disk, a photo, at the worst moment: its features twice (overwrites rewrite most data files), the
 # matrix twice, the CSV, the index twice and its snapshot.
 PHOTO_BYTES = 4600
+ADDED = 50_000  # more than the steps at one size add: 21 micro-batches
 UNSTORED = 100  # photos that the bucket lists and the store lacks, which a reconciliation must find
 
 Level = dict[str, Step]  # by the name of the step
@@ -98,14 +100,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _bench(options: argparse.Namespace, scratch: Path) -> Result:
     sizes = sorted(options.rows)
+    if any(after - before < ADDED for before, after in pairwise(sizes)):
+        raise BenchError(f"--rows: each size must be {ADDED:,} photos above the one before")
+    if options.folder and not options.folder.is_dir():
+        raise BenchError(f"--folder: there is no folder {options.folder}")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder or scratch) as folder:
         here = Path(folder)
         _check_room(here, max(sizes[-1], options.grow_rows), options.index_rows)
         grown = _grown(here, options.grow_rows)
         store, levels, stored = Store(here), {}, 0
         for rows in sizes:
-            if rows < stored:
-                raise BenchError(f"the steps at the size before {rows:,} left {stored:,} photos")
             levels[rows] = store.level(rows, stored, sizes[0], rows <= options.reconcile_rows)
             stored = store.stored
         shutil.rmtree(here)
@@ -288,7 +292,7 @@ def _parser() -> argparse.ArgumentParser:
         type=wholes(4096),
         default="10000,1000000,10000000",
         metavar="N,…",
-        help="numbers of photos at which to measure, each at least 50,000 above the one before "
+        help=f"numbers of photos at which to measure, each at least {ADDED:,} above the one before "
         "(default: %(default)s)",
     )
     parser.add_argument(
