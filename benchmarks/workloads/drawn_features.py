@@ -94,6 +94,6 @@ def rows(
 
 
 if __name__ == "__main__":
-    folder, rows, model, *shape = sys.argv[1:]
+    folder, count, model, *shape = sys.argv[1:]
     seed, columns, file_rows = map(int, shape or (0, COLUMNS, FILE_ROWS))
-    append(folder, int(rows), seed, file_rows, model, columns)
+    append(folder, int(count), seed, file_rows, model, columns)
