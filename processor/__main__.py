@@ -134,6 +134,24 @@ def _time(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
+def _count(text: str) -> int:
+    """A whole number from 1 to 1,000."""
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:5]) <= 1000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000")
+    return int(text)
+
+
+def _cosine(text: str) -> float:
+    """A number above 0 and up to 1."""
+    try:
+        cosine = float(text)
+    except ValueError:
+        cosine = 0.0
+    if not 0 < cosine <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 1")
+    return cosine
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
@@ -193,7 +211,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     redrive.add_argument("--dry-run", action="store_true", help="show them, and move none")
 
-    for each in (status, why, reconcile, redrive):
+    similar = command("similar", commands.similar, "show the stored photos most like one")
+    similar.add_argument("photo", metavar="PHOTO", help="a file, a key or s3://bucket/key")
+    similar.add_argument(
+        "--top", metavar="N", type=_count, default=10, help="how many (default: %(default)s)"
+    )
+
+    duplicates = command("duplicates", commands.duplicates, "show photos that are nearly the same")
+    duplicates.add_argument(
+        "--cosine",
+        metavar="C",
+        type=_cosine,
+        default=0.999,
+        help="the least between the features of two (default: %(default)s)",
+    )
+
+    for each in (status, why, reconcile, redrive, similar, duplicates):
         each.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 

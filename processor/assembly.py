@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 from common import logs
 from common.config import Config
 from ingest.queue import Queue, connect
+from processor.answers.asked import Reader
 from processor.errors import NetworkError, ServiceError
 from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import RefitPolicy
@@ -136,6 +137,19 @@ def recipe(config: Config, spec: NetworkSpec) -> Recipe:
     )
 
 
+def reader(config: Config, spec: NetworkSpec) -> Reader:
+    """What reads a photo that somebody asks about, with all cores."""
+    return Reader(
+        layout=config.storage.layout,
+        network=replace(spec, threads=0),
+        max_bytes=config.images.max_bytes,
+        max_pixels=config.images.max_pixels,
+        reduced_decode=config.images.reduced_decode,
+        memory=memory_budget(),
+        unsandboxed_heic=config.images.unsandboxed_heic,
+    )
+
+
 def refit_policy(config: Config) -> RefitPolicy:
     """When to refit, and with which settings."""
     return RefitPolicy(
@@ -172,16 +186,21 @@ def matrix(config: Config, tasks: Background) -> Matrix:
 
 
 def reconciliation(config: Config, queue: Queue) -> Reconciliation:
-    """The reconciliation of the configured store, which sorts in ``service.work_dir``.
+    """The reconciliation of the configured store, which sorts in :func:`scratch`."""
+    return Reconciliation(config.storage.layout, scratch(config), queue.send_all)
+
+
+def scratch(config: Config) -> Path:
+    """``service.work_dir``, where commands keep what does not fit into memory.
 
     Raises :class:`ServiceError` if that cannot be created.
     """
-    scratch = Path(config.service.work_dir)
+    folder = Path(config.service.work_dir)
     try:
-        scratch.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ServiceError(f"service.work_dir {scratch}: {error.strerror}") from error
-    return Reconciliation(config.storage.layout, scratch, queue.send_all)
+        raise ServiceError(f"service.work_dir {folder}: {error.strerror}") from error
+    return folder
 
 
 def service(config: Config, queue_url: str) -> Service:

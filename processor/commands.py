@@ -16,7 +16,10 @@ from ingest.dead_letters import Cause
 from ingest.holding import SETTLERS
 from ingest.queue import Queue, connect
 from processor import assembly
-from processor.errors import ServiceError
+from processor.answers.duplicates import duplicates as duplicates_among
+from processor.answers.rows import StoredRows
+from processor.answers.similar import similar as similar_among
+from processor.errors import ServiceError, StoreError
 from processor.pipeline.comparison import Scope
 from processor.service.preflight import check_bucket, find_queue
 from processor.service.redrive import Redrive, unfinished
@@ -126,6 +129,58 @@ def redrive(config: Config, options: argparse.Namespace) -> int:
     return 1
 
 
+def similar(config: Config, options: argparse.Namespace) -> int:
+    """Show the stored photos that are most like one, and the fruit that it probably is.
+
+    PHOTO is a local file or, where there is none of that name, a key in the bucket; s3://bucket/key is
+    always an object. The confidence is learnt from the labels of the stored photos: without enough of
+    them there is none.
+    """
+    rows = _stored(config)
+    spec = assembly.network_spec(config)
+    if rows.network != spec.model_id:
+        raise StoreError(
+            f"{rows.folder} has features of {rows.network!r}, with which those of {spec.model_id!r} "
+            "cannot be compared: set [model] to that network"
+        )
+    asked = assembly.reader(config, spec).read(options.photo)
+    found = similar_among(rows, options.photo, asked, options.top)
+    _show(json.dumps(found) if options.json else _lines(found, most=options.top))
+    return 0
+
+
+def duplicates(config: Config, options: argparse.Namespace) -> int:
+    """Show the groups of stored photos that are nearly the same picture.
+
+    That is, whose features have at least the cosine --cosine; who is in a group is so with one of the
+    others at least. 0.999: copies, also scaled or compressed again; 1: the same pixels.
+    """
+    rows = _stored(config)
+    groups = duplicates_among(rows, options.cosine, assembly.scratch(config))
+    found = {
+        "photos": rows.photos,
+        "features_version": rows.table_version,
+        "cosine": options.cosine,
+        "in_groups": sum(map(len, groups)),
+        "groups": groups,
+    }
+    if options.json:
+        _show(json.dumps(found))
+        return 0
+    found["groups"] = len(groups)
+    listed = ("\n".join(f"  {printable(key)}" for key in group) for group in groups)
+    _show("\n\n".join([_lines(found), *listed]))
+    return 0
+
+
+def _stored(config: Config) -> StoredRows:
+    check_bucket(config.storage.bucket)
+    rows = StoredRows.newest(config.storage.layout.store)
+    if rows is None or not rows.photos:
+        raise ServiceError("there are no features to compare with yet: run the service first")
+    return rows
+
+
 def _say(line: str) -> None:
     logs.to_screen(f"{line}\n")
 
@@ -134,17 +189,17 @@ def _show(text: str) -> None:
     print(text, flush=True)  # ending.end() could not report that it failed
 
 
-def _lines(value: Mapping[str, object], indent: str = "") -> str:
+def _lines(value: Mapping[str, object], indent: str = "", most: int = SHOWN) -> str:
     lines = []
     for name, each in value.items():
         if isinstance(each, dict):
             lines += [f"{indent}{name}:", _lines(each, f"{indent}  ")]
         elif isinstance(each, list) and each and isinstance(each[0], dict):
             lines.append(f"{indent}{name}: ({len(each)})")
-            for item in each[:SHOWN]:
+            for item in each[:most]:
                 text = "; ".join(f"{n} {v}" for n, v in item.items() if v)
                 lines.append(f"{indent}  {printable(text)}")
-            lines += [f"{indent}  … (--json prints all)"] * (len(each) > SHOWN)
+            lines += [f"{indent}  … (--json prints all)"] * (len(each) > most)
         elif isinstance(each, list):
             shown = ", ".join(f"{n:.4g}" if isinstance(n, float) else str(n) for n in each[:4])
             more = ", …" if len(each) > 4 else ""

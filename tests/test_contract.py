@@ -37,7 +37,10 @@ NAMES = [
     rf"rejects/{PART}",
 ]
 COMMANDS = {
-    ("processor",): {"reconcile", "run", "refit", "status", "why", "redrive"},
+    ("processor",): {
+        *("run", "refit", "status", "why", "reconcile", "redrive"),
+        *("similar", "duplicates"),
+    },
     ("processor", "run"): {"--config", "--once"},
     ("processor", "refit"): {"--config"},
     ("processor", "status"): {"--config", "--json"},
@@ -51,6 +54,8 @@ COMMANDS = {
         "--since",
     },
     ("processor", "redrive"): {"--config", "--cause", "--dry-run", "--json"},
+    ("processor", "similar"): {"--config", "--json", "--top"},
+    ("processor", "duplicates"): {"--config", "--cosine", "--json"},
     ("infra_scripts",): {"plan", "deploy", "policy", "template", "destroy"},
     ("infra_scripts", "plan"): {"--config"},
     ("infra_scripts", "deploy"): {"--config"},

@@ -29,6 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "processor.network": GROUND | {"processor.photos"},
     "processor.matrix": GROUND | {"processor.store", "processor.spark"},
     "processor.pipeline": GROUND | EVENTS | LOWER,
+    "processor.answers": GROUND | {"processor.photos", "processor.network", "processor.store"},
     "processor.service": GROUND | LOWER | {"ingest", "processor.pipeline", "processor.matrix"},
 }
 FACES = {"processor", "ingest"}  # __init__.py with a docstring only
@@ -46,6 +47,7 @@ UNLOADED: dict[str, set[str]] = {
     "processor.network": {"pyspark", "pyarrow", "deltalake", "tensorflow", "keras", "ncnn"},
     "processor.store": {"pyspark", "tensorflow"},
     "processor.matrix": {"tensorflow", "ncnn"},
+    "processor.answers": {"pyspark", "tensorflow", "keras", "ncnn"},
     "processor.service": {"tensorflow", "keras", "ncnn"},
     "processor.pipeline.tasks": TASK,
     "processor.matrix.tasks": TASK | {"PIL", "pyspark"},
@@ -106,6 +108,9 @@ PURE: dict[str, set[str]] = {
     "processor/photos/decode.py": {"numpy", "PIL", "processor"},
     "processor/photos/footprint.py": {"PIL", "processor"},
     "processor/photos/memory.py": {"processor"},
+    "processor/answers/labels.py": {"numpy", "processor"},
+    "processor/answers/near_duplicates.py": {"numpy"},
+    "processor/answers/nearest.py": {"numpy", "pyarrow"},
     "processor/matrix/npz.py": {"numpy"},
     "processor/matrix/moments.py": {"numpy", "processor"},
     "processor/matrix/pca.py": {"numpy", "scipy", "processor"},

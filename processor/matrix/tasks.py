@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from processor.matrix import partials, pca
-from processor.matrix.moments import Accumulator, Array32, Statistics
+from processor.matrix.moments import Accumulator, Statistics
 from processor.matrix.pca import PCA
 from processor.store import datafiles, objects, schema
 from processor.store.compaction import Swap
@@ -37,7 +37,7 @@ def statistics(folder: str, paths: Iterable[str]) -> Statistics | None:
     total: Accumulator | None = None
     for path in paths:
         for batch in datafiles.batches(folder, path, ["features"], READ_ROWS):
-            rows = _rows(batch)
+            rows = datafiles.features_in(batch)
             total = total or Accumulator(rows.shape[1])
             total.add(rows)
     return total.statistics() if total else None
@@ -73,7 +73,7 @@ def project(
         parts = []
         residual = 0.0
         for batch in datafiles.batches(source, path, ["key", "label", "features"], READ_ROWS):
-            rows = _rows(batch)
+            rows = datafiles.features_in(batch)
             coordinates = fitted.project(rows)
             residual += fitted.residual(rows, coordinates) if new else 0.0
             components = map(pa.array, np.ascontiguousarray(coordinates.T))
@@ -150,13 +150,3 @@ def _csv(rows: pa.Table | pa.RecordBatch, *, header: bool) -> bytes:
 def _harmless(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     marked = pc.binary_join_element_wise("'", texts, "")
     return pc.if_else(pc.match_substring_regex(texts, _FORMULA), marked, texts)
-
-
-def _rows(batch: pa.RecordBatch) -> Array32:
-    """The features of a batch as float32 (rows, columns), without a copy."""
-    lists = batch["features"]
-    lengths = pc.min_max(pc.list_value_length(lists))
-    if lengths["min"] != lengths["max"]:
-        raise ValueError(f"features of unequal length in a batch of {len(batch)} rows")
-    flat: Array32 = lists.flatten().to_numpy()
-    return flat.reshape(len(batch), -1)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -110,6 +112,19 @@ def without_views(table: pa.Table) -> pa.Table:
 def batches(folder: str, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
     """Columns of one data file, in batches of at most ``rows`` rows. Raises FileNotFoundError."""
     yield from _open(folder, path).iter_batches(batch_size=rows, columns=columns)
+
+
+def features_in(batch: pa.RecordBatch) -> npt.NDArray[np.float32]:
+    """The features of a batch as float32 (rows, columns), without a copy.
+
+    Raises ValueError if they are of unequal length.
+    """
+    lists = batch["features"]
+    lengths = pc.min_max(pc.list_value_length(lists))
+    if lengths["min"] != lengths["max"]:
+        raise ValueError(f"features of unequal length in a batch of {len(batch)} rows")
+    flat: npt.NDArray[np.float32] = lists.flatten().to_numpy()
+    return flat.reshape(len(batch), -1)
 
 
 def merge(
