@@ -173,7 +173,10 @@ def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
 
 
 def _costs(options: argparse.Namespace, scratch: Path) -> Result:
-    print(f"{'':14}{'rows':>10}{'s':>9}{'search, s':>11}{'MB':>8}{'before':>8}{'found':>10}")
+    print(
+        f"{'':14}{'rows':>10}{'s':>9}{'CPU, s':>9}{'search, s':>11}{'CPU, s':>9}{'MB':>8}"
+        f"{'before':>8}{'found':>10}"
+    )
     runs: dict[str, dict[str, Run]] = {}
     for rows in options.rows:
         store, place = scratch / "store", scratch / "place"
@@ -190,7 +193,8 @@ def _costs(options: argparse.Namespace, scratch: Path) -> Result:
             run = parse(Run, output, PROCESS)
             runs.setdefault(question, {})[str(rows)] = run
             print(
-                f"{question:14}{rows:>10,}{run.seconds:>9.2f}{run.search_s:>11.3f}"
+                f"{question:14}{rows:>10,}{run.seconds:>9.2f}{run.cpu:>9.2f}{run.search_s:>11.3f}"
+                f"{run.search_cpu:>9.3f}"
                 f"{run.peak / 1e6:>8.0f}{run.base / 1e6:>8.0f}{run.found:>10.6g}",
                 flush=True,
             )

@@ -166,6 +166,37 @@ def test_reduced_csv(site: Site) -> None:
     assert len(lines) == 6
 
 
+def test_similar_and_duplicates(site: Site, tmp_path: Path) -> None:
+    """What they print; without a Java that Spark could start on."""
+    file = tmp_path / "a.jpg"
+    file.write_bytes(photo(3))
+    without = {"JAVA_HOME": "/none/such"}
+    done = site.command("similar", str(file), "--top", "3", "--json", **without)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.keys() == {
+        *("photo", "verdict", "likely", "confidence", "none_of_these", "least_cosine"),
+        *("neighbours", "photos", "features_version"),
+    }
+    assert len(found["neighbours"]) == 3
+    nearest = {"key": "photos/label 1/3.jpg", "label": "label 1", "cosine": 1.0}
+    assert found["neighbours"][0] == nearest
+    of_key = json.loads(site.command("similar", nearest["key"], "--json", **without).stdout)
+    assert len(of_key["neighbours"]) == 4, "all but itself"
+    other = site.command("similar", str(file), FRUITS_IMAGES__REDUCED_DECODE="false", **without)
+    assert other.returncode == 1
+    assert len(other.stderr.splitlines()) == 1, other.stderr
+    assert f"has features of {MODEL_ID!r}" in other.stderr
+    done = site.command("duplicates", "--cosine", "1", "--json", **without)
+    assert json.loads(done.stdout) == {
+        "photos": 5,
+        "features_version": found["features_version"],
+        "cosine": 1.0,
+        "in_groups": 0,
+        "groups": [],
+    }
+
+
 def test_models(site: Site) -> None:
     listed = site.s3.list_objects_v2(Bucket=site.bucket, Prefix="models/")["Contents"]
     found = {}

@@ -34,48 +34,63 @@ COPIES = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``seconds``: of everything; ``search_s``: of one photo's neighbours alone, 0 for pairs.
+    """``seconds``, ``cpu``: of everything; ``search_s``, ``search_cpu``: of one photo's neighbours.
 
+    The latter are 0 for pairs. Processor time is of all threads together.
     ``peak``, ``base``: bytes of this process, the most and before it began, without mapped files, whose
     pages can be dropped at any time. ``found``: the nearest photo's cosine, or photos in groups.
     """
 
     seconds: float
+    cpu: float
     search_s: float
+    search_cpu: float
     peak: int
     base: int
     found: float
     photos: int
 
 
-def ask_similar(stored: StoredRows, _scratch: Path) -> tuple[float, float]:
+Spent = tuple[float, float]  # seconds, and of processor time
+
+
+def now() -> Spent:
+    return time.monotonic(), time.process_time()
+
+
+def since(began: Spent) -> Spent:
+    seconds, cpu = now()
+    return seconds - began[0], cpu - began[1]
+
+
+def ask_similar(stored: StoredRows, _scratch: Path) -> tuple[float, Spent]:
     (query,) = drawn_features.drawn(1, seed=9)
     nearest = Nearest(query, TOP)
     for _ in range(2):  # once to have read
-        began = time.monotonic()
+        began = now()
         stored.scan(lambda block: nearest.offer(block.features, block.keys, block.labels))
-        search = time.monotonic() - began
+        search = since(began)
     found = similar(stored, "drawn", Asked(query, None), TOP)
     return found["neighbours"][0]["cosine"], search
 
 
-def ask_duplicates(stored: StoredRows, scratch: Path) -> tuple[float, float]:
-    return float(sum(map(len, duplicates(stored, COSINE, scratch)))), 0.0
+def ask_duplicates(stored: StoredRows, scratch: Path) -> tuple[float, Spent]:
+    return float(sum(map(len, duplicates(stored, COSINE, scratch)))), (0.0, 0.0)
 
 
-def brute_force(stored: StoredRows, _scratch: Path) -> tuple[float, float]:
+def brute_force(stored: StoredRows, _scratch: Path) -> tuple[float, Spent]:
     (query,) = drawn_features.drawn(1, seed=9)
     index = NearestNeighbors(n_neighbors=TOP, metric="cosine", algorithm="brute").fit(_all(stored))
-    began = time.monotonic()
+    began = now()
     distances, _ = index.kneighbors(query)
-    return float(1 - distances[0, 0]), time.monotonic() - began
+    return float(1 - distances[0, 0]), since(began)
 
 
-def all_pairs(stored: StoredRows, _scratch: Path) -> tuple[float, float]:
+def all_pairs(stored: StoredRows, _scratch: Path) -> tuple[float, Spent]:
     rows = _all(stored)
     index = NearestNeighbors(radius=1 - COSINE, metric="cosine", algorithm="brute").fit(rows)
     near = index.radius_neighbors(rows, return_distance=False)
-    return float(sum(len(each) > 1 for each in near)), 0.0
+    return float(sum(len(each) > 1 for each in near)), (0.0, 0.0)
 
 
 def _all(stored: StoredRows) -> np.ndarray:
@@ -88,7 +103,7 @@ def _all(stored: StoredRows) -> np.ndarray:
     return np.concatenate(parts)
 
 
-QUESTIONS: dict[str, Callable[[StoredRows, Path], tuple[float, float]]] = {
+QUESTIONS: dict[str, Callable[[StoredRows, Path], tuple[float, Spent]]] = {
     "similar": ask_similar,
     "duplicates": ask_duplicates,
     "brute-force": brute_force,
@@ -118,11 +133,10 @@ def main(question: str, store: str, argument: str) -> None:
     stored = StoredRows.newest(StoreLayout(store))
     assert stored
     with _Peak() as peak:
-        base = peak.now()
-        began = time.monotonic()
+        base, began = peak.now(), now()
         found, search = QUESTIONS[question](stored, Path(argument))
-        seconds = time.monotonic() - began
-    answer(Run(seconds, search, peak.bytes, base, found, stored.photos))
+        spent = since(began)
+    answer(Run(*spent, *search, peak.bytes, base, found, stored.photos))
 
 
 class _Peak:

@@ -91,7 +91,7 @@ def _verdict(likely: Likely | None, *, none: bool, least: float | None) -> str:
         return f"none of these: no stored photo has a cosine of at least {least:.3f}"
     if not likely:
         return "unknown: too few stored photos have a label"
-    return f"{likely.label}, {likely.confidence:.0%} likely"
+    return f"{likely.label}, {likely.confidence:.1%} likely"
 
 
 def _sample(rows: StoredRows) -> tuple[list[str | None], Features]:

@@ -51,7 +51,7 @@ def test_the_likely_label_of_new_photos(stored: StoredRows) -> None:
         assert found["likely"] == f"L{row % LABELS}"
         assert found["confidence"]
         assert found["confidence"] > 0.9
-        assert found["verdict"] == f"L{row % LABELS}, {found['confidence']:.0%} likely"
+        assert found["verdict"] == f"L{row % LABELS}, {found['confidence']:.1%} likely"
         assert not found["none_of_these"]
         assert (found["photo"], found["photos"], found["features_version"]) == ("it", PHOTOS, 1)
         cosines = [each["cosine"] for each in found["neighbours"]]
