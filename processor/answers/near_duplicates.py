@@ -37,7 +37,7 @@ SLACK = 1e-5  # of the products of sketches, whose last coordinates are differen
 def groups(rows: Rows, least_cosine: float, axes: int = AXES) -> Numbers:
     """For each row the smallest number of a row in its group: float32 unit rows (n, d) to int64 (n,).
 
-    ``rows`` may be a memory map; it is read in blocks. Memory: 4 (K + 1) + 24 bytes a row, and a few MB.
+    ``rows`` may be a memory map, read in blocks. Memory: 4 (K + 1) + 24 bytes a row, and some 50 MB.
     Time: n² / 2 products of sketches at worst; that of what is left of them otherwise. Products
     are float32, so a pair that misses the limit by their rounding, 1e-6, counts. A row of zeros is like
     no other.
@@ -51,7 +51,7 @@ def groups(rows: Rows, least_cosine: float, axes: int = AXES) -> Numbers:
     leaves = [order[start : start + LEAF_ROWS] for start in starts]
     lows = np.stack([sketches[leaf].min(axis=0) for leaf in leaves])
     highs = np.stack([sketches[leaf].max(axis=0) for leaf in leaves])
-    reach = 2 - 2 * least_cosine + 2 * SLACK
+    reach = 2 - 2 * least_cosine + 4 * SLACK
     for number, leaf in enumerate(leaves):
         gaps = np.maximum(lows[number:] - highs[number], lows[number] - highs[number:])
         np.maximum(gaps, 0, out=gaps)
@@ -83,7 +83,8 @@ def _sketches(rows: Rows, axes: Rows) -> Rows:
         lengths = np.einsum("ij,ij->i", block, block)
         left = lengths - np.einsum("ij,ij->i", along, along)
         sketches[start : start + len(block), :-1] = along
-        sketches[start : start + len(block), -1] = np.sqrt(np.maximum(left, 0))
+        # Rather too long: the root of what rounding leaves of nothing is far from it.
+        sketches[start : start + len(block), -1] = np.sqrt(np.maximum(left, 0) + SLACK)
     return sketches
 
 
@@ -95,10 +96,10 @@ def _leaves(sketches: Rows) -> Numbers:
         part = parts.pop()
         if len(part) <= LEAF_ROWS:
             continue
-        within = sketches[part]
-        widest = int(np.argmax(within.max(axis=0) - within.min(axis=0)))
+        some = sketches[part[:: max(1, len(part) // SAMPLE_ROWS)]]
+        widest = int(np.argmax(some.max(axis=0) - some.min(axis=0)))
         middle = LEAF_ROWS * (-(-len(part) // LEAF_ROWS) // 2)
-        part[:] = part[np.argpartition(within[:, widest], middle)]
+        part[:] = part[np.argpartition(sketches[part, widest], middle)]
         parts += [part[:middle], part[middle:]]
     return order
 
