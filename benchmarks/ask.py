@@ -236,14 +236,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--duplicates-rows",
         type=command.whole(0),
-        default=1_000_000,
+        default=50_000,
         metavar="N",
         help="the most rows among which to look for duplicates (default: %(default)s)",
     )
     parser.add_argument(
         "--pairs-rows",
         type=command.whole(0),
-        default=50_000,
+        default=5000,
         metavar="N",
         help="the most rows of which the peer compares all pairs (default: %(default)s)",
     )

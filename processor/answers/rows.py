@@ -15,7 +15,7 @@ from processor.network.spec import Features
 from processor.store import datafiles, delta
 
 READERS = 2
-BLOCK_ROWS = 4096  # 8 MB of 512 columns
+BLOCK_ROWS = 2048  # 4 MB of 512 columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
