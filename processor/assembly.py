@@ -5,8 +5,7 @@ what they need here.
 """
 
 import logging
-import os
-import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,12 +23,12 @@ from processor.network import compiled, engines
 from processor.network.spec import NetworkSpec
 from processor.network.weights import obtain
 from processor.photos.decode import PREPROCESSING, PREPROCESSING_FULL
-from processor.photos.memory import MemoryBudget
 from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.jobs import Jobs
 from processor.pipeline.micro_batch import MicroBatches
 from processor.pipeline.reconciliation import Reconciliation
 from processor.pipeline.retries import Retries
+from processor.pipeline.sizing import memory_budget, share_cores
 from processor.pipeline.tasks import Recipe
 from processor.service import ending, systemd
 from processor.service.batch_lines import BatchLines
@@ -39,49 +38,16 @@ from processor.service.reconciler import Reconciler
 from processor.service.runner import Service, Stream
 from processor.service.watchdog import Watchdog
 from processor.service.work_dir import CHECKPOINT
-from processor.spark import session
+from processor.spark import cluster, session
 from processor.spark.background import Background
-from processor.spark.resources import cores, memory_bytes
+from processor.spark.cluster import Executors
+from processor.spark.resources import Slots, cores
 
 log = logging.getLogger(__name__)
 
-RESERVED_BYTES = 3 << 30  # the JVM, the driver, the source's process, the system
 # For weights to be downloaded, the network to be compiled and compared, once: so long systemd waits.
 NETWORK_SECONDS = 1200.0
 STORE_SECONDS = 3600.0  # likewise for the index of a large store to be made
-LEAST_PHOTO_BYTES = 256 << 20  # of large photos: a progressive JPEG of 40 megapixels, a WebP of 15
-
-
-def share_cores(spec: NetworkSpec, workers: int = 0, threads: int = 0) -> tuple[int, int]:
-    """The number of workers that run the network, and of threads in each: as given, or chosen if 0.
-
-    Together they use each core once. ncnn is fastest with a worker for each core (at 224 px one worker
-    with two threads reaches 0.87 of two with one), winograd as fast either way, TensorFlow fastest with
-    few workers that have many threads. No more workers are chosen than fit into memory, but always at
-    least one.
-    """
-    if not workers:
-        wanted = max(1, cores() // 4) if spec.engine == "tensorflow" else cores()
-        free = memory_bytes() - RESERVED_BYTES - photo_bytes() - engines.shared_bytes(spec)
-        workers = max(1, min(wanted, free // engines.worker_bytes(spec)))
-    return workers, threads or max(1, cores() // workers)
-
-
-def photo_bytes() -> int:
-    """The memory set aside for decoding large photos, in bytes: an eighth of the machine's.
-
-    With 16 GB any photo of 100 megapixels passes, also the costliest (WebP, 16 bytes a pixel).
-    """
-    return max(LEAST_PHOTO_BYTES, memory_bytes() // 8)
-
-
-def memory_budget() -> MemoryBudget:
-    """The budget of :func:`photo_bytes`, which all services of this user on this machine share.
-
-    Workers count in the folder for temporary files as the driver names it, each on its own machine.
-    """
-    file = Path(tempfile.gettempdir(), f"fruits-memory-{os.getuid()}").resolve()
-    return MemoryBudget(photo_bytes(), file)
 
 
 def network_spec(config: Config) -> NetworkSpec:
@@ -116,8 +82,13 @@ def network_spec(config: Config) -> NetworkSpec:
 
 
 def _ready(spec: NetworkSpec, config: Config) -> NetworkSpec:
-    """The spec with its number of threads and its compiled file, if its engine needs one."""
-    _, threads = share_cores(spec, config.compute.workers, config.compute.threads)
+    """The spec with its number of threads and its compiled file, if its engine needs one.
+
+    On a cluster each worker chooses the threads, unless they are configured.
+    """
+    threads = config.compute.threads
+    if not cluster.is_cluster(config.spark.master):
+        _, threads = share_cores(spec, config.compute.workers, threads)
     spec = replace(spec, threads=threads)
     cache_dir = Path(config.service.cache_dir) / "compiled"
     return compiled.obtain(spec, cache_dir) if spec.engine in compiled.COMPILERS else spec
@@ -133,7 +104,6 @@ def recipe(config: Config, spec: NetworkSpec) -> Recipe:
         max_pixels=config.images.max_pixels,
         reduced_decode=config.images.reduced_decode,
         unsandboxed_heic=config.images.unsandboxed_heic,
-        memory=memory_budget(),
     )
 
 
@@ -167,16 +137,31 @@ def refit_policy(config: Config) -> RefitPolicy:
 def spark_session(config: Config) -> SparkSession:
     """Start Spark. From now on, stderr of this process and its children becomes log lines.
 
-    Raises :class:`JavaError`.
+    Raises :class:`JavaError` and :class:`SetupError`.
     """
     logs.adopt_stderr()
     work_dir = Path(config.service.work_dir)
     return session.start(config.spark.master, config.spark.driver_memory, work_dir)
 
 
-def background(context: SparkContext) -> Background:
-    """Background tasks, as many at a time as there are cores."""
-    return Background(context, cores())
+def slots(config: Config, spec: NetworkSpec, context: SparkContext) -> Callable[[], Slots]:
+    """The tasks of ingestion at a time: of this machine, or of those of the cluster."""
+    workers = config.compute.workers
+
+    def takes() -> int:
+        return share_cores(spec, workers)[0]
+
+    if cluster.is_cluster(config.spark.master):
+        return Executors(context, takes).ingestion
+    own = Slots(takes(), takes())
+    return lambda: own
+
+
+def background(config: Config, context: SparkContext) -> Background:
+    """Background tasks: on this machine as many at a time as it has cores."""
+    if cluster.is_cluster(config.spark.master):
+        return Background(context, Executors(context).background)
+    return Background(context, cores)
 
 
 def matrix(config: Config, tasks: Background) -> Matrix:
@@ -206,7 +191,8 @@ def scratch(config: Config) -> Path:
 def service(config: Config, queue_url: str) -> Service:
     """The whole service, ready to run, with Spark started.
 
-    Raises like :func:`network_spec`, :class:`BudgetError`, :class:`StoreError` and :class:`JavaError`.
+    Raises like :func:`network_spec` and :func:`spark_session`, :class:`BudgetError` and
+    :class:`StoreError`.
     """
     layout = config.storage.layout
     memory_budget().check()
@@ -217,13 +203,13 @@ def service(config: Config, queue_url: str) -> Service:
     store = FeatureStore.open(layout.store, spec.model_id, work_dir)
     systemd.tell("STATUS=starting")
     spark = spark_session(config)
-    workers, _ = share_cores(spec, config.compute.workers, config.compute.threads)
     metrics = Metrics(config.queue.name, work_dir)
-    jobs = Jobs(spark.sparkContext, recipe(config, spec), workers, metrics.worker_died)
-    if config.spark.master:
+    context = spark.sparkContext
+    jobs = Jobs(context, recipe(config, spec), slots(config, spec, context), metrics.worker_died)
+    if cluster.is_cluster(config.spark.master):
         jobs.ship()
     queue = Queue(connect(1), queue_url)
-    tasks = background(spark.sparkContext)
+    tasks = background(config, context)
     stall_seconds = max(config.service.stall_seconds, 3 * config.batch.max_seconds)
     watchdog = Watchdog(stall_seconds, ending.fail)
 

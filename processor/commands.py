@@ -41,7 +41,7 @@ def refit(config: Config, _options: argparse.Namespace) -> int:
     if delta.open_table(config.storage.layout.store.features) is None:  # before Spark starts
         raise nothing
     spark = assembly.spark_session(config)
-    tasks = assembly.background(spark.sparkContext)
+    tasks = assembly.background(config, spark.sparkContext)
     matrix = assembly.matrix(config, tasks)
     update = matrix.update(force=True)
     if update is None:

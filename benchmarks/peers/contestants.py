@@ -14,10 +14,11 @@ from benchmarks.peers.answers import RuntimeRun
 from benchmarks.peers.runtimes import PEER_BATCH
 from demo import sample
 from demo.fruit import SPECIES
-from processor.assembly import network_spec, share_cores
+from processor.assembly import network_spec
 from processor.errors import NetworkError
 from processor.network.compiled import COMPILERS
 from processor.network.spec import NetworkSpec
+from processor.pipeline.sizing import share_cores
 from processor.spark.resources import cores
 from processor.spark.session import worker_environment
 

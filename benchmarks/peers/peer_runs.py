@@ -11,7 +11,8 @@ from benchmarks.harness.errors import BenchError
 from benchmarks.harness.measured import Measured, timeout_seconds
 from benchmarks.harness.together import run_together
 from benchmarks.peers.answers import EngineRun, KerasRun, UdfRun
-from processor.assembly import network_spec, share_cores
+from processor.assembly import network_spec
+from processor.pipeline.sizing import share_cores
 from processor.spark.resources import cores
 from processor.spark.session import worker_environment
 

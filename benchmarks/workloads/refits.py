@@ -80,7 +80,7 @@ def main(store: str, components: str, more_rows: str, repeats: str) -> None:
         start = time.perf_counter() - began
         policy = RefitPolicy(components=int(components))
         layout = StoreLayout(store)
-        matrix = Matrix(layout, policy, Background(spark.sparkContext, cores()))
+        matrix = Matrix(layout, policy, Background(spark.sparkContext, cores))
         first = _refit(matrix)
         (model,) = Path(layout.pca_models).glob("*.npz")
         Path(store, FIRST_MODEL).write_bytes(model.read_bytes())

@@ -6,7 +6,7 @@ Keras is the source of truth: it builds the network, and every engine must agree
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -86,6 +86,17 @@ class NetworkSpec:
         """The name in every stored row: of everything that determines features, and nothing else."""
         digest = self.weights_digest[:16]
         return f"vgg16-{self.layer}-{self.input_size}-{digest}-{self.preprocessing}"
+
+    @property
+    def file(self) -> str:
+        """The path of the file that the engine loads."""
+        return self.compiled.path if self.compiled else self.weights_path
+
+    def with_file(self, path: str) -> "NetworkSpec":
+        """The same network, with that file at ``path``."""
+        if self.compiled:
+            return replace(self, compiled=replace(self.compiled, path=path))
+        return replace(self, weights_path=path)
 
     def to_json(self) -> str:
         """The spec as text for another process; :meth:`from_json` reads it."""

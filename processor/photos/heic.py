@@ -122,7 +122,8 @@ class _Decoder:
         theirs.settimeout(None)  # socket.setdefaulttimeout() would have made it otherwise
         # Of the environment only what Python needs to find its files: no credentials.
         environment = {
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            # Of a cluster's executor they are relative to its working directory.
+            "PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, sys.path))),
             "MALLOC_ARENA_MAX": "1",
         }
         if path := os.environ.get("LD_LIBRARY_PATH"):

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark import SparkContext
 
@@ -14,24 +14,26 @@ from processor.photos import objects
 from processor.pipeline.outcomes import CRASH, Extracted, Kind, Outcome, Work
 from processor.pipeline.tasks import Recipe, extract, load_network
 from processor.spark.isolate import isolate
+from processor.spark.resources import Slots
 
 TOGETHER_SECONDS = 0.1  # long enough that no worker runs two of the warm-up tasks
 
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """Runs tasks of one recipe, at most ``workers`` at a time; ``died`` is called when a worker dies."""
+    """Runs tasks of one recipe, as many at a time as there are ``slots``, which are read for each job.
+
+    ``died`` is called when a worker dies.
+    """
 
     context: SparkContext
     recipe: Recipe
-    workers: int
+    slots: Callable[[], Slots]
     died: Callable[[], object] = lambda: None
 
     def ship(self) -> None:
-        """Have Spark copy the compiled network to each machine of a cluster, once."""
-        compiled = self.recipe.network.compiled
-        if compiled:
-            self.context.addFile(compiled.path)
+        """Have Spark copy what the engine loads to each machine of a cluster, once."""
+        self.context.addFile(self.recipe.network.file)
 
     def extract(self, works: Sequence[Work]) -> list[Extracted]:
         """Run :func:`.tasks.extract` over ``works``; every one of them has one outcome.
@@ -40,7 +42,8 @@ class Jobs:
         ``crash``. If a task fails, raises what Spark makes of its error: the text, which of an error of
         AWS names cause and fix.
         """
-        recipe = self.recipe
+        slots = self.slots()
+        recipe = replace(self.recipe, tasks=slots.each)
 
         @carried
         def task(share: Sequence[Work]) -> Extracted:
@@ -52,7 +55,7 @@ class Jobs:
         def job(shares: Sequence[Sequence[Work]]) -> list[Extracted]:
             return self.context.parallelize(shares, len(shares)).map(task).collect()
 
-        done = isolate(works, job, self.workers, self.died)
+        done = isolate(works, job, slots.tasks, self.died)
         left = (*map(self._suspect, done.suspects), *map(_untried, done.untried))
         return [*done.results, Extracted(None, left)] if left else done.results
 
@@ -61,13 +64,13 @@ class Jobs:
 
         Spark ends workers that have been idle for a minute; a photo would then wait for new ones.
         """
-        network = self.recipe.network
+        network, slots = self.recipe.network, self.slots()
 
         def load(_: int) -> None:
-            load_network(network)
+            load_network(network, slots.each)
             time.sleep(TOGETHER_SECONDS)
 
-        self.context.parallelize(range(self.workers), self.workers).foreach(load)
+        self.context.parallelize(range(slots.tasks), slots.tasks).foreach(load)
 
     def _suspect(self, work: Work) -> Outcome:
         version = work.event_version
@@ -79,5 +82,7 @@ class Jobs:
 
 
 def _untried(work: Work) -> Outcome:
-    detail = "workers died over other photos of its micro-batch; is the machine short of memory?"
+    detail = (
+        "no worker lived long enough to process it; are machines short of memory, or going away?"
+    )
     return Outcome(work.key, Kind.PENDING, work.event_version or "", "unavailable", detail)

@@ -7,6 +7,7 @@ reordered, repeated or delayed, the last one to be handled finds the final state
 """
 
 import functools
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,7 @@ from processor.photos import objects
 from processor.photos.decode import Pixels, decode
 from processor.photos.memory import MemoryBudget
 from processor.pipeline.outcomes import UNWRITABLE, VANISHED, Extracted, Kind, Outcome, Work
+from processor.pipeline.sizing import memory_budget, share_cores
 from processor.store import datafiles
 from processor.store.patience import patiently
 from processor.store.schema import FEATURES
@@ -45,7 +47,8 @@ class Recipe:
     max_bytes: int
     max_pixels: int
     reduced_decode: bool
-    memory: MemoryBudget
+    memory: MemoryBudget | None = None  # None: that of the machine that runs the task
+    tasks: int = 1  # at a time on one machine, see `load_network`
     unsandboxed_heic: bool = False  # see processor.photos.sandbox
 
 
@@ -61,25 +64,27 @@ class _Prepared:
     event_time: datetime | None = None
 
 
-def load_network(spec: NetworkSpec) -> Network:
-    """The network of this worker process, loaded once. Raises as :func:`.engines.load` does."""
+def load_network(spec: NetworkSpec, tasks: int = 1) -> Network:
+    """The network of this worker process, loaded once. Raises as :func:`.engines.load` does.
+
+    Where the driver cannot know the cores of this machine, so many tasks share them.
+    """
     logs.to_stderr()
     logs.show_stacks_on_signal()
-    return engines.load(_located(spec))
+    _, threads = share_cores(spec, tasks, spec.threads)
+    return engines.load(_located(replace(spec, threads=threads)))
 
 
 @functools.cache  # decided once: a loaded network outlives its file
 def _located(spec: NetworkSpec) -> NetworkSpec:
-    """The spec with the path of the compiled file on this machine.
+    """The spec with the path, on this machine, of the file that its engine loads.
 
     On a cluster Spark brings the file, under its own name in a folder of Spark's.
     """
-    compiled = spec.compiled
-    if compiled and not Path(compiled.path).exists() and SparkFiles._is_running_on_worker:
-        brought = Path(SparkFiles.get(Path(compiled.path).name))
-        if brought.exists():
-            return replace(spec, compiled=replace(compiled, path=str(brought)))
-    return spec
+    if os.access(spec.file, os.R_OK) or not SparkFiles._is_running_on_worker:
+        return spec
+    brought = Path(SparkFiles.get(Path(spec.file).name))
+    return spec.with_file(str(brought)) if brought.exists() else spec
 
 
 def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
@@ -94,7 +99,7 @@ def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
     outcomes: list[Outcome] = []
     rows: list[_Prepared] = []
     features: list[Features] = []
-    network = load_network(recipe.network)
+    network = load_network(recipe.network, recipe.tasks)
     prepared = _prepare_ahead(works, recipe, network.batch_size)
     for batch in _batched(prepared, network.batch_size, outcomes):
         pixels = np.stack([each.pixels for each in batch if each.pixels is not None])
@@ -156,7 +161,7 @@ def _read(work: Work, recipe: Recipe) -> _Prepared:
             max_pixels=recipe.max_pixels,
             reduced_decode=recipe.reduced_decode,
             unsandboxed_heic=recipe.unsandboxed_heic,
-            reserve=recipe.memory.reserve,
+            reserve=(recipe.memory or memory_budget()).reserve,
         )
     except RejectedImage as error:
         return _rejected(work, stored.version, error.reason, error.detail)

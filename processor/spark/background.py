@@ -19,9 +19,9 @@ NICE = 10  # the kernel's weight for it is a tenth of ingestion's (0); for 19 it
 
 
 class Background:
-    """Runs tasks on a Spark context, ``parallelism`` at a time."""
+    """Runs tasks on a Spark context, at most ``parallelism()`` of one job at a time."""
 
-    def __init__(self, context: SparkContext, parallelism: int) -> None:
+    def __init__(self, context: SparkContext, parallelism: Callable[[], int]) -> None:
         # Spark keys its Python workers by their environment, so a different one means different
         # workers. copy.copy would use the pickle protocol, which a context refuses.
         self._context = object.__new__(SparkContext)
@@ -37,7 +37,7 @@ class Background:
         if not items:
             return []
         self._context.setLocalProperty("spark.scheduler.pool", "background")
-        count = min(len(items), self._parallelism)
+        count = min(len(items), self._parallelism())
 
         def task(share: Iterable[T]) -> Iterable[R]:
             _yield_the_cores()

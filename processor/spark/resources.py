@@ -4,8 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 _CGROUPS = Path("/sys/fs/cgroup")
+
+
+class Slots(NamedTuple):
+    """Tasks that may run at a time."""
+
+    tasks: int  # in all
+    each: int  # on one machine
 
 
 def cores() -> int:

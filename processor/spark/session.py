@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyspark
-from pyspark import SparkContext
+from py4j.protocol import Py4JJavaError
+from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
-from processor.errors import NOTHING_LOST, JavaError, SetupError
-from processor.spark import scratch
+from processor.errors import NOTHING_LOST, JavaError, SetupError, cause_in
+from processor.spark import cluster, scratch
 from processor.spark.resources import cores
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,10 +102,12 @@ def start(
     archive = class_archive(check_java())
     _check(work_dir.resolve())
     folder = scratch.claim(work_dir / "spark")
-    local = not master or master.startswith("local")
+    local = not cluster.is_cluster(master)
     _shed_others(local=local)
     # The class archive is made with the installed jars: a JVM uses it while those are there.
-    whole = not local or java_options is not None or not PLAIN.fullmatch(str(folder))
+    # YARN and Kubernetes want all of Spark's home.
+    whole = not (local or master.startswith("spark:")) or java_options is not None
+    whole = whole or not PLAIN.fullmatch(str(folder))
     os.environ["SPARK_HOME"] = str(INSTALLED if whole else _home(folder))
     if java_options is None:
         java_options = f'"-XX:SharedArchiveFile={archive}"' if archive.exists() else ""
@@ -135,14 +138,30 @@ def start(
     for history in ("ui.retainedJobs", "ui.retainedStages", "ui.retainedTasks"):
         builder = builder.config(f"spark.{history}", RETAINED)
     builder = builder.config("spark.sql.ui.retainedExecutions", RETAINED)
+    builder = _sockets(builder, folder, local=local).config("spark.local.dir", str(folder))
     if local:
-        builder = _local(builder, folder)
+        builder = builder.config("spark.driver.host", "127.0.0.1").config(
+            "spark.driver.bindAddress", "127.0.0.1"
+        )
+    else:
+        builder = builder.config(map=dict(cluster.settings(LEAN_JVM)))
     try:
         with _temporary_files_in(folder):
+            if not local:
+                cluster.share_secret(master, SparkConf().setAll(list(builder._options.items())))
             session = builder.getOrCreate()
     except PySparkRuntimeError as error:
         given = "".join(f"; {n}={os.environ[n]}" for n in JAVA_VARIABLES if n in os.environ)
         raise JavaError(f"Spark's Java did not start, the log says why{given} ({error})") from error
+    except Py4JJavaError as error:
+        if local:
+            raise
+        raise SetupError(
+            f"spark.master = {master} cannot be used: it does not answer, or has another secret than "
+            f"this service ({cause_in(str(error.java_exception))})"
+        ) from error
+    if not local:
+        cluster.ship_code(session.sparkContext, folder)
     # A different environment gives the Python workers of our tasks a separate pool, so those that hold
     # a network are not shared with the source's readers.
     session.sparkContext.environment |= {"FRUITS_TASKS": "1", **worker_environment()}
@@ -189,18 +208,16 @@ def _home(folder: Path) -> Path:
     return home
 
 
-def _local(builder: SparkSession.Builder, folder: Path) -> SparkSession.Builder:
-    """Settings that hold where driver and workers are on one machine."""
-    if len(str(folder)) <= LONGEST_SOCKET_FOLDER:
-        # TCP delays every task and every collect() by 40 ms: Nagle's algorithm meets delayed
-        # acknowledgements.
-        builder = builder.config("spark.python.unix.domain.socket.enabled", "true").config(
-            "spark.python.unix.domain.socket.dir", str(folder)
-        )
-    builder = builder.config("spark.local.dir", str(folder))
-    return builder.config("spark.driver.host", "127.0.0.1").config(
-        "spark.driver.bindAddress", "127.0.0.1"
-    )
+def _sockets(builder: SparkSession.Builder, folder: Path, *, local: bool) -> SparkSession.Builder:
+    """Have each JVM and its Python processes talk through Unix sockets.
+
+    TCP delays every task and every collect() by 40 ms: Nagle's algorithm meets delayed
+    acknowledgements. The sockets of an executor are in the folder for temporary files of its JVM.
+    """
+    if len(str(folder)) > LONGEST_SOCKET_FOLDER:
+        return builder
+    builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
+    return builder.config("spark.python.unix.domain.socket.dir", str(folder)) if local else builder
 
 
 def jvm_id() -> int:

@@ -19,7 +19,7 @@ NEVER = RefitPolicy(components=3)
 
 
 def matrix(world: World, spark: SparkSession, policy: RefitPolicy = NEVER) -> Matrix:
-    return Matrix(world.recipe.layout.store, policy, Background(spark.sparkContext, 2))
+    return Matrix(world.recipe.layout.store, policy, Background(spark.sparkContext, lambda: 2))
 
 
 def put(world: World, *numbers: int) -> None:

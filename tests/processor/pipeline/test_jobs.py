@@ -23,8 +23,17 @@ from processor.pipeline import jobs
 from processor.pipeline.jobs import Jobs
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
 from processor.pipeline.tasks import Recipe, load_network
+from processor.spark.resources import Slots
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def two() -> Slots:
+    return Slots(2, 2)
+
+
+def one() -> Slots:
+    return Slots(1, 1)
 
 
 def work(key: str) -> Work:
@@ -48,7 +57,7 @@ def test_a_photo_that_kills_its_worker_is_suspected_alone(
 ) -> None:
     monkeypatch.setattr(jobs, "extract", dies_over_the_killer)
     keys = ["a", "b", "killer", "c"]
-    results = Jobs(spark.sparkContext, recipe(spec), 2).extract([work(key) for key in keys])
+    results = Jobs(spark.sparkContext, recipe(spec), two).extract([work(key) for key in keys])
     outcomes = {each.key: each for result in results for each in result.outcomes}
     assert set(outcomes) == set(keys)
     killer = outcomes.pop("killer")
@@ -65,7 +74,7 @@ def test_the_lines_of_a_task_are_about_its_micro_batch(
 ) -> None:
     monkeypatch.setattr(jobs, "extract", tells_what_is_bound)
     with bound(batch=7):
-        results = Jobs(spark.sparkContext, recipe(spec), 2).extract([work("a"), work("b")])
+        results = Jobs(spark.sparkContext, recipe(spec), two).extract([work("a"), work("b")])
     assert [each.object_version for result in results for each in result.outcomes] == [
         "{'batch': 7}",
         "{'batch': 7}",
@@ -82,7 +91,7 @@ def test_what_concerns_all_photos_ends_the_job_with_cause_and_fix(
 ) -> None:
     monkeypatch.setattr(jobs, "extract", finds_no_bucket)
     with pytest.raises(PythonException) as failure:
-        Jobs(spark.sparkContext, recipe(spec), 1).extract([work("a")])
+        Jobs(spark.sparkContext, recipe(spec), one).extract([work("a")])
     assert fault_in(str(failure.value)) == (
         "GetObject: there is no such bucket (gone): deploy it (python -m infra_scripts deploy) or "
         "correct storage.bucket"
@@ -90,13 +99,13 @@ def test_what_concerns_all_photos_ends_the_job_with_cause_and_fix(
 
 
 def test_without_work_no_job_runs(spark: SparkSession, spec: NetworkSpec) -> None:
-    assert Jobs(spark.sparkContext, recipe(spec), 2).extract([]) == []
+    assert Jobs(spark.sparkContext, recipe(spec), two).extract([]) == []
 
 
 def test_warming_up_loads_the_network_in_every_worker(
     spark: SparkSession, spec: NetworkSpec
 ) -> None:
-    Jobs(spark.sparkContext, recipe(spec), 2).warm_up()
+    Jobs(spark.sparkContext, recipe(spec), two).warm_up()
 
     def loaded(_: int) -> tuple[int, bool]:
         time.sleep(0.5)
@@ -112,7 +121,7 @@ def test_on_a_cluster_spark_brings_the_compiled_network(
 ) -> None:
     """Workers of another machine do not have the driver's path, only its name."""
     assert ncnn.compiled
-    Jobs(spark.sparkContext, recipe(ncnn), 1).ship()
+    Jobs(spark.sparkContext, recipe(ncnn), one).ship()
     path = f"/of/the/driver/{Path(ncnn.compiled.path).name}"
     there, size = replace(ncnn, compiled=replace(ncnn.compiled, path=path)), ncnn.input_size
 

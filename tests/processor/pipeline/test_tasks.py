@@ -93,7 +93,7 @@ def test_the_network_starts_on_the_first_photos_while_others_are_read(
             sizes.append(len(pixels))
             return network.features(pixels)
 
-    monkeypatch.setattr(tasks, "load_network", lambda _: Watched())
+    monkeypatch.setattr(tasks, "load_network", lambda *_: Watched())
     keys = [f"photos/{n}.jpg" for n in range(13)]
     for n, key in enumerate(keys):
         world.put(key, photo(n))

@@ -29,7 +29,7 @@ def maintenance(world: World, spark: SparkSession) -> Maintenance:
     return Maintenance(
         world.recipe.layout.store,
         matrix(world, spark),
-        Background(spark.sparkContext, 2),
+        Background(spark.sparkContext, lambda: 2),
         Retries(world.recipe.layout, lambda _: None),
         interval_seconds=0,
         retention_hours=168,

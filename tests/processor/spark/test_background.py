@@ -12,7 +12,7 @@ def _worker(share):
 
 
 def test_they_yield_the_cores_and_ingestion_does_not(spark: SparkSession) -> None:
-    background = Background(spark.sparkContext, 2)
+    background = Background(spark.sparkContext, lambda: 2)
     low = background.run([1, 2, 3, 4, 5], _worker)
     assert {nice for _, nice, _ in low} == {max(NICE, os.getpriority(os.PRIO_PROCESS, 0))}
     assert sum(total for _, _, total in low) == 15
@@ -22,7 +22,7 @@ def test_they_yield_the_cores_and_ingestion_does_not(spark: SparkSession) -> Non
 
 
 def test_results_come_in_order_from_as_many_tasks_as_fit(spark: SparkSession) -> None:
-    background = Background(spark.sparkContext, 3)
+    background = Background(spark.sparkContext, lambda: 3)
     assert background.run([], _worker) == []
     assert background.run(list(range(7)), lambda share: (2 * n for n in share)) == list(
         range(0, 14, 2)

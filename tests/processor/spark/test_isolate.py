@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from processor.spark.isolate import MAX_SUSPECTS, Isolated, isolate
@@ -85,3 +86,45 @@ def test_when_too_many_items_kill_the_others_are_left_untried(spark: SparkSessio
 
 def test_without_items_no_job_runs(spark: SparkSession) -> None:
     assert run(spark, []) == Isolated([], [], [])
+
+
+class Raised(Py4JJavaError):
+    """What a job that failed raises, with Spark's message."""
+
+    def __init__(self, message: str) -> None:
+        Exception.__init__(self, message)
+        self.java_exception = message
+
+    def __str__(self) -> str:
+        return self.java_exception
+
+
+LOST = (
+    "Job aborted due to stage failure: Task 0 in stage 1.0 failed 4 times, most recent failure: Lost "
+    "task 0.3 in stage 1.0 (TID 7) (10.0.0.1 executor 3): ExecutorLostFailure (executor 3 exited caused "
+    "by one of the running tasks) Reason: Command exited with code 137"
+)
+
+
+def test_over_whom_executors_are_lost_is_no_suspect_and_harms_nobody() -> None:
+    """It may exhaust a container's memory; or its machines were taken away, one after the other."""
+    deaths: list[str] = []
+
+    def job(shares: Sequence[Sequence[str]]) -> list[str]:
+        items = [item for share in shares for item in share]
+        if "hog" in items:
+            raise Raised(LOST)
+        return items
+
+    isolated = isolate([*"abcd", "hog", *"efg"], job, 2, lambda: deaths.append("one"))
+    assert sorted(isolated.results) == list("abcdefg")
+    assert (isolated.suspects, isolated.untried, deaths) == ([], ["hog"], [])
+
+
+def test_where_executors_are_lost_again_and_again_the_others_are_left_untried() -> None:
+    def job(_: Sequence[Sequence[int]]) -> list[int]:
+        raise Raised(LOST)
+
+    isolated = isolate(range(100), job, 2)
+    assert (isolated.results, isolated.suspects) == ([], [])
+    assert sorted(isolated.untried) == list(range(100))

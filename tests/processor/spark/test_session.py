@@ -80,7 +80,7 @@ def test_what_sparks_interface_would_show_is_soon_forgotten(spark: SparkSession)
 
 
 def test_a_folder_whose_name_is_too_long_for_sockets_is_not_used_for_them(tmp_path: Path) -> None:
-    builder = session._local(SparkSession.Builder(), tmp_path / ("x" * 80))
+    builder = session._sockets(SparkSession.Builder(), tmp_path / ("x" * 80), local=True)
     assert "spark.python.unix.domain.socket.enabled" not in builder._options
 
 

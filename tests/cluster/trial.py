@@ -1,0 +1,171 @@
+"""The trial: a service on a cluster whose workers come and go, and what becomes of its photos."""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.harness.child import Child
+from benchmarks.harness.service import ServiceLog
+from tests.cluster.machines import Cluster, Machine
+from tests.systemd.photos import Photos
+
+Facts = dict[str, object]
+WAIT_SECONDS = 300
+
+
+class TrialError(RuntimeError):
+    """A step found something else than was promised."""
+
+
+class Trial:
+    """The steps, in their order; each returns what it found, or raises TrialError."""
+
+    def __init__(self, cluster: Cluster, folder: Path, photos: Photos, count: int) -> None:
+        self._cluster, self._folder = cluster, folder
+        self._photos, self._count = photos, count
+        self._service: Child | None = None
+        self._log = ServiceLog(folder / "service.log")
+        self._settings: dict[str, str] = {}
+        self._alone = 0.0
+
+    def steps(self, settings: dict[str, str]) -> dict[str, Callable[[], Facts]]:
+        self._settings = settings
+        return {
+            "without the secret it does not start": self.refused,
+            "started, with one worker": self.started,
+            "photos on one worker": self.alone,
+            "a worker joins, photos on two": self.joined,
+            "a worker is killed in a micro-batch": self.killed,
+            "a third worker joins": self.third,
+            "stopped": self.stopped,
+        }
+
+    def close(self) -> None:
+        if self._service:
+            self._service.__exit__(None, None, None)
+
+    def refused(self) -> Facts:
+        """In one line that says what to do."""
+        environment = self._environment()
+        del environment["_SPARK_AUTH_SECRET"]
+        child = Child("processor", ["run"], environment, self._folder / "refused.log")
+        with child:
+            status = child.wait(WAIT_SECONDS)
+            line = child.last_line()
+        if not status or "_SPARK_AUTH_SECRET" not in line:
+            raise TrialError(f"it ended with {status}: {line}")
+        return {"says": line}
+
+    def started(self) -> Facts:
+        """No process shows the secret, and the workers see nothing of the checkout."""
+        self._cluster.add_worker()
+        self._service = Child("processor", ["run"], self._environment(), self._log.output)
+        self._until(lambda: self._log.first("service started") is not None, "it has not started")
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    shown = (entry / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if self._cluster.secret.encode() in shown:
+                    raise TrialError(f"process {entry.name} shows the secret: {shown[:200]!r}")
+        started = self._log.first("service started") or 0
+        return {"seconds": round(started - self._service.started_at, 1)}
+
+    def alone(self) -> Facts:
+        self._photos.put_heic()  # its decoder is a process that imports our code, too
+        self._drain(20)  # the executor's JVM and Python start
+        self._alone, facts = self._rate()
+        return facts
+
+    def joined(self) -> Facts:
+        second = self._cluster.add_worker()
+        self._until_used(second)
+        rate, facts = self._rate()
+        return {**facts, "speed_up": round(rate / self._alone, 2)}
+
+    def killed(self) -> Facts:
+        """While it computes. Nothing is lost, nothing twice, no photo suspected, no restart."""
+        first = self._cluster.workers[0]
+        before, used = self._batches(), first.cpu_seconds()
+        self._photos.put(2 * self._count)
+        self._until(lambda: first.cpu_seconds() > used + 1, "the worker had nothing to do")
+        first.kill()
+        killed = time.time()
+        self._until_stored()
+        return {"seconds": round(time.time() - killed, 1), "batches": self._batches() - before}
+
+    def third(self) -> Facts:
+        third = self._cluster.add_worker()
+        self._until_used(third)
+        return {"cpu_seconds": round(third.cpu_seconds(), 1)}
+
+    def stopped(self) -> Facts:
+        """The matrix is whole, which background tasks refit on the cluster; then the end is orderly."""
+        assert self._service
+        self._until(lambda: self._photos.matrix_fault() is None, "the matrix is not whole")
+        status = self._service.stop(WAIT_SECONDS)
+        if status or self._found():
+            raise TrialError(
+                f"it ended with {status}: {self._found() or self._service.last_line()}"
+            )
+        return {"photos": len(self._photos.live())}
+
+    def _environment(self) -> dict[str, str]:
+        kept = {n: v for n, v in os.environ.items() if not n.startswith(("FRUITS_", "SPARK_"))}
+        return kept | self._settings | self._cluster.driver_environment
+
+    def _drain(self, count: int) -> None:
+        self._photos.put(count)
+        self._until_stored()
+
+    def _rate(self) -> tuple[float, Facts]:
+        """Photos a second, from the end of the first micro-batch to that of the last."""
+        begun = len(self._log.durable())
+        self._drain(self._count)
+        first, *rest = self._log.durable()[begun:]
+        if not rest:
+            raise TrialError(f"{self._count} photos were one micro-batch: too few for a rate")
+        rate = sum(each.stored for each in rest) / (rest[-1].at - first.at)
+        return rate, {"photos_per_s": round(rate, 2), "batches": 1 + len(rest)}
+
+    def _until_used(self, worker: Machine) -> None:
+        """Until it has handled some photos, in micro-batches that others have parts of."""
+        folder = worker.folder / "work"
+        began = worker.cpu_seconds()
+
+        def used() -> bool:
+            self._drain(self._count // 4)
+            done = [each.read_text() for each in folder.rglob("stderr")]
+            return sum(len(re.findall("Finished task", each)) for each in done) > 1
+
+        self._until(used, f"{worker.folder.name} got nothing to do after {began:.0f} s")
+
+    def _until_stored(self) -> None:
+        self._until(self._photos.is_stored, "photos are not stored")
+        if found := self._found():
+            raise TrialError(found)
+
+    def _until(self, true: Callable[[], bool], otherwise: str) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not true():
+            if self._service and not self._service.running():
+                raise TrialError(f"the service has ended: {self._service.last_line()}")
+            if time.monotonic() > deadline:
+                raise TrialError(
+                    f"{otherwise} after {WAIT_SECONDS} s: {self._photos.differences()[:3]}"
+                )
+            time.sleep(0.2)
+
+    def _found(self) -> str:
+        """What is not as it should be in the log and the tables, besides photos that wait for work."""
+        text = self._log.output.read_text()
+        for sign in ("a worker died", "executors were lost", "photo rejected", "photo waits"):
+            if sign in text:
+                return next(line for line in text.splitlines() if sign in line)
+        return "; ".join(self._photos.differences()[:3])
+
+    def _batches(self) -> int:
+        return len(self._log.durable())
