@@ -36,6 +36,7 @@ def main() -> None:
         "slots": sum(slots.values()),
         "ingestion": executors.ingestion().tasks,
         "background": executors.background(),
+        "background_seconds": LONG_SECONDS,
         "idle": _worst(context, executors, 1),
         "before": _beside(context, executors, lambda: max(cores(), sum(slots.values()))),
         "after": _beside(context, executors, executors.background),

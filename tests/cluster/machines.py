@@ -65,15 +65,19 @@ class Machine:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def cpu_seconds(self) -> float:
-        """Of all its user's living processes; nobody else is this user."""
-        ticks, uid = 0, pwd.getpwnam(self.user).pw_uid
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError, ValueError):
-                if entry.name.isdigit() and entry.stat().st_uid == uid:
-                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                    ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+    def finished(self) -> int:
+        """Tasks of its executors so far."""
+        return self._told("Finished task")
+
+    def running(self) -> int:
+        """Tasks of its executors now."""
+        return self._told("Running task") - self.finished()
+
+    def _told(self, what: str) -> int:
+        logs = (self.folder / "work").rglob("stderr")
+        return sum(
+            each.read_text(errors="replace").count(f"INFO Executor: {what}") for each in logs
+        )
 
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")

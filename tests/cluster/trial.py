@@ -1,18 +1,24 @@
 """The trial: a service on a cluster whose workers come and go, and what becomes of its photos."""
 
+import json
 import os
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.harness.child import Child
+from benchmarks.harness.child import Child, output_of
 from benchmarks.harness.service import ServiceLog
 from tests.cluster.machines import Cluster, Machine
 from tests.systemd.photos import Photos
 
 Facts = dict[str, object]
 WAIT_SECONDS = 300
+SHORT = (
+    "started, with one worker",
+    "a second worker joins",
+    "a worker is killed in a micro-batch",
+    "stopped",
+)
 
 
 class TrialError(RuntimeError):
@@ -36,10 +42,12 @@ class Trial:
             "without the secret it does not start": self.refused,
             "started, with one worker": self.started,
             "photos on one worker": self.alone,
-            "a worker joins, photos on two": self.joined,
+            "a second worker joins": self.joined,
+            "photos on two workers": self.together,
             "a worker is killed in a micro-batch": self.killed,
             "a third worker joins": self.third,
             "stopped": self.stopped,
+            "a job of nothing beside background tasks": self.latency,
         }
 
     def close(self) -> None:
@@ -75,32 +83,40 @@ class Trial:
         return {"seconds": round(started - self._service.started_at, 1)}
 
     def alone(self) -> Facts:
-        self._photos.put_heic()  # its decoder is a process that imports our code, too
         self._drain(20)  # the executor's JVM and Python start
         self._alone, facts = self._rate()
         return facts
 
     def joined(self) -> Facts:
         second = self._cluster.add_worker()
+        self._photos.put_heic()  # its decoder is a process that imports our code, too
         self._until_used(second)
+        return {"tasks": second.finished()}
+
+    def together(self) -> Facts:
         rate, facts = self._rate()
         return {**facts, "speed_up": round(rate / self._alone, 2)}
 
     def killed(self) -> Facts:
         """While it computes. Nothing is lost, nothing twice, no photo suspected, no restart."""
         first = self._cluster.workers[0]
-        before, used = self._batches(), first.cpu_seconds()
+        before = self._batches()
         self._photos.put(2 * self._count)
-        self._until(lambda: first.cpu_seconds() > used + 1, "the worker had nothing to do")
+        self._until(lambda: self._batches() > before, "nothing is durable")
+        self._until(lambda: first.running() > 0, "the worker had nothing to do")
+        running = first.running()
         first.kill()
-        killed = time.time()
+        killed, left = time.time(), len(self._photos.differences())
+        if not left:
+            raise TrialError("all was stored before the worker was killed")
         self._until_stored()
-        return {"seconds": round(time.time() - killed, 1), "batches": self._batches() - before}
+        took = round(time.time() - killed, 1)
+        return {"tasks_lost": running, "photos_left": left, "seconds": took}
 
     def third(self) -> Facts:
         third = self._cluster.add_worker()
         self._until_used(third)
-        return {"cpu_seconds": round(third.cpu_seconds(), 1)}
+        return {"tasks": third.finished()}
 
     def stopped(self) -> Facts:
         """The matrix is whole, which background tasks refit on the cluster; then the end is orderly."""
@@ -112,6 +128,16 @@ class Trial:
                 f"it ended with {status}: {self._found() or self._service.last_line()}"
             )
         return {"photos": len(self._photos.live())}
+
+    def latency(self) -> Facts:
+        """In seconds, on two workers."""
+        work = str(self._folder / "latency")
+        arguments = "tests.cluster.latency", self._cluster.url, work
+        out = output_of(*arguments, environment=self._environment())
+        facts: Facts = json.loads(out.splitlines()[-1])
+        if float(str(facts["after"])) > float(str(facts["background_seconds"])) / 2:
+            raise TrialError(f"a job waited for background tasks: {facts}")
+        return facts
 
     def _environment(self) -> dict[str, str]:
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("FRUITS_", "SPARK_"))}
@@ -133,15 +159,12 @@ class Trial:
 
     def _until_used(self, worker: Machine) -> None:
         """Until it has handled some photos, in micro-batches that others have parts of."""
-        folder = worker.folder / "work"
-        began = worker.cpu_seconds()
 
         def used() -> bool:
             self._drain(self._count // 4)
-            done = [each.read_text() for each in folder.rglob("stderr")]
-            return sum(len(re.findall("Finished task", each)) for each in done) > 1
+            return worker.finished() > 1  # the first asked it what it takes
 
-        self._until(used, f"{worker.folder.name} got nothing to do after {began:.0f} s")
+        self._until(used, f"{worker.folder.name} got nothing to do")
 
     def _until_stored(self) -> None:
         self._until(self._photos.is_stored, "photos are not stored")

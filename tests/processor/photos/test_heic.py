@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import struct
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,8 @@ from processor.photos.heif import HEVC, Still
 from tests.processor.photos.test_exif import STORED
 from tests.support.heif import heic, oriented, with_size
 from tests.support.pictures import assert_colour, assert_scene, encode, rejection, scene
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -41,6 +44,16 @@ def test_heic_gives_upright_rgb(reduced, options):
     assert photo.pixels.flags.c_contiguous
     assert (photo.width, photo.height) == (128, 96)
     assert_scene(photo, tolerance=6)
+
+
+def test_the_decoder_finds_its_code_where_the_workers_path_is_relative(monkeypatch):
+    """As on an executor of a cluster."""
+    decoder.close()
+    monkeypatch.chdir(ROOT)
+    others = [each for each in sys.path if Path(each or ".").resolve() != ROOT]
+    monkeypatch.setattr(sys, "path", [".", *others])
+    assert decode(heic(scene(128, 96)), 32).width == 128
+    decoder.close()
 
 
 @pytest.mark.parametrize("size", [20, 100, 224])
