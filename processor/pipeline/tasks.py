@@ -94,13 +94,14 @@ def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
     the bucket and the credentials, and like :func:`load_network`; a fault of one photo is its outcome,
     and so is a store that cannot be written now.
     Memory: ``downloads`` objects, twice a network batch of pixels, the features of all works, and for
-    decoding what ``recipe.memory`` gives. Raises :class:`BudgetError` if it cannot be used.
+    decoding what the memory budget gives. Raises :class:`BudgetError` if it cannot be used.
     """
     outcomes: list[Outcome] = []
     rows: list[_Prepared] = []
     features: list[Features] = []
     network = load_network(recipe.network, recipe.tasks)
-    prepared = _prepare_ahead(works, recipe, network.batch_size)
+    memory = recipe.memory or memory_budget()
+    prepared = _prepare_ahead(works, recipe, memory, network.batch_size)
     for batch in _batched(prepared, network.batch_size, outcomes):
         pixels = np.stack([each.pixels for each in batch if each.pixels is not None])
         features.append(network.features(pixels))
@@ -121,26 +122,28 @@ def extract(works: Iterable[Work], recipe: Recipe) -> Extracted:
     return Extracted(file, (*outcomes, *(row.outcome for row in rows)))
 
 
-def _prepare_ahead(works: Iterable[Work], recipe: Recipe, batch_size: int) -> Iterator[_Prepared]:
+def _prepare_ahead(
+    works: Iterable[Work], recipe: Recipe, memory: MemoryBudget, batch_size: int
+) -> Iterator[_Prepared]:
     """Prepare photos in threads, a bounded number ahead of the network, in order."""
     ahead = recipe.downloads + batch_size
     waiting: deque[Future[_Prepared]] = deque()
     with ThreadPoolExecutor(recipe.downloads, thread_name_prefix="prepare") as pool:
         prepare = carried(_prepare)
         for work in works:
-            waiting.append(pool.submit(prepare, work, recipe))
+            waiting.append(pool.submit(prepare, work, recipe, memory))
             if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _prepare(work: Work, recipe: Recipe) -> _Prepared:
+def _prepare(work: Work, recipe: Recipe, memory: MemoryBudget) -> _Prepared:
     with bound(key=work.key):
-        return _read(work, recipe)
+        return _read(work, recipe, memory)
 
 
-def _read(work: Work, recipe: Recipe) -> _Prepared:
+def _read(work: Work, recipe: Recipe, memory: MemoryBudget) -> _Prepared:
     bucket = recipe.layout.bucket
     try:
         if _is_unchanged(work, bucket):
@@ -161,7 +164,7 @@ def _read(work: Work, recipe: Recipe) -> _Prepared:
             max_pixels=recipe.max_pixels,
             reduced_decode=recipe.reduced_decode,
             unsandboxed_heic=recipe.unsandboxed_heic,
-            reserve=(recipe.memory or memory_budget()).reserve,
+            reserve=memory.reserve,
         )
     except RejectedImage as error:
         return _rejected(work, stored.version, error.reason, error.detail)

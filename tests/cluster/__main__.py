@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "FRUITS_SERVICE__WORK_DIR": str(folder / "driver"),
                 "FRUITS_SERVICE__CACHE_DIR": str(folder / "driver" / "cache"),
                 "FRUITS_SERVICE__STALL_SECONDS": "300",
-                "FRUITS_MODEL__INPUT_SIZE": "224",  # so that what is measured is computing
+                # Large, so that what is measured is computing; and several micro-batches a step.
+                "FRUITS_MODEL__INPUT_SIZE": "100" if options.short else "224",
+                "FRUITS_BATCH__MAX_PHOTOS": str(max(1, options.photos // 3)),
             }
             trial = Trial(machines, folder, ManyPhotos(values), options.photos)
             with contextlib.closing(trial):

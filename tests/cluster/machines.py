@@ -30,7 +30,7 @@ SECURITY = (
     "-Dspark.network.crypto.saslFallback=false"
 )
 DAEMON = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
-START_SECONDS = 120
+START_SECONDS = 300
 # $1: the staging folder, $2: what to hide, $3: what is seen all the same; then the command.
 NAMESPACE = """set -e
 stage=$1 hidden=$2 kept=$3; shift 3

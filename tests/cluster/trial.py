@@ -12,7 +12,7 @@ from tests.cluster.machines import Cluster, Machine
 from tests.systemd.photos import Photos
 
 Facts = dict[str, object]
-WAIT_SECONDS = 300
+WAIT_SECONDS = 600
 SHORT = (
     "started, with one worker",
     "a second worker joins",

@@ -29,6 +29,13 @@ def test_the_network_is_the_configured_one(cache_dir: Path) -> None:
     assert Path(spec.weights_path).is_relative_to(cache_dir)
 
 
+def test_on_a_cluster_each_worker_chooses_its_threads(cache_dir: Path) -> None:
+    master = {"FRUITS_SPARK__MASTER": "spark://master:7077"}
+    assert assembly.network_spec(load(environment=settings(cache_dir, **master))).threads == 0
+    both = settings(cache_dir, **master, FRUITS_COMPUTE__THREADS="3")
+    assert assembly.network_spec(load(environment=both)).threads == 3
+
+
 def test_auto_takes_the_fastest_engine_that_runs_here_and_says_why(
     cache_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,7 +13,7 @@ from processor.errors import BudgetError, NetworkError
 from processor.network.spec import CompiledFile, Features, NetworkSpec
 from processor.photos.decode import Pixels
 from processor.photos.memory import MemoryBudget
-from processor.pipeline import tasks
+from processor.pipeline import sizing, tasks
 from processor.pipeline.outcomes import Kind, Work
 from processor.pipeline.tasks import extract, load_network
 from processor.store import datafiles
@@ -136,3 +136,14 @@ def test_without_the_file_the_error_names_the_configured_path(ncnn: NetworkSpec)
     lost = replace(ncnn, compiled=CompiledFile("/of/another/machine/vgg16.ncnn", "0" * 64))
     with pytest.raises(NetworkError, match=r"/of/another/machine/vgg16\.ncnn"):
         load_network(lost)
+
+
+def test_where_the_driver_knows_no_cores_tasks_share_those_of_their_machine(
+    spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[NetworkSpec] = []
+    monkeypatch.setattr(tasks.engines, "load", loaded.append)
+    monkeypatch.setattr(sizing, "cores", lambda: 8)
+    for threads in (0, 1):
+        load_network(replace(spec, threads=threads), 2)
+    assert [each.threads for each in loaded] == [4, 1]
