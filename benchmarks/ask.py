@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ BINS = 15
 SIZE = 224
 STRANGERS = 60
 SURE = 0.9
+BATCH = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,7 +112,7 @@ def _network(options: argparse.Namespace, scratch: Path) -> Network:
 
 def _features(network: Network, pixels: Iterator[Pixels]) -> Features:
     parts = []
-    while batch := [each for each, _ in zip(pixels, range(32), strict=False)]:
+    while batch := list(islice(pixels, BATCH)):
         parts.append(network.features(np.stack(batch)))
     return np.concatenate(parts)
 
