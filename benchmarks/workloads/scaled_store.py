@@ -469,7 +469,7 @@ class Written:
 def _background() -> Iterator[Background]:
     with TemporaryDirectory(prefix="bench-scale-") as scratch:
         spark = session.start("", DRIVER_MEMORY, Path(scratch))
-        yield Background(spark.sparkContext, cores())
+        yield Background(spark.sparkContext, cores)
         spark.stop()
 
 

@@ -86,7 +86,7 @@ def main(store: str, components: str, tasks: str, more_rows: str) -> None:
         spark = session.start(f"local[{2 * int(tasks)}]", DRIVER_MEMORY, Path(scratch))
         peaks = Peaks()
         policy = RefitPolicy(components=int(components))
-        matrix = Matrix(layout, policy, Background(spark.sparkContext, int(tasks)))
+        matrix = Matrix(layout, policy, Background(spark.sparkContext, lambda: int(tasks)))
         objects.delete(layout.statistics)
         first = _refit(matrix)
         shape = map(str, (int(tasks), COLUMNS, FILE_ROWS))
