@@ -18,7 +18,7 @@ from processor.matrix.snapshot import FeaturesSnapshot
 from processor.matrix.tasks import Projected
 from processor.spark.background import Background
 from processor.store import delta
-from processor.store.compaction import Swap
+from processor.store.datafiles import Swap
 from processor.store.delta import Table
 from processor.store.lease import Lease
 

@@ -23,8 +23,7 @@ from processor.matrix.snapshot import FeaturesSnapshot
 from processor.matrix.tasks import Projected
 from processor.spark.background import Background
 from processor.store import delta, schema
-from processor.store.compaction import Swap
-from processor.store.datafiles import DataFile
+from processor.store.datafiles import DataFile, Swap
 from processor.store.delta import Table
 
 MIRRORS = "features"  # the application whose version says which features the matrix mirrors
@@ -95,6 +94,8 @@ class Mirror:
         return rows
 
     def _rearrange(self, swaps: Sequence[Swap], model: NamedModel) -> list[DataFile]:
+        if not swaps:
+            return []
         folder, name = self._layout.reduced, model.name
         return self._background.run(swaps, lambda share: tasks.rearrange(share, folder, name))
 

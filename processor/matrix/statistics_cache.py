@@ -17,7 +17,7 @@ from common.layout import StoreLayout
 from processor.matrix.moments import Statistics
 from processor.matrix.npz import pack, unpack
 from processor.store import objects
-from processor.store.compaction import Swap
+from processor.store.datafiles import Swap
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,7 @@ from processor.matrix import partials, pca
 from processor.matrix.moments import Accumulator, Statistics
 from processor.matrix.pca import PCA
 from processor.store import datafiles, objects, schema
-from processor.store.compaction import Swap
-from processor.store.datafiles import DataFile
+from processor.store.datafiles import DataFile, Swap
 
 # How formulas begin in spreadsheets (OWASP, CSV injection), and our own mark.
 _FORMULA = r"^['=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"

@@ -18,7 +18,8 @@ from processor.matrix.mirror import model_name
 from processor.photos.objects import concerns_all
 from processor.pipeline.retries import Retries
 from processor.store import delta
-from processor.store.compaction import Swap, Tasks, compact
+from processor.store.compaction import Tasks, compact
+from processor.store.datafiles import Swap
 from processor.store.patience import patiently
 from processor.store.schema import FEATURES, PENDING, REJECTS
 

@@ -7,14 +7,13 @@ dies halfway leaves orphaned files, which the first vacuum after the retention d
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
 from processor.errors import CommitConflict
 from processor.store import datafiles, delta, key_digests, key_ranges
-from processor.store.datafiles import DataFile
+from processor.store.datafiles import DataFile, Swap
 from processor.store.key_digests import KEYS
 from processor.store.key_ranges import Merge
 
@@ -33,19 +32,6 @@ class Tasks(Protocol):
     def run(self, items: Sequence[T], work: Callable[[Iterable[T]], Iterable[R]]) -> list[R]:
         """The results of ``work`` over all shares, in the order of ``items``."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Swap:
-    """Files that were merged, and those that have exactly their rows now."""
-
-    removed: tuple[DataFile, ...]
-    added: tuple[DataFile, ...]
-
-    def paths(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Those removed and those added."""
-        removed, added = (frozenset(e.path for e in files) for files in (self.removed, self.added))
-        return removed, added
 
 
 def compact(folder: str, schema: pa.Schema, tasks: Tasks) -> list[Swap]:

@@ -46,6 +46,19 @@ class DataFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Swap:
+    """Files that were merged, and those that have exactly their rows now."""
+
+    removed: tuple[DataFile, ...]
+    added: tuple[DataFile, ...]
+
+    def paths(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Those removed and those added."""
+        removed, added = (frozenset(e.path for e in files) for files in (self.removed, self.added))
+        return removed, added
+
+
+@dataclass(frozen=True, slots=True)
 class KeyedFile:
     """A data file, and for the key of each of its rows the version of the object it is of."""
 

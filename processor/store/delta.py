@@ -324,6 +324,8 @@ def create_table(folder: str, schema: pa.Schema, network: str = "") -> Table:
                 "delta.dataSkippingStatsColumns": KEY,
                 **named,
             },
+            # Tried again it would succeed, as a second table in the place of the first.
+            commit_properties=CommitProperties(max_commit_retries=0),
             raise_if_key_not_exists=False,  # delta-rs does not know NETWORK
         )
     with translated(folder):

@@ -19,8 +19,7 @@ from processor.matrix.moments import Statistics
 from processor.matrix.refit_policy import SinceFit
 from processor.matrix.snapshot import FeaturesSnapshot
 from processor.store import datafiles, delta, schema
-from processor.store.compaction import Swap
-from processor.store.datafiles import DataFile
+from processor.store.datafiles import DataFile, Swap
 from processor.store.delta import Table
 from tests.support.drawn_photos import photo
 from tests.support.feature_files import commit_features, features_table

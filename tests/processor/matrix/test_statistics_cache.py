@@ -12,8 +12,7 @@ from processor.matrix import statistics_cache
 from processor.matrix.moments import Statistics
 from processor.matrix.statistics_cache import CachedStatistics
 from processor.store import objects
-from processor.store.compaction import Swap
-from processor.store.datafiles import DataFile
+from processor.store.datafiles import DataFile, Swap
 
 ROWS = {
     f"part-{n}.parquet": np.random.default_rng(n).normal(n / 10, 1.0, (3 + n, 4)).astype(np.float32)
