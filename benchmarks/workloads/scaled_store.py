@@ -57,6 +57,7 @@ from processor.store.schema import FEATURES
 
 BATCH = 2048  # photos of a micro-batch
 COMMITTED = 32 * BATCH  # that a filled store has in one commit; then small files are merged
+NEW_SHARE = 1 / 16  # of a large store's photos that are new when its files are merged
 COMMITS = 20  # one of which writes a checkpoint of the log
 LOOKUPS = 10
 OVERWRITTEN = "0" * 32  # the version of photos with new content
@@ -122,13 +123,16 @@ def fill(layout: OnDisk, _work: Path, start: int, stop: int) -> Step:
     folder = layout.store.features
     table = delta.create_table(folder, FEATURES, MODEL)
     merged = 0.0
-    for at in range(start, stop, COMMITTED):
+    at = compacted = start
+    while at < stop:
         add(table, drawn, range(at, min(at + COMMITTED, stop)))
-        began = time.perf_counter()
+        at = min(at + COMMITTED, stop)
+        if at < stop and at - compacted < at * NEW_SHARE:
+            continue
+        began, compacted = time.perf_counter(), at
         while compact(folder, FEATURES, Threads()):
-            pass
-        table.refresh()
-        table.vacuum(0)  # or the disk would hold all that was ever merged
+            table.refresh()
+            table.vacuum(0)  # or the disk would hold all that was ever merged
         merged += time.perf_counter() - began
         print(f"{at:,}", file=sys.stderr, flush=True)
     return clock.step(compaction_s=merged)
