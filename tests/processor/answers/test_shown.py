@@ -12,6 +12,7 @@ from common.layout import StoreLayout
 from processor import assembly, commands
 from processor.answers.asked import Asked
 from processor.network.spec import NetworkSpec
+from processor.pipeline.sizing import photo_bytes
 from tests.support.feature_files import NETWORK, commit_features, features_table
 
 HOSTILE = "photos/\x1b[2J\u202e.jpg"
@@ -65,4 +66,4 @@ def test_a_photo_is_read_within_the_configured_limits(config: Config) -> None:
     images = config.images
     assert (reader.max_bytes, reader.max_pixels) == (images.max_bytes, images.max_pixels)
     assert (reader.reduced_decode, reader.unsandboxed_heic) == (True, False)
-    assert reader.memory.total_bytes == assembly.photo_bytes()
+    assert reader.memory.total_bytes == photo_bytes()

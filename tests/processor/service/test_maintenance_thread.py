@@ -91,10 +91,12 @@ def test_the_csv_is_written_beside_the_updates(monkeypatch: pytest.MonkeyPatch) 
     fake.exporting = lambda: going_on.wait(10)
     keeper = thread_of(fake)
     keeper.start()
-    for _ in range(3):
+    keeper.wake()
+    assert fake.exports.acquire(timeout=10)
+    assert fake.updated.acquire(timeout=10)
+    for _ in range(2):
         keeper.wake()
         assert fake.updated.acquire(timeout=10)
-    assert fake.exports.acquire(timeout=10)
     assert not fake.exports.acquire(blocking=False)
 
     def fails_once() -> None:
