@@ -37,7 +37,7 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
         with Child(PROCESS, arguments, aws.over(stack), output) as child:
             child.finish(SECONDS)
     levels = [parse(Level, line, PROCESS) for line in output.read_text().splitlines()]
-    first = _short(rows[0])
+    first = command.short(rows[0])
     print(
         f"{'rows':>10}{'files':>7}{'commit, ms':>12}{f'at {first}':>8}{'ratio':>7}{'CPU':>6}{'AWS':>6}"
         f"{'replace 16':>12}{'MERGE':>9}{'driver, MB':>12}"
@@ -45,7 +45,7 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
     result: Result = {}
     for level in levels:
         result |= _figures(level, first)
-    return {**result, "runs": {_short(level.rows): asdict(level) for level in levels}}
+    return {**result, "runs": {command.short(level.rows): asdict(level) for level in levels}}
 
 
 def _figures(level: Level, first: str) -> dict[str, float]:
@@ -59,7 +59,7 @@ def _figures(level: Level, first: str) -> dict[str, float]:
         f"{level.rows:>10,}{level.files:>7}{ms:>12.1f}{1000 * there.seconds:>8.1f}"
         f"{ratio:>7.2f}{own:>6.0f}{aws:>6.0f}{replace:>12.1f}{merge:>9.0f}{level.rss / 1e6:>12.0f}"
     )
-    rows = _short(level.rows)
+    rows = command.short(level.rows)
     return {
         f"commit_{rows}_ms": round(ms, 1),
         f"commit_{rows}_over_{first}": round(ratio, 3),
@@ -84,13 +84,6 @@ def _middle(commits: Sequence[CommitCost]) -> CommitCost:
         driver_cpu=mean(lambda each: each.driver_cpu),
         aws_cpu=mean(lambda each: each.aws_cpu),
     )
-
-
-def _short(rows: int) -> str:
-    for unit, name in ((1_000_000, "m"), (1_000, "k")):
-        if rows % unit == 0:
-            return f"{rows // unit}{name}"
-    return str(rows)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -43,7 +43,7 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
         for line in output.read_text(encoding="utf-8").splitlines():
             level = parse(Level, line, PROCESS)
             _print(suffix or "by key", level)
-            short = _short(level.rows)
+            short = command.short(level.rows)
             result |= {f"{name}{suffix}_{short}": value for name, value in _figures(level).items()}
             runs[f"{suffix.strip('_') or 'by_key'}_{short}"] = asdict(level)
     return {**result, "runs": runs}
@@ -73,10 +73,6 @@ def _print(name: str, level: Level) -> None:
         f"{anywhere.seconds:>7.1f}{together.files:>17}{together.bytes / 1e6:>8.0f}",
         flush=True,
     )
-
-
-def _short(rows: int) -> str:
-    return f"{round(rows / 1e6)}m" if rows >= 1_000_000 else f"{round(rows / 1e3)}k"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -195,12 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="photos to time (default: %(default)s)",
     )
-    parser.add_argument(
-        "--photos-dir",
-        type=Path,
-        metavar="DIR",
-        help="real photos (default: the demo's drawn sample)",
-    )
+    command.add_photos_dir(parser)
     command.add_size(parser)
     parser.add_argument(
         "--pause",

@@ -19,9 +19,9 @@ from benchmarks.harness.blas import THREADS
 from benchmarks.harness.child import Child, output_of, parse
 from benchmarks.harness.command import Result, whole, wholes
 from benchmarks.harness.errors import BenchError
+from benchmarks.harness.step import Step
 from benchmarks.workloads import indexing
 from benchmarks.workloads.listed_photos import BUCKET, PHOTOS, ListedAws
-from benchmarks.workloads.scaled_store import Step
 from processor.store.index_snapshot import LEAST_ROWS
 
 PROCESS = "benchmarks.workloads.scaled_store"
@@ -190,7 +190,7 @@ def table(levels: Mapping[int, Level]) -> list[str]:
     """The figures in Markdown; the last column is the last size over the one before."""
     sizes = sorted(levels)
     head = [f"{rows:,}" for rows in sizes]
-    last = [f"{_short(sizes[-1])} over {_short(sizes[-2])}"] if len(sizes) > 1 else []
+    last = [f"{command.short(sizes[-1])} over {command.short(sizes[-2])}"] if len(sizes) > 1 else []
     lines = [_line(["photos", *head, *last]), _line(["---"] * (1 + len(head) + len(last)))]
     for row in TABLE:
         values = [row.of(levels[rows]) for rows in sizes]
@@ -212,7 +212,7 @@ def _figure(step: Step, name: str) -> float:
 
 def _result(levels: Mapping[int, Level], grown: Step | None, index: indexing.Run | None) -> Result:
     sizes = sorted(levels)
-    first, largest = _short(sizes[0]), levels[sizes[-1]]["start"]
+    first, largest = command.short(sizes[0]), levels[sizes[-1]]["start"]
     indexed, seconds = (index.rows, index.seconds) if index else (sizes[-1], largest.seconds)
     result: Result = {
         "index_rows": indexed,
@@ -221,7 +221,7 @@ def _result(levels: Mapping[int, Level], grown: Step | None, index: indexing.Run
         "refit_bytes_over_final": round(grown.figures["over_final"], 2) if grown else None,
     }
     for rows, level in levels.items():
-        at = _short(rows)
+        at = command.short(rows)
         restored = level.get("restored")
         result |= {
             f"start_s_{at}": round(level["start"].seconds, 2),
@@ -236,7 +236,8 @@ def _result(levels: Mapping[int, Level], grown: Step | None, index: indexing.Run
             f"driver_rss_{at}_mb": round(level["commits"].rss / 1e6),
         }
     runs = {
-        _short(rows): {name: asdict(each) for name, each in levels[rows].items()} for rows in sizes
+        command.short(rows): {name: asdict(each) for name, each in levels[rows].items()}
+        for rows in sizes
     }
     return {**result, "runs": runs, "grown": asdict(grown) if grown else None}
 
@@ -274,13 +275,6 @@ def _check_room(folder: Path, rows: int, index_rows: int) -> None:
             f"{folder.parent} has {free / 1e9:,.1f} GB free, and {need / 1e9:,.1f} GB are needed: name "
             "a larger disk with --folder, or fewer photos with --rows"
         )
-
-
-def _short(rows: int) -> str:
-    for unit, name in ((1_000_000, "m"), (1_000, "k")):
-        if rows % unit == 0:
-            return f"{rows // unit}{name}"
-    return str(rows)
 
 
 def _parser() -> argparse.ArgumentParser:

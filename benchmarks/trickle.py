@@ -164,12 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="for how long they come (default: %(default)s)",
     )
-    parser.add_argument(
-        "--photos-dir",
-        type=Path,
-        metavar="DIR",
-        help="real photos (default: the demo's drawn sample)",
-    )
+    command.add_photos_dir(parser)
     command.add_size(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
     return parser

@@ -9,11 +9,13 @@ import pytest
 from benchmarks import scale
 from benchmarks.harness.errors import BenchError
 from benchmarks.harness.opened import Opened
+from benchmarks.harness.step import Step
 from benchmarks.workloads import random_photos, scaled_store
+from benchmarks.workloads.disk_store import OnDisk, fill
 from benchmarks.workloads.drawn_features import COLUMNS
 from benchmarks.workloads.listed_photos import BUCKET, Pages
 from benchmarks.workloads.random_photos import FILE_ROWS, Drawn
-from benchmarks.workloads.scaled_store import OVERWRITTEN, OnDisk, Step
+from benchmarks.workloads.scaled_store import OVERWRITTEN
 from processor.store import delta
 
 NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
@@ -52,7 +54,7 @@ def test_a_store_is_filled_started_added_to_and_overwritten(
     zeros = Drawn((np.zeros((FILE_ROWS, COLUMNS), np.float32),))
     monkeypatch.setattr(Drawn, "of", lambda **_: zeros)
     layout, work = OnDisk(BUCKET, folder=str(tmp_path / "store")), tmp_path / "work"
-    scaled_store.fill(layout, work, 0, 5000)
+    fill(layout, work, 0, 5000)
     filled = delta.open_table(layout.store.features)
     assert filled is not None
     assert filled.rows == 5000

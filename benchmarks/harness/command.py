@@ -104,6 +104,23 @@ def add_components(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_photos_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--photos-dir",
+        type=Path,
+        metavar="DIR",
+        help="real photos (default: the demo's drawn sample)",
+    )
+
+
+def short(count: int) -> str:
+    """A number in keys of the JSON object: 10m, 200k, 1142."""
+    for unit, name in ((1_000_000, "m"), (1_000, "k")):
+        if count % unit == 0:
+            return f"{count // unit}{name}"
+    return str(count)
+
+
 def whole(least: int) -> Callable[[str], int]:
     """An argparse type: a whole number of at least ``least``."""
 

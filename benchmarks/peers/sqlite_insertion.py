@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.harness.protocol import answer
-from benchmarks.workloads.indexing import Run, find_seconds, peak_rss
+from benchmarks.harness.usage import peak_rss
+from benchmarks.workloads.indexing import Run, find_seconds
 from processor.store import delta
 
 READERS = 8

@@ -3,13 +3,13 @@
 ``python -m benchmarks.workloads.compact URI`` prints a :class:`Compacted`.
 """
 
-import resource
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from benchmarks.harness.protocol import answer
+from benchmarks.harness.usage import peak_rss
 from common.layout import StoreLayout
 from processor.store.compaction import compact
 from processor.store.schema import FEATURES
@@ -34,7 +34,7 @@ class InProcess:
 
 
 def report(merged: int) -> None:
-    answer(Compacted(merged, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+    answer(Compacted(merged, peak_rss()))
 
 
 def main(uri: str) -> None:

@@ -7,7 +7,6 @@ table's snapshot. With a snapshot, ``index`` begins with it.
 
 import hashlib
 import random
-import resource
 import statistics
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.harness.protocol import answer
+from benchmarks.harness.usage import peak_rss
 from processor.store import datafiles, delta
 from processor.store.index_snapshot import IndexSnapshot
 from processor.store.keyed import KeyedTable
@@ -89,11 +89,6 @@ def find_seconds(find: Callable[[list[str]], int], rows: int) -> float:
         spent.append(time.monotonic() - began)
         assert found == len(keys)
     return statistics.median(spent)
-
-
-def peak_rss() -> int:
-    """Of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main(kind: str, folder: str, argument: str) -> None:

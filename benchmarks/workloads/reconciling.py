@@ -6,7 +6,6 @@
 followed by the number of objects, makes the store.
 """
 
-import resource
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.harness.protocol import answer
+from benchmarks.harness.usage import peak_rss
 from benchmarks.workloads import drawn_features
 from benchmarks.workloads.full_bucket import BUCKET, ETAG, key
 from common import aws
@@ -97,8 +97,7 @@ def main(kind: str, argument: str = "") -> None:
     else:
         objects, found = memory() if kind == "memory" else listing()
     seconds, cpu = time.monotonic() - began, time.process_time() - used
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    answer(Run(seconds, cpu, rss, objects, found))
+    answer(Run(seconds, cpu, peak_rss(), objects, found))
 
 
 if __name__ == "__main__":

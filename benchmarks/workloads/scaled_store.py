@@ -6,19 +6,13 @@ process of its own, and prints a :class:`Step`. FOLDER is a local one and holds 
 """
 
 import os
-import resource
 import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -26,130 +20,31 @@ import psutil
 from benchmarks.harness.opened import Opened
 from benchmarks.harness.protocol import answer
 from benchmarks.harness.settings import config_of
+from benchmarks.harness.step import Clock, Step
+from benchmarks.harness.usage import peak_rss
 from benchmarks.workloads import random_photos
+from benchmarks.workloads.disk_store import BATCH, OnDisk, fill, written_in
 from benchmarks.workloads.drawn_features import MODEL
 from benchmarks.workloads.listed_photos import BUCKET
 from benchmarks.workloads.random_photos import FILE_ROWS, Drawn
-from common.config import Pca
-from common.layout import BucketLayout, StoreLayout
+from benchmarks.workloads.scaled_matrix import grow, matrix
 from ingest.events import ObjectEvent
 from ingest.queue import Queue, connect
-from processor.matrix.matrix import Matrix
-from processor.matrix.refit_policy import RefitPolicy
 from processor.pipeline.comparison import Scope
 from processor.pipeline.feature_store import FeatureStore
 from processor.pipeline.micro_batch import MicroBatches
 from processor.pipeline.outcomes import Extracted, Kind, Outcome, Work
 from processor.pipeline.reconciliation import Reconciliation
-from processor.pipeline.retries import Retries
-from processor.service.maintenance import Maintenance
 from processor.service.preflight import find_queue
 from processor.service.status import status
 from processor.service.why import why
-from processor.spark import session
-from processor.spark.background import Background
-from processor.spark.resources import cores
-from processor.store import delta, key_digests
-from processor.store.compaction import compact
+from processor.store import delta
 from processor.store.delta import LOG
 from processor.store.index_snapshot import IndexSnapshot
-from processor.store.schema import FEATURES
 
-BATCH = 2048  # photos of a micro-batch
-COMMITTED = 32 * BATCH  # that a filled store has in one commit; then small files are merged
-NEW_SHARE = 1 / 16  # of a large store's photos that are new when its files are merged
 COMMITS = 20  # one of which writes a checkpoint of the log
 LOOKUPS = 10
 OVERWRITTEN = "0" * 32  # the version of photos with new content
-GROWN = 8 * BATCH  # photos between two updates of the matrix while a store grows
-DRIVER_MEMORY = "1g"
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """``seconds`` of what is measured; ``rss``: this process's peak memory in bytes, with libraries."""
-
-    seconds: float
-    rss: int
-    figures: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class OnDisk(BucketLayout):
-    """A bucket whose store lies in a local folder, because the embedded AWS has only memory."""
-
-    folder: str = ""
-
-    @property
-    def store(self) -> StoreLayout:
-        return StoreLayout(f"{self.folder}/")
-
-
-class Threads:
-    """Tasks that run in threads of this process."""
-
-    def run(self, items: Sequence[T], work: Callable[[Iterable[T]], Iterable[R]]) -> list[R]:
-        share = max(1, -(-len(items) // cores()))
-        shares = [items[at : at + share] for at in range(0, len(items), share)]
-        with ThreadPoolExecutor(cores()) as pool:
-            return [each for some in pool.map(lambda s: list(work(s)), shares) for each in some]
-
-
-class Clock:
-    """Seconds since it was made."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-
-    def step(self, **figures: float) -> Step:
-        return Step(self.seconds(), peak_rss(), figures)
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self._began
-
-
-# ------------------------------------------------------------------ filling
-
-
-def fill(layout: OnDisk, _work: Path, start: int, stop: int) -> Step:
-    """Add the photos from ``start`` on, in fewer commits than the service would need, and merge files.
-
-    The log has the bytes that it would have of micro-batches: all files, all keys' digests.
-    """
-    clock, drawn = Clock(), Drawn.of()
-    folder = layout.store.features
-    table = delta.create_table(folder, FEATURES, MODEL)
-    merged = 0.0
-    at = compacted = start
-    while at < stop:
-        add(table, drawn, range(at, min(at + COMMITTED, stop)))
-        at = min(at + COMMITTED, stop)
-        if at < stop and at - compacted < at * NEW_SHARE:
-            continue
-        began, compacted = time.perf_counter(), at
-        while compact(folder, FEATURES, Threads()):
-            table.refresh()
-            table.vacuum(0)  # or the disk would hold all that was ever merged
-        merged += time.perf_counter() - began
-        print(f"{at:,}", file=sys.stderr, flush=True)
-    return clock.step(compaction_s=merged)
-
-
-def add(table: delta.Table, drawn: Drawn, numbers: range) -> None:
-    """Commit these photos, in files as tasks write them."""
-    with ThreadPoolExecutor(cores()) as pool:
-        files = list(
-            pool.map(lambda part: drawn.write(table.folder, part), random_photos.parts(numbers))
-        )
-    names = random_photos.keys(random_photos.ranks(numbers)).to_pylist()
-    about = {"batch": 0, "photos": len(numbers), key_digests.KEYS: key_digests.encode(names)}
-    table.commit(FEATURES, files, (), metadata=about)
-
-
-# ------------------------------------------------------------------ starts
 
 
 def start(layout: OnDisk, work: Path) -> Step:
@@ -171,9 +66,6 @@ def snapshot(layout: OnDisk, work: Path) -> Step:
     shutil.copyfile(work / "features.sqlite", copy)
     IndexSnapshot(layout.store.features).write(copy)
     return clock.step()
-
-
-# ------------------------------------------------------------------ micro-batches
 
 
 class Uploads:
@@ -276,9 +168,6 @@ def overwrites(layout: OnDisk, work: Path, stored: int) -> Step:
     return Step(seconds, rss, {"bytes": written, "commits": taken, "stale": stale})
 
 
-# ------------------------------------------------------------------ questions
-
-
 def ask_status(layout: OnDisk, _work: Path) -> Step:
     """What ``python -m processor status`` does; ``open_s``: of it, to open the features."""
     queue = config_of(os.environ).queue
@@ -346,166 +235,9 @@ def reconcile(layout: OnDisk, work: Path, stored: int) -> Step:
     return clock.step(found=done.found, objects=done.objects, cpu_s=cpu, stored=stored)
 
 
-# ------------------------------------------------------------------ the matrix
-
-
-def matrix(layout: OnDisk, _work: Path, stored: int) -> Step:
-    """Refits, the CSV, new photos projected, and small files merged, all by Spark tasks."""
-    folder = layout.store.features
-    with _background() as background:
-        matrix = Matrix(layout.store, RefitPolicy(components=Pca().components), background)
-        maintenance = _maintenance(layout, matrix, background)
-        Path(layout.store.statistics).unlink(missing_ok=True)
-        clock = Clock()
-        full = matrix.update(force=True)
-        full_s = clock.seconds()
-        clock = Clock()
-        matrix.export()
-        csv_s = clock.seconds()
-        csv_bytes = Path(layout.store.reduced_csv).stat().st_size
-        Path(layout.store.reduced_csv).unlink()  # the next refits need the room
-        _vacuum(layout.store.reduced)
-        table = delta.create_table(folder, FEATURES, MODEL)
-        add(table, Drawn.of(blocks=1), range(stored, stored + BATCH))
-        clock = Clock()
-        new = matrix.update()
-        new_s = clock.seconds()
-        clock = Clock()
-        more = matrix.update(force=True)
-        more_s = clock.seconds()
-        _vacuum(layout.store.reduced)
-        before, clock = written_in(folder), Clock()
-        merged = maintenance.compact(folder, FEATURES)
-        compaction_s = clock.seconds()
-        if not full or not new or not more or new.projected != BATCH:
-            raise SystemExit("the matrix was not brought up to date")
-        rss = peak_rss()
-        figures = {
-            "fit_s": full.fit_seconds,
-            "csv_s": csv_s,
-            "csv_bytes": csv_bytes,
-            "new_s": new_s,
-            "more_s": more_s,
-            "more_fit_s": more.fit_seconds,
-            "compaction_s": compaction_s,
-            "compaction_files": merged,
-            "compaction_bytes": written_in(folder) - before,
-            "photos": BATCH,
-        }
-        matrix.update()
-        _vacuum(folder)
-        _vacuum(layout.store.reduced)
-        return Step(full_s, rss, figures)
-
-
-def grow(layout: OnDisk, _work: Path, photos: int) -> Step:
-    """From nothing to so many photos: what the matrix has written on the way, over what is left.
-
-    With the service's own settings, but for the pause after a refit: photos come faster than ever.
-    """
-    settings = Pca().model_dump(exclude={"csv"}) | {"least_pause": 0.0}
-    worst, turns = 0.0, 0
-    written, clock = Written(layout.store), Clock()
-    with _background() as background:
-        matrix = Matrix(layout.store, RefitPolicy(**settings), background)
-        maintenance = _maintenance(layout, matrix, background)
-        table, drawn = delta.create_table(layout.store.features, FEATURES, MODEL), Drawn.of()
-        for turns, at in enumerate(range(0, photos, GROWN), start=1):
-            add(table, drawn, range(at, min(at + GROWN, photos)))
-            if turns * GROWN % COMMITTED == 0:
-                while maintenance.compact(layout.store.features, FEATURES):
-                    pass
-                table.refresh()
-            update = matrix.update()
-            written.note()
-            matrix.export()
-            written.note()
-            if 2 * table.rows >= photos:
-                worst = max(worst, written.over_final(table.rows))
-            refit = f": {update.refit}" if update and update.refit else ""
-            print(f"{table.rows:,} photos{refit}", file=sys.stderr, flush=True)
-        live = delta.open_table(layout.store.reduced)
-        assert live is not None
-        if live.rows != photos:
-            raise SystemExit(f"the matrix has {live.rows} rows of {photos}")
-    return clock.step(
-        over_final=worst,
-        refits=len([*Path(layout.store.pca_models).iterdir()]),
-        reduced_bytes=written_in(layout.store.reduced),
-        csv_bytes=written.csv,
-        statistics_bytes=written.statistics,
-    )
-
-
-class Written:
-    """What the matrix has written so far; whoever uses it may not have the matrix vacuumed."""
-
-    def __init__(self, store: StoreLayout) -> None:
-        self._store = store
-        self._seen = {Path(store.reduced_csv): 0, Path(store.statistics): 0}
-        self.csv = self.statistics = 0
-        self._csv_row = 0.0
-
-    def note(self) -> None:
-        """Count the files that were replaced since the last call."""
-        csv, statistics_cache = self._seen
-        if size := self._replaced(csv):
-            table = delta.open_table(self._store.reduced)
-            self._csv_row = size / (table.rows if table else 1)
-        self.csv += size
-        self.statistics += self._replaced(statistics_cache)
-
-    def over_final(self, photos: int) -> float:
-        """Over the bytes of the matrix as it is, and of a CSV of it."""
-        table = delta.open_table(self._store.reduced)
-        live = sum(table.sizes().values()) if table else 0
-        all_ = written_in(self._store.reduced) + written_in(self._store.pca_models)
-        return (all_ + self.csv + self.statistics) / (live + photos * self._csv_row)
-
-    def _replaced(self, file: Path) -> int:
-        if not file.exists() or file.stat().st_mtime_ns == self._seen[file]:
-            return 0
-        self._seen[file] = file.stat().st_mtime_ns
-        return file.stat().st_size
-
-
-@contextmanager
-def _background() -> Iterator[Background]:
-    with TemporaryDirectory(prefix="bench-scale-") as scratch:
-        spark = session.start("", DRIVER_MEMORY, Path(scratch))
-        yield Background(spark.sparkContext, cores)
-        spark.stop()
-
-
-def _maintenance(layout: OnDisk, matrix: Matrix, background: Background) -> Maintenance:
-    retries = Retries(layout, lambda _bodies: None)
-    return Maintenance(
-        layout.store, matrix, background, retries, interval_seconds=0, retention_hours=0
-    )
-
-
-def _vacuum(folder: str) -> None:
-    table = delta.open_table(folder)
-    if table:
-        table.vacuum(0)
-
-
-# ------------------------------------------------------------------ measuring
-
-
-def written_in(folder: str) -> int:
-    """Bytes of all files there."""
-    return sum(each.stat().st_size for each in Path(folder).rglob("*") if each.is_file())
-
-
 def bytes_read() -> int:
     """By this process so far, of files and connections, whether cached or not."""
     return int(psutil.Process().io_counters().read_chars)
-
-
-def peak_rss() -> int:
-    """Of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 STEPS: dict[str, Callable[..., Step]] = {

@@ -62,9 +62,9 @@ def test_copies_are_found_at_a_cosine_of_1() -> None:
     assert groups(features, 1.0).tolist() == expected
 
 
-def test_equal_rows_cost_no_more_than_one_product_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    features = np.full((400, 16), 0.25, np.float32)
-    joined = []
+def pairs_joined(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """From now on, how many pairs each call joins."""
+    joined: list[int] = []
     join = near_duplicates._join
 
     def counting(group: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
@@ -72,6 +72,12 @@ def test_equal_rows_cost_no_more_than_one_product_each(monkeypatch: pytest.Monke
         join(group, left, right)
 
     monkeypatch.setattr(near_duplicates, "_join", counting)
+    return joined
+
+
+def test_equal_rows_cost_no_more_than_one_product_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = np.full((400, 16), 0.25, np.float32)
+    joined = pairs_joined(monkeypatch)
     assert groups(features, 0.999).tolist() == [0] * 400
     assert sum(joined) < 8 * 400 + 8 * 8
 
@@ -81,16 +87,9 @@ def test_most_pairs_are_excluded(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(2)
     axes = random.standard_normal((8, 64))
     features = unit((random.standard_normal((600, 8)) @ axes + 3).astype(np.float32))
-    compared = []
-    near = near_duplicates._join
-
-    def counting(group: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
-        compared.append(len(left))
-        near(group, left, right)
-
-    monkeypatch.setattr(near_duplicates, "_join", counting)
+    joined = pairs_joined(monkeypatch)
     assert groups(features, 0.9999).tolist() == list(range(600))
-    assert compared == []
+    assert joined == []
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2])

@@ -124,15 +124,21 @@ def test_two_services_keep_one_matrix(world: World, spark: SparkSession) -> None
     assert set(assert_whole(world)) == set(world.features())
 
 
-def test_one_service_refits_at_a_time(
-    world: World, spark: SparkSession, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The other brings new photos into the matrix, with the model that it has."""
+def two_with_a_refit_due(world: World, spark: SparkSession) -> tuple[Matrix, Matrix]:
+    """Of two services; the first has made the matrix."""
     policy = RefitPolicy(components=3, growth_photos=3)
     put(world, *range(6))
     one, two = matrix(world, spark, policy), matrix(world, spark, policy)
     one.update()
     put(world, 6, 7, 8)
+    return one, two
+
+
+def test_one_service_refits_at_a_time(
+    world: World, spark: SparkSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other brings new photos into the matrix, with the model that it has."""
+    one, two = two_with_a_refit_due(world, spark)
     caplog.set_level(logging.INFO)
     with Lease(world.recipe.layout.store.refit_lease).held() as ours:
         assert ours
@@ -150,11 +156,7 @@ def test_one_service_refits_at_a_time(
 def test_a_refit_that_another_service_has_just_made_is_not_made_again(
     world: World, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = RefitPolicy(components=3, growth_photos=3)
-    put(world, *range(6))
-    one, two = matrix(world, spark, policy), matrix(world, spark, policy)
-    one.update()
-    put(world, 6, 7, 8)
+    one, two = two_with_a_refit_due(world, spark)
     take = Lease._take
 
     def late(lease: Lease) -> str | None:
