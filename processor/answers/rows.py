@@ -1,6 +1,6 @@
 """The rows of features/, read in blocks: from all data files, several at a time, each once.
 
-Memory: READERS data files, of 64 MB at most, and a block of each.
+Memory: READERS data files, of 8 MB each once they are merged, and a block of each.
 """
 
 from collections.abc import Callable, Sequence

@@ -97,7 +97,8 @@ def _verdict(likely: Likely | None, *, none: bool, least: float | None) -> str:
 def _sample(rows: StoredRows) -> tuple[list[str | None], Features]:
     """Labels and features, (m, d), of some stored photos: those with the smallest checksums of keys.
 
-    So they are the same in whatever order blocks come. Data files have random names: the first will do.
+    So they are the same in whatever order blocks come. Data files have random names, so of a large store
+    the first are as good as others; each holds a range of keys, and the sample is one of ranges.
     """
     wanted = max(LEAST_SAMPLED, min(MOST_SAMPLED, SAMPLE_PAIRS // max(rows.photos, 1)))
     ends = accumulate(rows.sizes[path] for path in sorted(rows.sizes))

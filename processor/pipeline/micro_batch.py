@@ -30,6 +30,7 @@ from processor.pipeline.outcomes import (
     Work,
     of_kind,
 )
+from processor.store.index import Location
 from processor.store.patience import patiently
 
 log = logging.getLogger(__name__)
@@ -133,13 +134,14 @@ class MicroBatches:
         began = time.monotonic()
         self._when_possible(self._store.features.refresh)
         planned_on = self._store.features.table_version
-        later = self._later(photos)
+        stored = self._store.features.find(event.key for event in photos)
+        later = self._later(photos, stored)
         photos = [event for event in photos if event.key not in later]
         keys = [event.key for event in photos]
         waiting = self._when_possible(lambda: self._store.pending.rows(keys))
         now = datetime.now(UTC)
         tried = [event for event in photos if not _is_suspended(event, waiting, now)]
-        results = self._extract(self._plan(tried))
+        results = self._extract(_plan(tried, stored))
         outage = self._breaker.outage(results)
         prevented = frozenset(outage)
         results = [_judged(each, waiting, prevented, now) for each in results]
@@ -176,9 +178,8 @@ class MicroBatches:
                 log.warning("ignored an event outside the prefix, of bucket %s", event.bucket)
         return self._layout.is_photo(event.bucket, event.key, event.size)
 
-    def _later(self, photos: Sequence[ObjectEvent]) -> set[str]:
+    def _later(self, photos: Sequence[ObjectEvent], stored: Mapping[str, Location]) -> set[str]:
         """The photos whose rows are to be replaced or dropped by a later commit than this one."""
-        stored = self._store.features.find(event.key for event in photos)
         later = self._store.features.unaffordable(
             event.key
             for event in photos
@@ -188,19 +189,6 @@ class MicroBatches:
         if later:
             log.info("too many rows to replace in one commit", extra={"later": len(later)})
         return later
-
-    def _plan(self, photos: Sequence[ObjectEvent]) -> list[Work]:
-        stored = self._store.features.find(event.key for event in photos)
-        return [
-            Work(
-                key=event.key,
-                event_version=_version(event),
-                event_time=event.event_time,
-                removal=event.removed,
-                stored_version=stored[event.key].object_version if event.key in stored else None,
-            )
-            for event in photos
-        ]
 
     def _is_current(self, outcome: Outcome) -> bool | None:
         """Whether S3 is still as ``outcome`` found it; None if it refuses to tell.
@@ -249,6 +237,19 @@ def _report(done: _Round) -> None:
         why = {"reason": outcome.reason, "detail": outcome.detail} if outcome.reason else {}
         with bound(key=outcome.key):
             log.log(level, message, extra={"version": outcome.object_version, **why})
+
+
+def _plan(photos: Sequence[ObjectEvent], stored: Mapping[str, Location]) -> list[Work]:
+    return [
+        Work(
+            key=event.key,
+            event_version=_version(event),
+            event_time=event.event_time,
+            removal=event.removed,
+            stored_version=stored[event.key].object_version if event.key in stored else None,
+        )
+        for event in photos
+    ]
 
 
 def _version(event: ObjectEvent) -> str | None:
