@@ -102,6 +102,7 @@ class Pca(_Section):
     most_residual: float = Field(2.0, ge=0.0, strict=False)
     least_pause: float = Field(10.0, ge=0.0, strict=False)
     csv: bool = True
+    report: bool = True
 
 
 class Upkeep(_Section):

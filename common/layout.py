@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 STORE_FOLDERS = ("features/", "rejects/", "pending/", "reduced/", "models/")
-STORE_FILES = ("reduced.csv", "reconciliation.json")
+REPORT_PAGE, REPORT_MAP = "reports/latest.html", "reports/map.parquet"
+STORE_FILES = ("reduced.csv", "reconciliation.json", REPORT_PAGE, REPORT_MAP)
 RELEASES = "releases/"  # the code that instances install; `deploy` writes there, the service never
 # In delta-rs' URLs "#" and "?" end a path and "%20" is a blank; ".", ".." and "//" are not kept.
 _PLAIN = re.compile(r"((?!\.{1,2}/)[A-Za-z0-9_.=-]+/)*")
@@ -49,6 +50,16 @@ class StoreLayout:
         return f"{self.root}reduced.csv"
 
     @property
+    def report_page(self) -> str:
+        """The object with the report, a page of HTML."""
+        return f"{self.root}{REPORT_PAGE}"
+
+    @property
+    def report_map(self) -> str:
+        """The object with the points of the report's map, as Parquet."""
+        return f"{self.root}{REPORT_MAP}"
+
+    @property
     def reconciliation(self) -> str:
         """The object that says how far the last reconciliation came, and what it found."""
         return f"{self.root}reconciliation.json"
@@ -71,6 +82,11 @@ class StoreLayout:
     def csv_lease(self) -> str:
         """The object of whoever writes the CSV."""
         return f"{self.features}/_leases/csv"
+
+    @property
+    def report_lease(self) -> str:
+        """The object of whoever writes the report."""
+        return f"{self.features}/_leases/report"
 
     @property
     def statistics(self) -> str:

@@ -98,14 +98,18 @@ def service_role(stack: Stack, place: Place) -> Document:
     stored, swept = (
         [f"{bucket}/{key}" for key in keys] for keys in (stack.layout.stored_keys, folders)
     )
-    csv = place.bucket_arn(stack.layout.store.reduced_csv.removeprefix("s3://"))
+    store = stack.layout.store
+    large = [
+        place.bucket_arn(each.removeprefix("s3://"))
+        for each in (store.reduced_csv, store.report_page, store.report_map)
+    ]
     statements = [
         _allow("ReadPhotos", ["s3:GetObject"], f"{bucket}/{photos}"),
         _allow("KeepStore", ["s3:GetObject", "s3:PutObject"], stored),
         _allow("SweepStore", ["s3:DeleteObject"], swept),
         # What is left of a large checkpoint of delta-rs' or of an abandoned index snapshot, the
         # lifecycle rule ends after a day.
-        _allow("AbortUploads", ["s3:AbortMultipartUpload"], csv),
+        _allow("AbortUploads", ["s3:AbortMultipartUpload"], large),
         # Not for the service: for the instance, which installs itself.
         _allow("ReadReleases", ["s3:GetObject"], f"{bucket}/{stack.layout.releases}*"),
         # "IfExists": S3 answers 404 for a missing object only to callers who may list, and checks

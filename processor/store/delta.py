@@ -141,11 +141,14 @@ class Table:
 
     def metadata_since(self, table_version: int) -> list[dict[str, Any] | None]:
         """The commit metadata of each version after ``table_version``; None where it has expired."""
-        newer = map(self.log_entry, range(table_version + 1, self.table_version + 1))
+        return self.metadata_of(range(table_version + 1, self.table_version + 1))
+
+    def metadata_of(self, versions: Iterable[int]) -> list[dict[str, Any] | None]:
+        """The commit metadata of these versions; None where it has expired."""
         with ThreadPoolExecutor(8) as pool:
             return [
                 None if entry is None else _metadata(entry)
-                for entry in pool.map(objects.get, newer)
+                for entry in pool.map(objects.get, map(self.log_entry, versions))
             ]
 
     def log_entry(self, table_version: int) -> str:

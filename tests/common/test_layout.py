@@ -29,9 +29,11 @@ def test_every_location_is_one_that_the_service_may_write() -> None:
         store.partial_results,
         store.refit_lease,
         store.csv_lease,
+        store.report_lease,
         store.statistics,
     ]
-    for location in [f"{each}/" for each in folders] + [store.reduced_csv, store.reconciliation]:
+    files = [store.reduced_csv, store.reconciliation, store.report_page, store.report_map]
+    for location in [f"{each}/" for each in folders] + files:
         _, key = split(location)
         inside = key.removeprefix("v2/")
         assert inside.startswith(STORE_FOLDERS) or inside in STORE_FILES
@@ -43,6 +45,8 @@ def test_every_location_is_one_that_the_service_may_write() -> None:
         "v2/models/*",
         "v2/reduced.csv",
         "v2/reconciliation.json",
+        "v2/reports/latest.html",
+        "v2/reports/map.parquet",
     }
     assert LAYOUT.releases == "v2/releases/"  # read by an instance, written by `deploy` alone
 

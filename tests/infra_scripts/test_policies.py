@@ -36,8 +36,10 @@ def test_the_service_role_is_least_privilege() -> None:
         "arn:aws:s3:::b/models/*",
         "arn:aws:s3:::b/reduced.csv",
         "arn:aws:s3:::b/reconciliation.json",
+        "arn:aws:s3:::b/reports/latest.html",
+        "arn:aws:s3:::b/reports/map.parquet",
     ]
-    assert by_sid["SweepStore"]["Resource"] == by_sid["KeepStore"]["Resource"][:-2]
+    assert by_sid["SweepStore"]["Resource"] == by_sid["KeepStore"]["Resource"][:-4]
     assert "photos/*" in by_sid["List"]["Condition"]["StringLikeIfExists"]["s3:prefix"]
     assert "sqs:SendMessage" in by_sid["DeadLetters"]["Action"]  # malformed messages are moved
     reading = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}

@@ -42,9 +42,10 @@ def test_the_lifecycle_deletes_only_unfinished_uploads_and_old_versions_of_the_s
     assert {rule["Prefix"] for rule in others} == {
         *("made/features/", "made/rejects/", "made/pending/", "made/reduced/", "made/models/"),
         *("made/reduced.csv", "made/reconciliation.json"),
+        *("made/reports/latest.html", "made/reports/map.parquet"),
     }
     deleting = {"NoncurrentVersionExpiration", "ExpiredObjectDeleteMarker"}
     for rule in others:
         assert rule.keys() - {"Id", "Status", "Prefix"} == deleting
     ids = [rule["Id"] for rule in (abort, *others)]
-    assert len(set(ids)) == len(ids) == 8
+    assert len(set(ids)) == len(ids) == 10
