@@ -30,7 +30,11 @@ ROOMS: dict[str, set[str]] = {
     "processor.matrix": GROUND | {"processor.store", "processor.spark"},
     "processor.pipeline": GROUND | EVENTS | LOWER,
     "processor.answers": GROUND | {"processor.photos", "processor.network", "processor.store"},
-    "processor.service": GROUND | LOWER | {"ingest", "processor.pipeline", "processor.matrix"},
+    "processor.report": GROUND
+    | {f"processor.{room}" for room in ("photos", "store", "spark", "matrix", "answers")},
+    "processor.service": GROUND
+    | LOWER
+    | {"ingest", "processor.pipeline", "processor.matrix", "processor.answers", "processor.report"},
 }
 FACES = {"processor", "ingest"}  # __init__.py with a docstring only
 
@@ -51,6 +55,8 @@ UNLOADED: dict[str, set[str]] = {
     "processor.service": {"tensorflow", "keras", "ncnn"},
     "processor.pipeline.tasks": TASK,
     "processor.matrix.tasks": TASK | {"PIL", "pyspark"},
+    "processor.report": {"tensorflow", "keras", "ncnn"},
+    **{f"processor.report.{name}": TASK for name in ("draw", "files", "reasons", "thumbnails")},
 }
 
 # What only these files may import, even inside a function.
@@ -111,6 +117,10 @@ PURE: dict[str, set[str]] = {
     "processor/answers/labels.py": {"numpy", "processor"},
     "processor/answers/near_duplicates.py": {"numpy"},
     "processor/answers/nearest.py": {"numpy", "pyarrow"},
+    "processor/report/neighbours.py": {"numpy"},
+    "processor/report/points.py": {"numpy"},
+    "processor/report/sample.py": {"numpy", "pyarrow", "processor"},
+    "processor/report/summary.py": set(),
     "processor/matrix/npz.py": {"numpy"},
     "processor/matrix/moments.py": {"numpy", "processor"},
     "processor/matrix/pca.py": {"numpy", "scipy", "processor"},

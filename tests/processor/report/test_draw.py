@@ -1,0 +1,128 @@
+"""The draw: a sample of exactly one version of the matrix, with its neighbours and known thumbnails."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.layout import StoreLayout
+from processor.matrix.matrix import Matrix as ReducedMatrix
+from processor.matrix.mirror import model_name
+from processor.matrix.refit_policy import RefitPolicy
+from processor.report import draw, map_file, parts
+from processor.report.draw import Drawn, Matrix
+from processor.report.points import NEIGHBOURS, Points
+from processor.store import delta
+from tests.support.feature_files import commit_features, features_table
+from tests.support.in_process import InThisProcess
+from tests.support.spectra import geometric, sample
+
+ROWS = 60
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> StoreLayout:
+    """A store with features in two files, and their matrix."""
+    found = StoreLayout(f"{tmp_path}/")
+    rows = sample(ROWS, geometric)
+    commit_features(found, features_table(rows[:40]), features_table(rows[40:], first=40))
+    ReducedMatrix(found, RefitPolicy(components=3), InThisProcess(), csv=False).update()
+    return found
+
+
+def matrix(layout: StoreLayout) -> Matrix:
+    reduced = delta.open_table(layout.reduced)
+    assert reduced
+    name = model_name(reduced)
+    assert name
+    paths = tuple(path.removeprefix(f"{name}/") for path in reduced.paths())
+    return Matrix(layout.reduced, name, layout.features, paths)
+
+
+def drawn(layout: StoreLayout, most: int, *previous: str) -> tuple[Drawn, list[dict]]:
+    folder = f"{layout.root}parts"
+    found = draw.draw(matrix(layout), most, previous, folder)
+    return found, parts.read(folder, found.part).to_pylist()
+
+
+def test_all_of_a_small_store(layout: StoreLayout) -> None:
+    found, rows = drawn(layout, 1000)
+    assert found.population == ROWS
+    assert sum(photos for _, photos in found.labels) == ROWS
+    assert found.labels[0] == ("", ROWS // 2)
+    assert found.missing == [(row["key"], row["version"]) for row in rows]
+    table = delta.open_table(layout.reduced)
+    assert table
+    reduced = {row["key"]: row for row in table.dataset().to_table().to_pylist()}
+    assert [row["key"] for row in rows] == sorted(reduced)
+    for row in rows:
+        assert {name: row[name] for name in ("label", "pc1", "pc2")} == {
+            name: reduced[row["key"]][name] for name in ("label", "pc1", "pc2")
+        }
+
+
+def test_neighbours_are_by_the_features_and_in_the_sample(layout: StoreLayout) -> None:
+    _, rows = drawn(layout, 25)
+    assert len(rows) == 25
+    table = delta.open_table(layout.features)
+    assert table
+    stored = {row["key"]: row["features"] for row in table.dataset().to_table().to_pylist()}
+    features = np.array([stored[row["key"]] for row in rows], np.float32)
+    features /= np.linalg.norm(features, axis=1)[:, None]
+    cosines = features @ features.T
+    np.fill_diagonal(cosines, -1)
+    for number, row in enumerate(rows):
+        wanted = np.argsort(-cosines[number])[:NEIGHBOURS]
+        assert row["neighbours"] == wanted.tolist()
+        np.testing.assert_allclose(row["cosines"], cosines[number][wanted], atol=1e-6)
+
+
+def test_the_sample_does_not_depend_on_the_files(layout: StoreLayout) -> None:
+    _, before = drawn(layout, 25)
+    table = delta.open_table(layout.features)
+    assert table
+    rows = sample(ROWS, geometric)
+    everything = features_table(rows)
+    commit_features(layout, everything, removed=tuple(table.files()))
+    ReducedMatrix(layout, RefitPolicy(components=3), InThisProcess(), csv=False).update()
+    assert len(matrix(layout).paths) == 1
+    _, after = drawn(layout, 25)
+    assert [row["key"] for row in after] == [row["key"] for row in before]
+
+
+def saved(layout: StoreLayout, name: str, photos: dict[tuple[str, str], bytes]) -> str:
+    """A map with these thumbnails."""
+    count = len(photos)
+    alone = np.full((count, NEIGHBOURS), -1, np.int32)
+    keys, versions = (list(each) for each in zip(*photos, strict=True))
+    points = Points(
+        *(keys, [""] * count, np.zeros((count, 2), np.float32)),
+        *(alone, alone.astype(np.float32), list(photos.values()), count),
+    )
+    file = Path(layout.root, name)
+    file.write_bytes(map_file.encoded(points, versions, {}))
+    return str(file)
+
+
+def test_thumbnails_of_the_same_version_are_reused(layout: StoreLayout) -> None:
+    one, two, three = ((f"photos/{n:06}.jpg", "1") for n in range(3))
+    first = saved(layout, "first", {one: b"new", two: b"", ("photos/000002.jpg", "old"): b"x"})
+    second = saved(layout, "second", {one: b"old", two: b"two", ("photos/gone.jpg", "1"): b"y"})
+    (damaged := Path(layout.root, "damaged")).write_bytes(b"no parquet")
+    found, rows = drawn(layout, 1000, first, str(damaged), second, f"{layout.root}none")
+    assert [row["thumbnail"] for row in rows[:3]] == [b"new", b"two", None]
+    assert three in found.missing
+    assert len(found.missing) == ROWS - 2
+
+
+def test_of_one_component_the_other_is_zero(layout: StoreLayout) -> None:
+    ReducedMatrix(layout, RefitPolicy(components=1), InThisProcess(), csv=False).update(force=True)
+    _, rows = drawn(layout, 1000)
+    assert {row["pc2"] for row in rows} == {0.0}
+
+
+def test_a_file_that_a_vacuum_has_deleted(layout: StoreLayout) -> None:
+    there = matrix(layout)
+    Path(there.features, there.paths[0]).unlink()
+    with pytest.raises(FileNotFoundError):
+        draw.draw(there, 1000, (), f"{layout.root}parts")
