@@ -20,7 +20,7 @@ from demo import embedded, photos, picture, results, sample, summary, weights
 from demo.errors import DemoError
 from demo.photos import Photo
 from demo.progress import Display, Tally
-from demo.results import FEATURES_FILE, MATRIX_FILE
+from demo.results import FEATURES_FILE, MAP_FILE, MATRIX_FILE, REPORT_FILE
 from demo.service import Backlog, ServiceProcess
 from infra_scripts.errors import InfraError
 from processor.errors import PreflightError
@@ -115,7 +115,8 @@ def _make_ready(out: Path) -> None:
     """Create the results folder and remove an earlier run's results: none may pass for a new one."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in (FEATURES_FILE, MATRIX_FILE, PICTURE_FILE, LOG_FILE, TRACE_FILE):
+        results = REPORT_FILE, MAP_FILE, FEATURES_FILE, MATRIX_FILE, PICTURE_FILE
+        for name in (*results, LOG_FILE, TRACE_FILE):
             (out / name).unlink(missing_ok=True)
         (out / LOG_FILE).touch()
     except OSError as error:
@@ -130,6 +131,7 @@ def _configure(work: Path, setting: str, count: int) -> None:
         FRUITS_SERVICE__WORK_DIR=str(work),
         FRUITS_MODEL__WEIGHTS=setting,
         FRUITS_SPARK__MASTER="",  # only this machine reaches the embedded AWS
+        FRUITS_PCA__REPORT="true",
         FRUITS_LOGS__LEVEL="INFO",
         FRUITS_LOGS__CLOUDWATCH="false",
     )
@@ -209,8 +211,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="./run demo",
         description="Photos become VGG-16 features and a reduced matrix: this starts S3 and "
         "SQS on this machine, deploys bucket, queue and notifications into them, drops photos in, "
-        "runs the real service until the queue is empty, and writes features.parquet, reduced.csv, "
-        "map.png and service.log. Nothing leaves the machine.",
+        "runs the real service until the queue is empty, and writes report.html, map.png, reduced.csv, "
+        "features.parquet, map.parquet and service.log. Nothing leaves the machine.",
         epilog="Settings of the service can be overridden in the environment, for example "
         "FRUITS_MODEL__INPUT_SIZE=100 for speed; config.toml lists them. Stop it with Ctrl-C.",
     )

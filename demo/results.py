@@ -17,11 +17,13 @@ from common.layout import StoreLayout, split
 from demo.errors import DemoError
 from processor.matrix import models
 from processor.service.status import QueueState, Status
-from processor.store import delta
+from processor.store import delta, objects
 from processor.store.schema import FEATURES
 
 FEATURES_FILE = "features.parquet"
 MATRIX_FILE = "reduced.csv"
+REPORT_FILE = "report.html"
+MAP_FILE = "map.parquet"
 SHOWN = 3  # keys named in an error
 
 
@@ -47,7 +49,7 @@ class Results:
 
 
 def fetch(store: StoreLayout, state: Status, dropped: Collection[str], out: Path) -> Results:
-    """Write features and matrix to ``out``; ``state`` is what ``status`` reports.
+    """Write features, matrix, report and map to ``out``; ``state`` is what ``status`` reports.
 
     Raises :class:`DemoError` unless every photo dropped has exactly one row in features, matrix and
     CSV, or else one reject (or waits), and the queue and its dead-letter queue are empty.
@@ -60,9 +62,11 @@ def fetch(store: StoreLayout, state: Status, dropped: Collection[str], out: Path
     with _whole(out / FEATURES_FILE) as target:
         columns = _write_features(store.features, target)
         size = target.stat().st_size
-    bucket, key = split(store.reduced_csv)
-    with _whole(out / MATRIX_FILE) as target:
-        aws.s3().download_file(bucket, key, str(target))
+    if not objects.exists(store.report_page):
+        raise DemoError("the service wrote no report; its log says why")
+    _download(store.reduced_csv, out / MATRIX_FILE)
+    _download(store.report_page, out / REPORT_FILE)
+    _download(store.report_map, out / MAP_FILE)
     matrix = _matrix(store.reduced)
     keys = matrix["key"].to_pylist()
     check(
@@ -101,6 +105,12 @@ def check(expected: Collection[str], rows: Mapping[str, Sequence[str]]) -> None:
             raise DemoError(f"{name} lacks {_named(missing)}")
         if foreign := found - wanted:
             raise DemoError(f"{name} has rows for {_named(foreign)} that were not uploaded")
+
+
+def _download(uri: str, file: Path) -> None:
+    bucket, key = split(uri)
+    with _whole(file) as target:
+        aws.s3().download_file(bucket, key, str(target))
 
 
 def _check_empty(queue: QueueState) -> None:

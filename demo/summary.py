@@ -5,7 +5,7 @@ from pathlib import Path
 
 from common.printable import printable
 from demo.progress import Tally, duration
-from demo.results import FEATURES_FILE, MATRIX_FILE, Results
+from demo.results import FEATURES_FILE, MAP_FILE, MATRIX_FILE, REPORT_FILE, Results
 from demo.weights import Choice
 
 REJECTS_SHOWN = 5
@@ -54,9 +54,11 @@ def made(out: Path, components: int) -> str:
     """The files under ``out`` and a first look at them."""
     last = f" … pc{components}" if components > 1 else ""
     lines = [
+        (f"{out / REPORT_FILE}", "the report: open it in a browser"),
         (f"{out / 'map.png'}", "the photos, laid out by the first two components"),
         (f"{out / MATRIX_FILE}", f"the reduced matrix: key, label, pc1{last}"),
         (f"{out / FEATURES_FILE}", "the features: one row per photo"),
+        (f"{out / MAP_FILE}", "the report's map: points, neighbours and thumbnails"),
         (f"{out / 'service.log'}", "what the service did, as JSON lines"),
     ]
     hint = f"pandas.read_csv({str(out / MATRIX_FILE)!r}, index_col='key')"

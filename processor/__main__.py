@@ -172,6 +172,11 @@ def _parser() -> argparse.ArgumentParser:
 
     command("refit", commands.refit, "refit the PCA now")
 
+    report = command("report", commands.report, "write the report now")
+    report.add_argument(
+        "--out", type=Path, metavar="DIR", help="into this folder instead of the bucket"
+    )
+
     status = command("status", commands.status, "show the current state")
 
     why = command("why", commands.why, "show what is known about a photo")

@@ -30,11 +30,15 @@ from processor.pipeline.reconciliation import Reconciliation
 from processor.pipeline.retries import Retries
 from processor.pipeline.sizing import memory_budget, share_cores
 from processor.pipeline.tasks import Recipe
+from processor.report.page import page
+from processor.report.report import Report
+from processor.report.thumbnails import Source
 from processor.service import ending, systemd
 from processor.service.batch_lines import BatchLines
 from processor.service.maintenance import Maintenance
 from processor.service.metrics import Metrics
 from processor.service.reconciler import Reconciler
+from processor.service.reporter import Reporter
 from processor.service.runner import Service, Stream
 from processor.service.watchdog import Watchdog
 from processor.service.work_dir import CHECKPOINT
@@ -170,6 +174,19 @@ def matrix(config: Config, tasks: Background) -> Matrix:
     return Matrix(layout, refit_policy(config), tasks, csv=config.pca.csv)
 
 
+def report(config: Config, tasks: Background) -> Report:
+    """The report of the configured store."""
+    layout, images = config.storage.layout, config.images
+    source = Source(
+        bucket=layout.bucket,
+        max_bytes=images.max_bytes,
+        max_pixels=images.max_pixels,
+        unsandboxed_heic=images.unsandboxed_heic,
+        memory=memory_budget,
+    )
+    return Report(layout.store, tasks, source, page)
+
+
 def reconciliation(config: Config, queue: Queue) -> Reconciliation:
     """The reconciliation of the configured store, which sorts in :func:`scratch`."""
     return Reconciliation(config.storage.layout, scratch(config), queue.send_all)
@@ -247,6 +264,7 @@ def service(config: Config, queue_url: str) -> Service:
             interval_seconds=config.upkeep.interval_seconds,
             retention_hours=config.upkeep.retention_hours,
             updated=metrics.matrix,
+            reporter=Reporter(report(config, tasks)) if config.pca.report else None,
         ),
         Reconciler(
             Reconciliation(layout, work_dir, queue.send_all, lambda: queue.depth().total),

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from common import logs
 from common.config import Config
@@ -34,7 +35,7 @@ SHOWN = 20  # objects of a list
 
 
 def refit(config: Config, _options: argparse.Namespace) -> int:
-    """Refit the PCA now and rewrite the matrix."""
+    """Refit the PCA now, and rewrite the matrix, its CSV and the report."""
     check_java()
     check_bucket(config.storage.bucket)
     nothing = ServiceError("there are no features to fit yet: run the service first")
@@ -50,7 +51,34 @@ def refit(config: Config, _options: argparse.Namespace) -> int:
     log.info(
         "matrix rewritten", extra={"rows": update.projected, "features": update.features_version}
     )
+    if config.pca.report:
+        assembly.report(config, tasks).update(wait=True)
     return 0
+
+
+def report(config: Config, options: argparse.Namespace) -> int:
+    """Write the report of the store as it is now: a page, and its map as Parquet.
+
+    Into the bucket, reports/latest.html and reports/map.parquet; with --out into a folder, as
+    report.html and map.parquet.
+    """
+    check_java()
+    check_bucket(config.storage.bucket)
+    if delta.open_table(config.storage.layout.store.reduced) is None:  # before Spark starts
+        raise ServiceError("there is no matrix to report on yet: run the service first")
+    if options.out:
+        _make(options.out)
+    spark = assembly.spark_session(config)
+    tasks = assembly.background(config, spark.sparkContext)
+    assembly.report(config, tasks).write(options.out)
+    return 0
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceError(f"--out {folder}: {error.strerror}") from error
 
 
 def status(config: Config, options: argparse.Namespace) -> int:

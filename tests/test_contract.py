@@ -33,16 +33,19 @@ NAMES = [
     r"reduced\.csv",
     r"reduced/_delta_log/\d{20}\.json",
     rf"reduced/{PCA_NAME}/{PART}",
+    r"reports/latest\.html",
+    r"reports/map\.parquet",
     r"rejects/_delta_log/\d{20}\.json",
     rf"rejects/{PART}",
 ]
 COMMANDS = {
     ("processor",): {
-        *("run", "refit", "status", "why", "reconcile", "redrive"),
+        *("run", "refit", "report", "status", "why", "reconcile", "redrive"),
         *("similar", "duplicates"),
     },
     ("processor", "run"): {"--config", "--once"},
     ("processor", "refit"): {"--config"},
+    ("processor", "report"): {"--config", "--out"},
     ("processor", "status"): {"--config", "--json"},
     ("processor", "why"): {"--config", "--json"},
     ("processor", "reconcile"): {
@@ -164,6 +167,30 @@ def test_reduced_csv(site: Site) -> None:
     lines = answer["Body"].read().decode().splitlines()
     assert lines[0] == '"key","label","pc1","pc2","pc3"'
     assert len(lines) == 6
+
+
+def test_report(site: Site) -> None:
+    about = {"model", "network", "reduced-version", "features-version"}
+    page = site.s3.get_object(Bucket=site.bucket, Key="reports/latest.html")
+    assert page["ContentType"] == "text/html; charset=utf-8"
+    assert set(page["Metadata"]) == about
+    answer = site.s3.get_object(Bucket=site.bucket, Key="reports/map.parquet")
+    assert answer["ContentType"] == "application/vnd.apache.parquet"
+    assert answer["Metadata"] == page["Metadata"]
+    table = pq.read_table(pa.BufferReader(answer["Body"].read()))
+    assert {field.name: str(field.type) for field in table.schema} == {
+        "key": "string",
+        "version": "string",
+        "label": "string",
+        "pc1": "float",
+        "pc2": "float",
+        "neighbours": "struct<ids: list<element: int32>, distances: list<element: float>>",
+        "thumbnail": "string",
+    }
+    metadata = {name.decode(): value.decode() for name, value in table.schema.metadata.items()}
+    assert metadata == {**page["Metadata"], "population": "5", "sample": "all photos"}
+    assert [len(row["neighbours"]["ids"]) for row in table.to_pylist()] == [4] * 5
+    assert all(row["thumbnail"].startswith("data:image/webp;base64,") for row in table.to_pylist())
 
 
 def test_similar_and_duplicates(site: Site, tmp_path: Path) -> None:

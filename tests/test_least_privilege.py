@@ -35,6 +35,7 @@ from processor.network import weights
 from processor.pipeline.retries import Retries
 from processor.service.maintenance import Maintenance
 from processor.service.preflight import find_queue
+from processor.service.reporter import Reporter
 from processor.store import objects
 from processor.store.datafiles import new_name
 from tests.support.aws import embedded_aws
@@ -146,6 +147,7 @@ def maintain(config: Config) -> None:
     update = matrix.update(force=True)
     assert update
     matrix.export()
+    assert Reporter(assembly.report(config, InThisProcess())).now()
     retries = Retries(layout, queue.send_all)
     Maintenance(
         layout.store, matrix, InThisProcess(), retries, interval_seconds=1, retention_hours=0
@@ -154,17 +156,18 @@ def maintain(config: Config) -> None:
 
 
 def upload_in_parts(config: Config) -> None:
-    """A CSV that is large enough for several parts; and one that fails after the first."""
+    """A CSV, a map, a page large enough for several parts; and one that fails after the first."""
     part = b"0" * (6 << 20)
 
     def failing() -> Iterator[bytes]:
         yield from (part, part)
         raise KeyError
 
-    target = config.storage.layout.store.reduced_csv
-    objects.upload(target, [part, part], "text/csv", {})
-    with pytest.raises(KeyError):
-        objects.upload(target, failing(), "text/csv", {})
+    store = config.storage.layout.store
+    for target in (store.reduced_csv, store.report_map, store.report_page):
+        objects.upload(target, [part, part], "text/csv", {})
+        with pytest.raises(KeyError):
+            objects.upload(target, failing(), "text/csv", {})
 
 
 def test_every_call_is_allowed(run: Run) -> None:

@@ -5,7 +5,6 @@ the network; ``… brute-force|all-pairs STORE SCRATCH``: the peers, scikit-lear
 """
 
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+from benchmarks.harness.peak import Peak
 from benchmarks.harness.protocol import answer
 from benchmarks.workloads import drawn_features
 from common.layout import StoreLayout
@@ -132,39 +132,11 @@ def main(question: str, store: str, argument: str) -> None:
         return
     stored = StoredRows.newest(StoreLayout(store))
     assert stored
-    with _Peak() as peak:
+    with Peak() as peak:
         base, began = peak.now(), now()
         found, search = QUESTIONS[question](stored, Path(argument))
         spent = since(began)
     answer(Run(*spent, *search, peak.bytes, base, found, stored.photos))
-
-
-class _Peak:
-    """The most anonymous memory while it is open, sampled."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def now(self) -> int:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-        return 0
-
-    def _sample(self) -> None:
-        while not self._stopped.wait(0.02):
-            self.bytes = max(self.bytes, self.now())
-
-    def __enter__(self) -> "_Peak":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bytes = max(self.bytes, self.now())
-        self._stopped.set()
-        self._thread.join()
 
 
 if __name__ == "__main__":

@@ -65,7 +65,8 @@ QUERIES = (
         "Which micro-batches and refits took longest, and in which step?",
         "fields @timestamp, message, batch, photos, seconds, durationMs.triggerExecution,\n"
         "  durationMs.addBatch, durationMs.latestOffset, durationMs.walCommit, reason\n"
-        '| filter message in ["micro-batch durable", "fitted a PCA", "wrote reduced.csv"]\n'
+        '| filter message in ["micro-batch durable", "fitted a PCA", "wrote reduced.csv", '
+        '"wrote the report"]\n'
         "| sort seconds desc\n"
         "| limit 25",
     ),

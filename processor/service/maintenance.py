@@ -17,6 +17,7 @@ from processor.matrix.matrix import Matrix, MatrixState, Update
 from processor.matrix.mirror import model_name
 from processor.photos.objects import concerns_all
 from processor.pipeline.retries import Retries
+from processor.service.reporter import Reporter
 from processor.store import delta
 from processor.store.compaction import Tasks, compact
 from processor.store.datafiles import Swap
@@ -47,10 +48,12 @@ class Maintenance:
         interval_seconds: int,
         retention_hours: int,
         updated: Callable[[Update | None, MatrixState | None], object] = lambda *_: None,
+        reporter: Reporter | None = None,
     ) -> None:
         """``interval_seconds``: between compactions and vacuums; 0: never.
 
-        ``updated`` is called after each update of the matrix with what it did, and must not raise.
+        ``updated`` is called after each update of the matrix with what it did, and must not raise. The
+        ``reporter`` is started, told of refits, and stopped.
         """
         self._layout = layout
         self._matrix = matrix
@@ -59,6 +62,7 @@ class Maintenance:
         self._interval = interval_seconds
         self._retention_hours = retention_hours
         self._updated = updated
+        self._reporter = reporter
         self._stopping = threading.Event()
         self._changed = threading.Event()
         self._fault: Exception | None = None
@@ -67,9 +71,11 @@ class Maintenance:
         self._csv_thread = threading.Thread(target=self._keep_csv, name="csv", daemon=True)
 
     def start(self) -> None:
-        """Maintain the tables in a thread until :meth:`stop`, the CSV in another."""
+        """Maintain the tables in a thread until :meth:`stop`, the CSV and the report in others."""
         self._thread.start()
         self._csv_thread.start()
+        if self._reporter:
+            self._reporter.start()
 
     def wake(self) -> None:
         """Have the matrix brought up to date soon."""
@@ -88,6 +94,8 @@ class Maintenance:
         self._stopping.set()
         self._changed.set()
         self._updates.set()
+        if self._reporter:
+            self._reporter.stop()
 
     def join(self, timeout_seconds: float) -> None:
         """Wait at most that long for the current steps; the process may be killed in them."""
@@ -97,9 +105,14 @@ class Maintenance:
                 thread.join(max(0.0, until - time.monotonic()))
 
     def refit(self) -> None:
-        """Refit the PCA now, bring the matrix to the newest features, and write the CSV."""
+        """Refit the PCA now, bring the matrix to the newest features, write the CSV and the report.
+
+        Without the report, if that fails.
+        """
         patiently(lambda: self._update(force=True))
         patiently(lambda: self._matrix.export(wait=True))
+        if self._reporter:
+            self._reporter.now(wait=True)
 
     def retry(self) -> None:
         """Enqueue the photos that are to be tried again."""
@@ -148,6 +161,8 @@ class Maintenance:
         done = self._matrix.update(force=force)
         self._updated(done, self._matrix.state)
         self._updates.set()
+        if self._reporter and done and done.refit:
+            self._reporter.refitted()
 
     def _maintain(self) -> None:
         cleaned_at = retried_at = time.monotonic()

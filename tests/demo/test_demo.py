@@ -157,6 +157,9 @@ def test_everything(tmp_path, cache_dir):
     assert {row["label"] for row in rows} == {"Apple", "Banana"}
     with Image.open(out / "map.png") as image:
         assert image.size == (1600, 1000)
+    assert set(pq.read_table(out / "map.parquet")["key"].to_pylist()) == keys
+    first = done.stdout[done.stdout.index(str(out)) :].split()[0]
+    assert first == str(out / "report.html")
     assert "service stopped" in (out / "service.log").read_text(encoding="utf-8")
     assert "1: 1 unsupported" in done.stdout
     assert "8 rows × 512" in done.stdout
@@ -175,8 +178,10 @@ def test_everything(tmp_path, cache_dir):
     ]
     assert sorted(path.name for path in out.iterdir()) == [
         "features.parquet",
+        "map.parquet",
         "map.png",
         "reduced.csv",
+        "report.html",
         "service.log",
     ]
     assert list((tmp_path / "tmp").iterdir()) == []

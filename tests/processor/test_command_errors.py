@@ -103,10 +103,11 @@ def test_no_command_and_help(site: Site) -> None:
     assert site.command().returncode == 2
     done = site.command("--help")
     assert done.returncode == 0
-    for command in ("run", "refit", "status", "why", "redrive", "similar", "duplicates"):
+    for command in ("run", "refit", "report", "status", "why", "redrive", "similar", "duplicates"):
         assert command in done.stdout
     assert_one_line(site.command("refit"), "no features", "run the service")
     assert_one_line(site.command("duplicates"), "no features", "run the service")
+    assert_one_line(site.command("report"), "no matrix", "run the service")
     why = site.command("why", "photos/\x1b[2Jnone\u202e.jpg").stdout
     assert "unknown" in why
     assert r"key: photos/\u001b[2Jnone\u202e.jpg" in why.splitlines()

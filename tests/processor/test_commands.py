@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
+import pyarrow.parquet as pq
 import pytest
 
 from infra_scripts.embedded import EmbeddedAws
 from infra_scripts.template.queries import QUERIES
-from processor.store import delta
+from processor.store import delta, objects
 from tests.support import emf, insights
 from tests.support.drawn_photos import photo
 from tests.support.insights import flattened
@@ -110,6 +111,20 @@ def test_the_main_job(first_run: FirstRun) -> None:
     assert (batch["stored"], batch["replaced"]) == (1, 1)
     assert (batch["removed"], batch["unchanged"]) == (1, 1)
     assert site.features() == good(site)
+
+
+def test_a_report_into_a_folder(first_run: FirstRun) -> None:
+    site = first_run.site
+    done = site.command("report", "--out", str(site.folder / "new" / "out"))
+    assert done.returncode == 0, done.stderr
+    report, points = (site.folder / "new" / "out" / name for name in ("report.html", "map.parquet"))
+    assert report.stat().st_size
+    table = pq.read_table(points)
+    assert set(table["key"].to_pylist()) == set(site.features())
+    assert table["thumbnail"].null_count == 0
+    (line,) = (each for each in map(json.loads, done.stdout.splitlines()) if "photos_read" in each)
+    assert line["message"] == "wrote the report"
+    assert line["photos_read"] < len(table), "those of the bucket's map are not read again"
 
 
 def test_damage_to_every_file_of_the_working_directory_changes_nothing(first_run: FirstRun) -> None:
@@ -242,6 +257,7 @@ def test_the_service_keeps_up_until_it_is_stopped(site: Site) -> None:
         return table.rows if table else 0
 
     site.wait(lambda: matrix_rows() == 2)
+    site.wait(lambda: objects.exists(f"s3://{site.bucket}/reports/latest.html"))
     service.send_signal(signal.SIGTERM)
     _, errors = service.communicate(timeout=PATIENCE)
     assert (service.returncode, errors) == (0, "")

@@ -1,0 +1,97 @@
+"""The reporter: a report after each refit; a failure is logged, and tried again much later."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from processor.errors import Unavailable
+from processor.service import reporter as module
+from processor.service.reporter import Reporter
+from processor.store import patience
+from tests.support.traffic import until
+
+
+class Report:
+    """Stands in for the report."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self.updated = threading.Semaphore(0)
+        self.during: Callable[[], object] = lambda: None
+
+    def update(self, *, wait: bool = False) -> None:
+        self.updates += 1
+        self.updated.release()
+        self.during()
+
+
+def failing() -> Report:
+    fake = Report()
+
+    def fail() -> None:
+        raise ValueError("a page that cannot be made")
+
+    fake.during = fail
+    return fake
+
+
+def test_it_is_written_at_the_start_and_after_each_refit() -> None:
+    fake = Report()
+    reporter = Reporter(fake)
+    reporter.start()
+    assert fake.updated.acquire(timeout=10)
+    assert not fake.updated.acquire(timeout=0.1)
+    reporter.refitted()
+    assert fake.updated.acquire(timeout=10)
+    reporter.stop()
+    reporter._thread.join(10)
+    assert not reporter._thread.is_alive()
+    assert fake.updates == 2
+
+
+def test_a_failure_is_logged_and_tried_again_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = failing()
+    reporter = Reporter(fake)
+    reporter.start()
+    until(lambda: "the report could not be written" in caplog.text)
+    assert "a page that cannot be made" in caplog.text
+    assert not fake.updates > 1
+    reporter.refitted()
+    until(lambda: fake.updates == 2)
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    reporter.refitted()
+    until(lambda: fake.updates > 4)
+    fake.during = lambda: None
+    reporter.stop()
+    reporter._thread.join(10)
+
+
+def test_an_outage_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "FIRST_WAIT_SECONDS", 0.01)
+    fake = Report()
+
+    def fail_once() -> None:
+        fake.during = lambda: None
+        raise Unavailable("503")
+
+    fake.during = fail_once
+    assert Reporter(fake).now()
+    assert fake.updates == 2
+
+
+def test_on_demand_it_says_whether_it_went_well(caplog: pytest.LogCaptureFixture) -> None:
+    assert Reporter(Report()).now(wait=True)
+    assert not Reporter(failing()).now()
+    assert len(caplog.records) == 1
+
+
+def test_what_fails_after_the_stop_follows_from_it(caplog: pytest.LogCaptureFixture) -> None:
+    reporter = Reporter(failing())
+    reporter.stop()
+    with caplog.at_level(logging.INFO):
+        assert not reporter.now()
+    assert not caplog.records
