@@ -16,11 +16,7 @@ class Points:
     keys: list[str]
     labels: list[str]  # "" where the photo has none
     xy: NDArray[np.float32]  # n x 2: pc1, pc2
-    neighbours: NDArray[
-        np.int32
-    ]  # n x NEIGHBOURS: positions here, nearest first; -1 where there are fewer
+    neighbours: NDArray[np.int32]  # n x NEIGHBOURS: positions here, nearest first; -1: no more
     cosines: NDArray[np.float32]  # n x NEIGHBOURS: of the features; NaN where there is no neighbour
-    thumbnails: list[
-        bytes
-    ]  # WebP, at most THUMBNAIL_PIXELS on the longer side; b"" where there is none
+    thumbnails: list[bytes]  # WebP, THUMBNAIL_PIXELS on the longer side; b"" for none
     population: int  # photos in the matrix

@@ -22,9 +22,7 @@ class Fit:
     photos: int  # it was fitted on
     why: str  # the need for it
     components: int
-    moved: (
-        float | None
-    )  # how far its components moved from those before, as the model says; None: the first
+    moved: float | None  # how far its components moved from those before; None: the first
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,9 @@ class Summary:
     labels: list[tuple[str, int]]  # label ("" for none) and its photos, the most first; all of them
     rejects: list[Group]  # the most first
     pending: list[Group]
-    stored: list[
-        tuple[datetime, int]
-    ]  # the start of an hour and the photos stored in it, oldest first
+    stored: list[tuple[datetime, int]]  # hours and photos stored in them, oldest first
     explained_variance: list[float]  # share of the variance by component, in their order
-    captured: (
-        float | None
-    )  # of what the best components would capture of today's photos, 1 at best; None: unknown
+    captured: float | None  # as a share of what the best components would capture; None: unknown
     fits: list[Fit]  # newest first
     network: str  # the name in the column ``model``
     versions: dict[str, str]  # of tables and programs, by what a reader calls them
