@@ -126,6 +126,10 @@ PURE: dict[str, set[str]] = {
     "processor/matrix/pca.py": {"numpy", "scipy", "processor"},
     "processor/matrix/refit_policy.py": {"processor"},
     "processor/pipeline/outcomes.py": {"processor"},
+    "processor/report/advice.py": set(),
+    "processor/report/page.py": {"numpy", "common", "processor"},
+    "processor/report/sheets.py": {"numpy", "PIL"},
+    "processor/report/spread.py": {"numpy"},
 }
 
 
