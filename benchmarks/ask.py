@@ -8,8 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from itertools import islice
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,11 @@ from benchmarks.harness import command, photo_source, settings
 from benchmarks.harness.child import output_of, parse
 from benchmarks.harness.command import Result, wholes
 from benchmarks.harness.errors import BenchError
+from benchmarks.workloads import photo_features
 from benchmarks.workloads.asking import Run
 from processor.answers.labels import VOTERS, Calibration
 from processor.answers.nearest import SAME, Nearest, Neighbour
-from processor.assembly import network_spec
-from processor.network import engines
-from processor.network.spec import Features, Network
+from processor.network.spec import Features
 from processor.photos.decode import Pixels, decode
 
 PROCESS = "benchmarks.workloads.asking"
@@ -34,7 +32,6 @@ BINS = 15
 SIZE = 224
 STRANGERS = 60
 SURE = 0.9
-BATCH = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,9 +53,10 @@ def _quality(options: argparse.Namespace, scratch: Path) -> Result:
     photos = photo_source.describe(paths, drawn=options.photos is None)
     labels = np.array([path.parent.name for path in paths])
     print(f"{photos.line()}, {len(set(labels))} labels", flush=True)
-    network = _network(options, scratch)
-    features = _features(network, (decode(path.read_bytes(), SIZE).pixels for path in paths))
-    strangers = _features(network, _strangers(STRANGERS))
+    network = photo_features.network(options.weights, SIZE, scratch)
+    pixels = (decode(path.read_bytes(), SIZE).pixels for path in paths)
+    features = photo_features.of(network, pixels)
+    strangers = photo_features.of(network, _strangers(STRANGERS))
     fold = np.random.default_rng(0).permutation(len(paths)) % FOLDS
     nearest, likely, sure, none = [], [], [], []
     of_strangers = []
@@ -102,19 +100,6 @@ def _quality(options: argparse.Namespace, scratch: Path) -> Result:
         print(f"{name:<24}{value:>8.1%}", flush=True)
     rounded = {name: round(value, 4) for name, value in figures.items()}
     return rounded | {"photos": asdict(photos), "settings": settings.overridden()}
-
-
-def _network(options: argparse.Namespace, scratch: Path) -> Network:
-    given = {"FRUITS_MODEL__WEIGHTS": str(options.weights.resolve())} if options.weights else {}
-    environment = settings.environment(scratch / "work", SIZE) | given
-    return engines.load(replace(network_spec(settings.config_of(environment)), threads=0))
-
-
-def _features(network: Network, pixels: Iterator[Pixels]) -> Features:
-    parts = []
-    while batch := list(islice(pixels, BATCH)):
-        parts.append(network.features(np.stack(batch)))
-    return np.concatenate(parts)
 
 
 def _strangers(count: int) -> Iterator[Pixels]:
