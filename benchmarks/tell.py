@@ -66,9 +66,10 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
 
 def _accuracy(features: Features, labels: Labels, size: int) -> Result:
     """By how the photos are held out, and by the number of columns."""
-    splits = {"random": held_out.at_random(len(labels)), "series": held_out.in_series(labels)}
-    found: Result = {}
-    print(f"\n{size} px: held-out photos whose label is found")
+    by_scene, scenes = held_out.by_scene(features)
+    splits = {"random": held_out.at_random(len(labels)), "scene": by_scene}
+    found: Result = {"scenes": scenes}
+    print(f"\n{size} px: held-out photos whose label is found; {scenes} scenes")
     print(f"{'':12}{'columns':>8}{'nearest':>10}{'logistic':>10}")
     for name, folds in splits.items():
         found[name] = {}

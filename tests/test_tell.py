@@ -76,12 +76,14 @@ def rows() -> np.ndarray:
     return features
 
 
-def test_series_are_held_out_whole() -> None:
-    folds = held_out.in_series(LABELS)
-    assert folds.tolist() == np.repeat([0, 1, 2] * 3, 4).tolist()
-    random = held_out.at_random(len(LABELS))
-    assert sorted(random.tolist()) == sorted(folds.tolist())
-    assert random.tolist() != folds.tolist()
+def test_a_scene_is_held_out_whole() -> None:
+    """Photos in pairs that are near, three pairs a chain."""
+    angles = np.repeat(np.arange(12) * 0.5, 3) + np.tile([0, 0.2, 0.4], 12) / 2
+    features = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+    folds, scenes = held_out.by_scene(features)
+    assert scenes == 12
+    assert folds.tolist() == np.repeat(folds[::3], 3).tolist()
+    assert set(folds.tolist()) == {0, 1, 2}
 
 
 def test_accuracy() -> None:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse.csgraph import connected_components
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -14,6 +15,7 @@ from processor.matrix.moments import Statistics
 from processor.network.spec import Features
 
 FOLDS = 3
+SCENE = 0.97  # of the nearest pairs most are the same heap of fruit, photographed again
 
 Labels = npt.NDArray[np.str_]
 Folds = npt.NDArray[np.int64]  # for each photo the fold in which it is held out
@@ -27,17 +29,18 @@ class Accuracy(NamedTuple):
 
 
 def at_random(count: int) -> Folds:
-    """Each photo in any fold, so that its neighbours in a series of shots are mostly in others."""
+    """Each photo in any fold, so that photos of the same scene are mostly on both sides."""
     return np.random.default_rng(0).permutation(count) % FOLDS
 
 
-def in_series(labels: Labels) -> Folds:
-    """The first, middle and last third of each label's photos, in the order in which they were shot."""
-    found = np.empty(len(labels), np.int64)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        found[rows] = np.arange(len(rows)) * FOLDS // len(rows)
-    return found
+def by_scene(features: Features) -> tuple[Folds, int]:
+    """All photos of a scene in one fold, which may be any; and the number of scenes.
+
+    A scene: photos with a cosine of at least SCENE, and those with one to any of them, and so on.
+    """
+    near = unit(features) @ unit(features).T >= SCENE
+    scenes, scene_of = connected_components(near, directed=False)
+    return at_random(scenes)[scene_of], scenes
 
 
 def accuracy(features: Features, labels: Labels, folds: Folds, components: int | None) -> Accuracy:
