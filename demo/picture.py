@@ -1,7 +1,8 @@
 """The picture: photos laid out by their first two components, beside what the components explain."""
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from demo import layout, sidebar
+from demo.layout import Points
 from demo.page import FAINT, LINE, WHITE, WIDTH, Page
 from demo.results import Results
 from demo.sidebar import Colour
@@ -21,6 +23,20 @@ WARNING = "#a8480c"
 UNLABELLED = "(no folder)"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrangement:
+    """Where the photos of a map go, in pixels.
+
+    Rows ``chosen`` are shown, ``side`` pixels wide, their middles ``at``; ``others`` become ``dots``.
+    """
+
+    side: int
+    chosen: NDArray[np.intp]
+    at: Points
+    others: NDArray[np.intp]
+    dots: Points
+
+
 def draw(results: Results, photos: Mapping[str, Path], target: Path, *, trained: bool) -> int:
     """Write the PNG ``target`` of 1600 x 1000 pixels; return the number of photos shown.
 
@@ -30,7 +46,14 @@ def draw(results: Results, photos: Mapping[str, Path], target: Path, *, trained:
     colours = sidebar.colours_of(names)
     page = Page()
     page.box(LEFT, TOP, ACROSS, DOWN, WHITE, LINE)
-    canvas, shown = _map(results, names, colours, photos)
+
+    def read(row: int) -> bytes | None:
+        try:
+            return photos[results.keys[row]].read_bytes()
+        except (KeyError, OSError):
+            return None
+
+    canvas, shown = compose(arrange(results.points), [colours[name] for name in names], read)
     page.image(LEFT, TOP, np.asarray(canvas))
     _words(page, results, shown, trained=trained)
     right = LEFT + ACROSS + 26
@@ -41,26 +64,31 @@ def draw(results: Results, photos: Mapping[str, Path], target: Path, *, trained:
     return shown
 
 
-def _map(
-    results: Results,
-    names: Sequence[str],
-    colours: Mapping[str, Colour],
-    photos: Mapping[str, Path],
-) -> tuple[Image.Image, int]:
-    side = layout.side_of(min(MOST, len(names)), ACROSS, DOWN)
-    places = layout.place(results.points.astype(np.float64), ACROSS, DOWN, side * 0.6)
+def arrange(points: NDArray[np.floating]) -> Arrangement:
+    """Where photos go whose first two components are ``points``, (n, 2)."""
+    side = layout.side_of(min(MOST, len(points)), ACROSS, DOWN)
+    places = layout.place(points.astype(np.float64), ACROSS, DOWN, side * 0.6)
     chosen = layout.select(places, MOST, 0.7 * side)
     at = layout.spread(places[chosen], ACROSS, DOWN, side * 0.98)
+    rest = np.setdiff1d(np.arange(len(points)), chosen)[: layout.CANDIDATES]
+    return Arrangement(side, chosen, at, rest, places[rest])
 
+
+def compose(
+    plan: Arrangement, colours: Sequence[Colour], read: Callable[[int], bytes | None]
+) -> tuple[Image.Image, int]:
+    """The map, RGBA of ACROSS x DOWN pixels, and the number of photos shown.
+
+    ``colours`` has one for each row, and ``read`` the file of a row, or None.
+    """
     canvas = Image.new("RGBA", (ACROSS, DOWN), (0, 0, 0, 0))
-    rest = np.setdiff1d(np.arange(len(names)), chosen)[: layout.CANDIDATES]
-    _dots(canvas, places[rest], (colours[names[n]] for n in rest))
+    _dots(canvas, plan.dots, (colours[row] for row in plan.others))
     count = 0
-    for n in np.random.default_rng(1).permutation(len(chosen)):  # no label always on top
-        row = chosen[n]
-        tile = _tile(photos.get(results.keys[row]), side, colours[names[row]])
+    for n in np.random.default_rng(1).permutation(len(plan.chosen)):  # no label always on top
+        row = int(plan.chosen[n])
+        tile = _tile(read(row), plan.side, colours[row])
         if tile is not None:
-            x, y = np.round(at[n] - side / 2).astype(int).tolist()
+            x, y = np.round(plan.at[n] - plan.side / 2).astype(int).tolist()
             canvas.alpha_composite(tile, (x, y))
             count += 1
     return canvas, count
@@ -72,14 +100,14 @@ def _dots(canvas: Image.Image, places: NDArray[np.float64], colours: Iterable[Co
         pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=(*_bytes(colour), 150))
 
 
-def _tile(path: Path | None, side: int, colour: Colour) -> Image.Image | None:
-    """A photo with a border and round corners; None if it cannot be read or decoded."""
-    if path is None:
+def _tile(data: bytes | None, side: int, colour: Colour) -> Image.Image | None:
+    """A photo with a border and round corners; None if it cannot be decoded."""
+    if data is None:
         return None
     border = max(2, side // 20)
     try:
-        pixels = decode(path.read_bytes(), side - 2 * border).pixels
-    except (OSError, RejectedImage):
+        pixels = decode(data, side - 2 * border).pixels
+    except RejectedImage:
         return None
     tile = Image.new("RGB", (side, side), _bytes(colour))
     inner = _rounded(side - 2 * border, side // 10)

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from demo import __main__ as demo
-from demo import weights
+from demo import command, weights
 from demo.errors import DemoError
+from demo.filled import batch_size
 from demo.fruit import SPECIES
 from demo.results import check
 from demo.sample import draw
@@ -27,7 +28,7 @@ CAUSE = "cannot download ImageNet weights (no network): allow HTTPS to somewhere
 
 
 def test_refusals(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(demo.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
     file = tmp_path / "file"
     file.touch()
     for arguments, said in (
@@ -48,7 +49,7 @@ def test_refusals(tmp_path, monkeypatch, capsys):
 
 
 def test_batches_are_small_enough_to_see_progress():
-    assert [demo.batch_size(n) for n in (1, 120, 1142, 100_000)] == [48, 48, 128, 256]
+    assert [batch_size(n) for n in (1, 120, 1142, 100_000)] == [48, 48, 128, 256]
 
 
 @pytest.fixture
