@@ -67,6 +67,7 @@ COMMANDS = {
     ("infra_scripts", "destroy"): {"--config", "--delete-data", "--yes"},
     ("infra_scripts.embedded",): {"--port", "--region"},
     ("demo",): {"--photos", "--out", "--weights"},
+    ("notebooks",): {"--photos", "--out", "--weights"},
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("common", "ingest", "processor", "infra_scripts", "demo", "benchmarks")
+PACKAGES = ("common", "ingest", "processor", "infra_scripts", "demo", "benchmarks", "notebooks")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 # Each room, and which of our packages its import may load, directly or indirectly.
@@ -203,7 +203,8 @@ def test_pure_files_stay_pure(name: str) -> None:
 def test_production_code_imports_nothing_of_the_rest(package: str) -> None:
     for path in FILES:
         if path.relative_to(ROOT).parts[0] == package:
-            assert not any(in_any(each, {"demo", "benchmarks", "tests"}) for each in imported(path))
+            rest = {"demo", "benchmarks", "notebooks", "tests"}
+            assert not any(in_any(each, rest) for each in imported(path))
 
 
 def test_no_file_imports_a_main() -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,15 +92,19 @@ def worker_environment() -> dict[str, str]:
 
 
 def start(
-    master: str, driver_memory: str, work_dir: Path, java_options: str | None = None
+    master: str,
+    driver_memory: str,
+    work_dir: Path,
+    java_options: str | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> SparkSession:
     """Start the service's session; with an empty ``master`` on this machine, with two slots a core.
 
     One slot is for ingestion, the other for background tasks (:mod:`processor.spark.background`).
-    ``java_options`` are set instead of the class archive. Spark's UI is off, because nothing should
-    listen that need not. Also sets variables in ``os.environ`` that Python workers need, and on this
-    machine drops those of another Spark. Raises :class:`JavaError`, and :class:`SetupError` if Spark
-    cannot use the folder.
+    ``java_options`` are set instead of the class archive, ``settings`` of Spark beside ours. Its UI is
+    off, because nothing should listen that need not. Also sets variables in ``os.environ`` that Python
+    workers need, and on this machine drops those of another Spark. Raises :class:`JavaError`, and
+    :class:`SetupError` if Spark cannot use the folder.
     """
     archive = class_archive(check_java())
     _check(work_dir.resolve())
@@ -149,6 +153,7 @@ def start(
         )
     else:
         builder = builder.config(map=dict(cluster.settings(SERIAL_JVM)))
+    builder = builder.config(map=dict(settings or {}))
     try:
         with _temporary_files_in(folder):
             if not local:

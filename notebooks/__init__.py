@@ -1,0 +1,1 @@
+"""The notebook: `fruits.ipynb`, what it imports, and the command that executes it."""
