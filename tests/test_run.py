@@ -103,7 +103,7 @@ def test_setup_installs_what_the_service_needs_and_the_others_the_rest(machine: 
         assert machine.installs(command) == []
 
 
-@pytest.mark.parametrize("command", ["demo", "lint", "test", "systemd", "bench engine"])
+@pytest.mark.parametrize("command", ["demo", "notebook", "lint", "test", "systemd", "bench engine"])
 def test_commands_that_need_development_packages(machine: Machine, command: str) -> None:
     machine.write("benchmarks/engine.py", "")
     assert machine.installs(*command.split()) == [DEVELOPMENT]
