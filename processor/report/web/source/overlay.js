@@ -3,8 +3,9 @@
 
 import { hueOf } from "./marks.js";
 
-const SIDE = 46; // pixels of a picture's longer side
 const ROOM = 58; // pixels between the middles of two pictures
+const SIDE = 0.8; // of that, a picture's longer side
+const NARROW = 500; // pixels of a map on which there is less room
 const MOST = 400; // pictures at a time
 
 export class Overlay {
@@ -45,15 +46,16 @@ export class Overlay {
   #drawPictures(camera, colours, order, faded) {
     const taken = [];
     const { xy } = this.#points;
-    const [left, top] = camera.toMap(-ROOM, -ROOM);
-    const [right, bottom] = camera.toMap(camera.width + ROOM, camera.height + ROOM);
-    for (const n of this.#near(camera, order, faded)) {
+    const room = camera.width < NARROW ? 0.7 * ROOM : ROOM;
+    const [left, top] = camera.toMap(-room, -room);
+    const [right, bottom] = camera.toMap(camera.width + room, camera.height + room);
+    for (const n of this.#near(camera, room, order, faded)) {
       if (taken.length === MOST) break;
       if (xy[2 * n] < left || xy[2 * n] > right || xy[2 * n + 1] < bottom || xy[2 * n + 1] > top) continue;
       const [x, y] = this.#place(camera, n);
-      if (taken.some(([a, b]) => Math.abs(a - x) < ROOM && Math.abs(b - y) < ROOM)) continue;
+      if (taken.some(([a, b]) => Math.abs(a - x) < room && Math.abs(b - y) < room)) continue;
       taken.push([x, y]);
-      this.#picture(n, x, y, SIDE, colours.hues[hueOf(this.#marks[n])], 2);
+      this.#picture(n, x, y, SIDE * room, colours.hues[hueOf(this.#marks[n])], 2);
     }
   }
 
@@ -61,11 +63,11 @@ export class Overlay {
    * The points that may have a picture: of each square of the map the first. The squares keep their
    * size while one zooms by up to a half, so pictures stay where they are.
    */
-  #near(camera, order, faded) {
-    const level = Math.floor(2 * Math.log2(camera.scale));
+  #near(camera, room, order, faded) {
+    const level = Math.floor(2 * Math.log2(camera.scale / room));
     const known = this.#candidates;
     if (known.level === level && known.order === order) return known.found;
-    const square = ROOM / 2 ** (level / 2);
+    const square = 2 ** (-level / 2);
     const { xy } = this.#points;
     const first = new Map();
     for (let at = faded; at < order.length; at++) {
