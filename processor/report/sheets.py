@@ -24,7 +24,7 @@ class Sheets:
 
     tile: int
     across: int
-    images: list[bytes]  # WebP
+    images: list[bytes]  # WebP; b"" where there is no picture on it
     sizes: NDArray[np.uint8]  # n x 2: width and height; 0 where there is no picture
 
 
@@ -89,6 +89,9 @@ def _encoded(
                 left = column * tile + (tile - picture.width) // 2
                 sheet.paste(picture, (left, row * tile + (tile - picture.height) // 2))
                 sizes[n] = picture.size
+        if not sizes.any():
+            yield b"", sizes
+            continue
         packed = io.BytesIO()
         sheet.save(packed, "WEBP", quality=quality, method=4)
         yield packed.getvalue(), sizes
