@@ -1,6 +1,9 @@
-// Dots without WebGL: each is stamped onto the canvas. Slower, and looks the same.
+// Dots without WebGL: each is stamped onto the canvas, which looks the same but is slower. Of many, each
+// is a small square.
 
 import { MARKS, hueOf, shapeOf } from "./marks.js";
+
+const MANY = 8000; // dots that are stamped at most
 
 export class CanvasDots {
   #context;
@@ -38,12 +41,20 @@ export class CanvasDots {
     const scale = camera.scale * dense;
     const left = (width - side) / 2 - camera.x * scale;
     const top = (height - side) / 2 + camera.y * scale;
+    const many = to - from > MANY;
+    let filled = null;
     for (let at = from; at < to; at++) {
       const n = this.#order[at];
       const x = left + xy[2 * n] * scale;
       const y = top - xy[2 * n + 1] * scale;
       if (x < -side || y < -side || x > width || y > height) continue;
-      this.#context.drawImage(stamps[this.#marks[n]], x | 0, y | 0);
+      const { image, colour } = stamps[this.#marks[n]];
+      if (!many) {
+        this.#context.drawImage(image, x | 0, y | 0);
+        continue;
+      }
+      if (colour !== filled) this.#context.fillStyle = filled = colour;
+      this.#context.fillRect(x | 0, y | 0, side - 1, side - 1);
     }
   }
 }
@@ -67,5 +78,5 @@ function stamp(mark, { hues, paper }, side) {
   context.strokeStyle = paper;
   context.lineWidth = 0.75;
   context.stroke(shape);
-  return canvas;
+  return { image: canvas, colour: hues[hueOf(mark)] };
 }
