@@ -27,8 +27,9 @@ class Slide(NamedTuple):
 
     @property
     def sources(self) -> list[str]:
+        """The pages that it cites, with the section where one is named."""
         quoted = "\n".join(line for line in self.text.splitlines() if line.startswith(">"))
-        return re.findall(r"\]\(([^)#]+)\)", quoted)
+        return re.findall(r"\]\(([^)]+)\)", quoted)
 
     @property
     def figures(self) -> set[str]:
@@ -54,6 +55,18 @@ def figures(words: str, language: str) -> set[str]:
     else:
         words = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", words)
     return set(FIGURE.findall(words))
+
+
+def section(source: str) -> str:
+    """The text of a page, or of the section of it that ``page#section`` names."""
+    name, _, anchor = source.partition("#")
+    text = (DOCS / name).read_text(encoding="utf-8")
+    if not anchor:
+        return text
+    title = re.escape(anchor).replace(r"\-", "[ -]")
+    found = re.search(rf"^## {title}$.*?(?=^## |\Z)", text, re.M | re.S | re.I)
+    assert found, source
+    return found[0]
 
 
 def diagram(path: Path) -> list[dict[str, str]]:
@@ -92,7 +105,7 @@ def test_its_figures_are_in_the_pages_that_it_cites(slide: Slide) -> None:
     assert slide.sources
     cited: set[str] = set()
     for name in slide.sources:
-        cited |= figures((DOCS / name).read_text(encoding="utf-8"), "en")
+        cited |= figures(section(name), "en")
     assert not slide.figures - cited
 
 
