@@ -99,7 +99,8 @@ def _quality(options: argparse.Namespace, scratch: Path) -> Result:
     for name, value in figures.items():
         print(f"{name:<24}{value:>8.1%}", flush=True)
     rounded = {name: round(value, 4) for name, value in figures.items()}
-    return rounded | {"photos": asdict(photos), "settings": settings.overridden()}
+    named = settings.overridden() | photo_features.setting(options.weights)
+    return rounded | {"photos": asdict(photos), "settings": named}
 
 
 def _strangers(count: int) -> Iterator[Pixels]:

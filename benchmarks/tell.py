@@ -61,7 +61,8 @@ def _bench(options: argparse.Namespace, scratch: Path) -> Result:
             count = min(options.altered, len(paths))
             own = np.arange(count) * len(paths) // count
             found["altered"] = _altered(network, size, paths, features, labels, own)
-    return {**found, "photos": asdict(photos), "settings": settings.overridden()}
+    named = settings.overridden() | photo_features.setting(options.weights)
+    return {**found, "photos": asdict(photos), "settings": named}
 
 
 def _accuracy(features: Features, labels: Labels, size: int) -> Result:

@@ -16,13 +16,17 @@ from processor.photos.decode import Pixels
 BATCH = 32
 
 
+def setting(weights: Path | None) -> dict[str, str]:
+    """What a result names beside :func:`.settings.overridden`, and above it."""
+    return {"FRUITS_MODEL__WEIGHTS": str(weights.resolve())} if weights else {}
+
+
 def network(weights: Path | None, size: int, scratch: Path) -> Network:
     """The network that the service would load, on all cores; ``weights``: trained ones, else random.
 
     Minutes, because it is compiled in ``scratch`` and compared with Keras.
     """
-    given = {"FRUITS_MODEL__WEIGHTS": str(weights.resolve())} if weights else {}
-    environment = settings.environment(scratch / "work", size) | given
+    environment = settings.environment(scratch / "work", size) | setting(weights)
     return engines.load(replace(network_spec(settings.config_of(environment)), threads=0))
 
 
