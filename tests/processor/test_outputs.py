@@ -14,9 +14,11 @@ from pyspark.sql import SparkSession
 from common.layout import StoreLayout
 from processor.matrix import pca
 from processor.matrix.moments import Statistics
-from processor.store import objects
+from processor.report.report import Report
+from processor.spark.background import Background
 from tests.support.drawn_photos import photo
 from tests.support.matrices import matrix
+from tests.support.reports import page, source
 from tests.support.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +27,6 @@ PAGE = FILE.read_text(encoding="utf-8")
 BUCKET = "fruits-photos"
 LABELS = ["Mango", "NA", "007", "=1+1", "'quoted"]
 PHOTOS = 30  # of these labels, and two without one
-MAP = "The map"  # runs where the report is made
 
 
 def blocks(language: str, *, heading: str = "") -> list[tuple[int, str]]:
@@ -53,17 +54,17 @@ def filled(world: World, spark: SparkSession) -> World:
     world.handle(*puts[10:], *bad, *(world.put(f"photos/{n}.jpg", photo(90 + n)) for n in (1, 2)))
     reduced.update(force=True)
     reduced.export()
+    tasks = Background(spark.sparkContext, lambda: 2)
+    Report(world.recipe.layout.store, tasks, source(world.bucket), page).update()
     return world
 
 
-def run(world: World, *, without: str = "") -> dict[str, object]:
+def run(world: World) -> dict[str, object]:
     """Run the page's Python as written but for the bucket's name; an error names its line there."""
-    left_out = [number for number, _ in blocks("python", heading=without)] if without else []
     names: dict[str, object] = {"__name__": "outputs"}
     for number, code in blocks("python"):
-        if number not in left_out:
-            text = "\n" * number + code.replace(f"s3://{BUCKET}/", f"s3://{world.bucket}/")
-            exec(compile(text, str(FILE), "exec"), names)
+        text = "\n" * number + code.replace(f"s3://{BUCKET}/", f"s3://{world.bucket}/")
+        exec(compile(text, str(FILE), "exec"), names)
     return names
 
 
@@ -71,9 +72,7 @@ def test_the_page(
     filled: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
-    layout = StoreLayout(f"s3://{filled.bucket}/")
-    has_map = objects.get(f"{layout.root}reports/map.parquet") is not None
-    found = run(filled, without="" if has_map else MAP)
+    found = run(filled)
     assert "3 components keep" in capsys.readouterr().out
     stored = filled.features()
     assert len(stored) == PHOTOS + 2
@@ -99,6 +98,8 @@ def _check_rows(found: dict, stored: dict) -> None:
     assert csv.to_dict() == {k: row["label"] for k, row in stored.items() if row["label"]}
     assert len(found["csv"]) == len(stored)
     assert len(found["guess"]) == 2
+    assert set(found["shown"]["key"]) == set(stored)
+    assert len(found["like_the_first"]) == 10
     assert 0 <= found["accuracy"] <= 1
 
 
