@@ -4,6 +4,7 @@ Like all that runs in a worker it uses no session, no index and no queue.
 """
 
 import logging
+import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from processor.answers.nearest import unit
+from processor.errors import RejectedImage
+from processor.photos import containers
 from processor.report import map_file, neighbours, parts
-from processor.report.points import NEIGHBOURS
+from processor.report.points import NEIGHBOURS, THUMBNAIL_PIXELS
 from processor.report.sample import Sample
 from processor.store import datafiles, objects
 from processor.store.datafiles import KEY
@@ -141,7 +144,7 @@ def _each(read: Callable[[str], None], paths: Sequence[str]) -> None:
 
 
 def _known(previous: Sequence[str], photos: Iterable[Photo]) -> dict[Photo, bytes]:
-    """The thumbnails of these photos that the previous maps have."""
+    """The thumbnails of these photos that the previous maps have; of one that is damaged, none."""
     known: dict[Photo, bytes] = {}
     wanted = set(photos)
     for uri in reversed(previous):
@@ -151,5 +154,18 @@ def _known(previous: Sequence[str], photos: Iterable[Photo]) -> dict[Photo, byte
         except ValueError as error:
             log.warning("no thumbnail is taken from %s, which is damaged: %s", uri, error)
             continue
-        known |= {photo: thumbnail for photo, thumbnail in found.items() if photo in wanted}
+        known |= {
+            photo: thumbnail
+            for photo, thumbnail in found.items()
+            if photo in wanted and _may_be_ours(thumbnail)
+        }
     return known
+
+
+def _may_be_ours(thumbnail: bytes) -> bool:
+    """Whether it is a WebP as small as ours: whoever may write to the bucket may have made the map."""
+    try:
+        sides = containers.webp_size(thumbnail, THUMBNAIL_PIXELS**2)
+    except (RejectedImage, EOFError, struct.error):
+        return False
+    return thumbnail.startswith(b"RIFF") and max(sides) <= THUMBNAIL_PIXELS

@@ -1,9 +1,11 @@
 """The draw: a sample of exactly one version of the matrix, with its neighbours and known thumbnails."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from common.layout import StoreLayout
 from processor.matrix.matrix import Matrix as ReducedMatrix
@@ -90,6 +92,12 @@ def test_the_sample_does_not_depend_on_the_files(layout: StoreLayout) -> None:
     assert [row["key"] for row in after] == [row["key"] for row in before]
 
 
+def webp(side: int) -> bytes:
+    picture = io.BytesIO()
+    Image.new("RGB", (side, 48), "red").save(picture, "WEBP")
+    return picture.getvalue()
+
+
 def saved(layout: StoreLayout, name: str, photos: dict[tuple[str, str], bytes]) -> str:
     """A map with these thumbnails."""
     count = len(photos)
@@ -106,13 +114,24 @@ def saved(layout: StoreLayout, name: str, photos: dict[tuple[str, str], bytes]) 
 
 def test_thumbnails_of_the_same_version_are_reused(layout: StoreLayout) -> None:
     one, two, three = ((f"photos/{n:06}.jpg", "1") for n in range(3))
-    first = saved(layout, "first", {one: b"new", two: b"", ("photos/000002.jpg", "old"): b"x"})
-    second = saved(layout, "second", {one: b"old", two: b"two", ("photos/gone.jpg", "1"): b"y"})
+    new, old, other = map(webp, (64, 63, 62))
+    first = saved(layout, "first", {one: new, two: b"", ("photos/000002.jpg", "old"): old})
+    second = saved(layout, "second", {one: old, two: other, ("photos/gone.jpg", "1"): old})
     (damaged := Path(layout.root, "damaged")).write_bytes(b"no parquet")
     found, rows = drawn(layout, 1000, first, str(damaged), second, f"{layout.root}none")
-    assert [row["thumbnail"] for row in rows[:3]] == [b"new", b"two", None]
+    assert [row["thumbnail"] for row in rows[:3]] == [new, other, None]
     assert three in found.missing
     assert len(found.missing) == ROWS - 2
+
+
+@pytest.mark.parametrize("forged", [webp(65), webp(64)[:30], b"RIFF", b"", b"RIFF____WEBPVP8L"])
+def test_what_cannot_be_a_thumbnail_of_ours_is_not_reused(
+    layout: StoreLayout, forged: bytes
+) -> None:
+    one = ("photos/000000.jpg", "1")
+    found, rows = drawn(layout, 1000, saved(layout, "map", {one: forged}))
+    assert rows[0]["thumbnail"] is None
+    assert one in found.missing
 
 
 def test_of_one_component_the_other_is_zero(layout: StoreLayout) -> None:
