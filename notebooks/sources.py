@@ -100,7 +100,7 @@ class _PhotoReader(DataSourceReader):
         return [InputPartition(found[at : at + size]) for at in range(0, len(found), size)]
 
     def read(self, partition: InputPartition) -> Iterator[tuple[object, ...]]:
-        for photo in partition.value:
+        for photo in partition.value or ():  # without partitions Spark makes one, of None
             content, modified, length = None, photo.modified, photo.bytes
             if "content" in self._columns:
                 with suppress(PhotoError):
@@ -155,6 +155,8 @@ class _TableReader(DataSourceReader):
         return [InputPartition(path) for path in sorted(opened.paths())] if opened else []
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        if partition.value is None:
+            return
         wanted = to_arrow_schema(self._columns, timezone="UTC")
         names = wanted.names
         for batch in datafiles.batches(self._folder, partition.value, names, READ_ROWS):
