@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _bench(options: argparse.Namespace, scratch: Path) -> Result:
     pca_settings = Pca()  # the defaults of config.toml
     policy = RefitPolicy(
-        **pca_settings.model_dump(exclude={"csv"}) | {"components": options.components}
+        **pca_settings.model_dump(exclude={"csv", "report"}) | {"components": options.components}
     )
     row_bytes = _row_bytes(scratch, options.components)
     print(

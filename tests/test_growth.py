@@ -8,7 +8,7 @@ from benchmarks.workloads.filling import Load, Written
 from common.config import Pca
 from processor.matrix.refit_policy import RefitPolicy
 
-POLICY = RefitPolicy(**Pca().model_dump(exclude={"csv"}))
+POLICY = RefitPolicy(**Pca().model_dump(exclude={"csv", "report"}))
 
 
 def last(photos: int, per_s: float, rules: tuple[filling.Rule, filling.Check]) -> Written:

@@ -81,7 +81,7 @@ def grow(layout: OnDisk, _work: Path, photos: int) -> Step:
 
     With the service's own settings, but for the pause after a refit: photos come faster than ever.
     """
-    settings = Pca().model_dump(exclude={"csv"}) | {"least_pause": 0.0}
+    settings = Pca().model_dump(exclude={"csv", "report"}) | {"least_pause": 0.0}
     worst, turns = 0.0, 0
     written, clock = Written(layout.store), Clock()
     with _background() as background:

@@ -63,7 +63,7 @@ def first_run(
             site.put(name, photo(number))
         site.put("bad.jpg", b"no photo")
         site.s3.put_object(Bucket=site.bucket, Key="elsewhere/a.jpg", Body=photo(1))
-        site.settings["FRUITS_LOGS__LEVEL"] = "DEBUG"
+        site.settings |= {"FRUITS_LOGS__LEVEL": "DEBUG", "FRUITS_PCA__REPORT": "true"}
         log = site.run_once()
         del site.settings["FRUITS_LOGS__LEVEL"]
         yield FirstRun(site, malformed, log, site.status(), site.features())
@@ -243,7 +243,7 @@ def test_killed_in_the_middle_of_a_batch_nothing_is_lost(site: Site) -> None:
 def test_the_service_keeps_up_until_it_is_stopped(site: Site) -> None:
     """Rows and matrix follow without a refit on demand; on SIGTERM it exits with status 0."""
     group = site.settings["FRUITS_LOGS__GROUP"]
-    site.settings["FRUITS_LOGS__CLOUDWATCH"] = "true"
+    site.settings |= {"FRUITS_LOGS__CLOUDWATCH": "true", "FRUITS_PCA__REPORT": "true"}
     service = site.start("run")
     site.put("a.jpg", photo(1))
     site.put("b.jpg", photo(2))

@@ -49,6 +49,7 @@ class Site:
             "FRUITS_MODEL__WEIGHTS": "random",  # as the demo: one compiled network serves both
             "FRUITS_MODEL__INPUT_SIZE": "32",
             "FRUITS_PCA__COMPONENTS": "3",
+            "FRUITS_PCA__REPORT": "false",  # a second of both cores for each refit
             "FRUITS_SERVICE__WORK_DIR": str(folder / "work"),
             "FRUITS_SERVICE__CACHE_DIR": str(cache_dir),
             "FRUITS_LOGS__GROUP": f"/{name}",
