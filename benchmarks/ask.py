@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from benchmarks.harness import command, photo_source, settings
 from benchmarks.harness.child import output_of, parse
-from benchmarks.harness.command import Result, wholes
+from benchmarks.harness.command import Result
 from benchmarks.harness.errors import BenchError
 from benchmarks.workloads import photo_features
 from benchmarks.workloads.asking import Run
@@ -211,16 +211,8 @@ def _compare(runs: dict[str, dict[str, Run]], rows: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("ask", __doc__, "In the folder for temporary files, 4 kB a row.")
     command.add_photos(parser)
-    parser.add_argument(
-        "--weights", type=Path, metavar="PATH", help="trained weights (default: random ones)"
-    )
-    parser.add_argument(
-        "--rows",
-        type=wholes(100),
-        default="1142,50000,1000000",
-        metavar="N,…",
-        help="rows of the stores (default: %(default)s)",
-    )
+    command.add_weights(parser)
+    command.add_rows_of_stores(parser)
     parser.add_argument(
         "--duplicates-rows",
         type=command.whole(0),

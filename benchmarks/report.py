@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.harness import command, photo_source
 from benchmarks.harness.child import output_of, parse
-from benchmarks.harness.command import Result, short, whole, wholes
+from benchmarks.harness.command import Result, short, whole
 from benchmarks.workloads.reporting import Run
 from processor.photos.decode import decode
 from processor.report.points import THUMBNAIL_PIXELS
@@ -73,13 +73,7 @@ def _thumbnails(options: argparse.Namespace, scratch: Path) -> Result:
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("report", __doc__, "In the folder for temporary files, 3 kB a row.")
     command.add_photos(parser)
-    parser.add_argument(
-        "--rows",
-        type=wholes(100),
-        default="1142,50000,1000000",
-        metavar="N,…",
-        help="rows of the stores (default: %(default)s)",
-    )
+    command.add_rows_of_stores(parser)
     parser.add_argument(
         "--sample",
         type=whole(100),

@@ -170,9 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_photos(parser)
     command.add_sizes(parser)
-    parser.add_argument(
-        "--weights", type=Path, metavar="PATH", help="trained weights (default: random ones)"
-    )
+    command.add_weights(parser)
     parser.add_argument(
         "--altered",
         type=command.whole(1),

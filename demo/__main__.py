@@ -49,28 +49,13 @@ def _parser() -> argparse.ArgumentParser:
         "SQS on this machine, deploys bucket, queue and notifications into them, drops photos in, "
         "runs the real service until the queue is empty, and writes report.html, map.png, reduced.csv, "
         "features.parquet, map.parquet and service.log. Nothing leaves the machine.",
-        epilog="Settings of the service can be overridden in the environment, for example "
-        "FRUITS_MODEL__INPUT_SIZE=100 for speed; config.toml lists them. Stop it with Ctrl-C.",
+        epilog=command.SETTINGS,
     )
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        metavar="DIR",
-        help="a folder of photos, searched recursively; a photo's parent folder is its label "
-        "(default: 120 drawn photos of fruit)",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        default=Path("demo_output"),
-        help="where the results go; an earlier demo's are replaced (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--weights",
-        metavar="imagenet|random|PATH",
-        help="Keras' ImageNet weights (59 MB, downloaded once), random ones, or a file that Keras "
-        "saved (default: imagenet, or random with a prominent notice if it cannot be downloaded)",
+    command.add_options(
+        parser,
+        drawn="120 drawn photos of fruit",
+        out="demo_output",
+        content="the results go; an earlier demo's are replaced",
     )
     return parser
 

@@ -1,8 +1,9 @@
-"""The command: what it is for is carried out, an error becomes one line, and a signal ends it tidily.
+"""The command: its options; it is carried out, an error becomes one line, and a signal ends it tidily.
 
 Shared by the demo and the notebook.
 """
 
+import argparse
 import signal
 import sys
 import traceback
@@ -19,6 +20,34 @@ from infra_scripts.errors import InfraError
 from processor.errors import PreflightError
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SETTINGS = (
+    "Settings of the service can be overridden in the environment, for example "
+    "FRUITS_MODEL__INPUT_SIZE=100 for speed; config.toml lists them. Stop it with Ctrl-C."
+)
+
+
+def add_options(parser: argparse.ArgumentParser, *, drawn: str, out: str, content: str) -> None:
+    """``--photos`` (``drawn`` without it), ``--out`` (what goes there is ``content``), ``--weights``."""
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        metavar="DIR",
+        help="a folder of photos, searched recursively; a photo's parent folder is its label "
+        f"(default: {drawn})",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        default=Path(out),
+        help=f"where {content} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="imagenet|random|PATH",
+        help="Keras' ImageNet weights (59 MB, downloaded once), random ones, or a file that Keras "
+        "saved (default: imagenet, or random with a prominent notice if it cannot be downloaded)",
+    )
 
 
 def carry_out(work: Callable[[Display], None], trace_file: Path) -> int:

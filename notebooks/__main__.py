@@ -65,29 +65,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Executes notebooks/fruits.ipynb: this starts S3 and SQS on this machine, "
         "deploys into them, drops photos in, runs the real service until the queue is empty, and "
         "then the notebook, top to bottom. Nothing leaves the machine.",
-        epilog="The notebook's first cell says how to run it on AWS. Settings of the service can be "
-        "overridden in the environment, for example FRUITS_MODEL__INPUT_SIZE=100 for speed; "
-        "config.toml lists them. Stop it with Ctrl-C.",
+        epilog=f"The notebook's first cell says how to run it on AWS. {command.SETTINGS}",
     )
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        metavar="DIR",
-        help="a folder of photos, searched recursively; a photo's parent folder is its label "
-        "(default: 120 drawn photos of fruit, and two files that are none)",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        default=Path("notebook_output"),
-        help="where fruits.html goes; an earlier one is replaced (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--weights",
-        metavar="imagenet|random|PATH",
-        help="as of ./run demo: Keras' ImageNet weights, random ones, or a file that Keras saved "
-        "(default: imagenet, or random with a prominent notice if it cannot be downloaded)",
+    command.add_options(
+        parser,
+        drawn="120 drawn photos of fruit, and two files that are none",
+        out="notebook_output",
+        content="fruits.html goes; an earlier one is replaced",
     )
     return parser
 

@@ -68,6 +68,22 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights", type=Path, metavar="PATH", help="trained weights (default: random ones)"
+    )
+
+
+def add_rows_of_stores(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rows",
+        type=wholes(100),
+        default="1142,50000,1000000",
+        metavar="N,…",
+        help="rows of the stores (default: %(default)s)",
+    )
+
+
 def add_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
