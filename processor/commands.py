@@ -22,6 +22,7 @@ from processor.answers.rows import StoredRows
 from processor.answers.similar import similar as similar_among
 from processor.errors import ServiceError, StoreError
 from processor.pipeline.comparison import Scope
+from processor.report.report import NO_MATRIX
 from processor.service.preflight import check_bucket, find_queue
 from processor.service.redrive import Redrive, unfinished
 from processor.service.status import status as state_of
@@ -65,7 +66,7 @@ def report(config: Config, options: argparse.Namespace) -> int:
     check_java()
     check_bucket(config.storage.bucket)
     if delta.open_table(config.storage.layout.store.reduced) is None:  # before Spark starts
-        raise ServiceError("there is no matrix to report on yet: run the service first")
+        raise ServiceError(NO_MATRIX)
     if options.out:
         _make(options.out)
     spark = assembly.spark_session(config)

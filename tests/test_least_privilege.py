@@ -147,7 +147,7 @@ def maintain(config: Config) -> None:
     update = matrix.update(force=True)
     assert update
     matrix.export()
-    assert Reporter(assembly.report(config, InThisProcess())).now()
+    Reporter(assembly.report(config, InThisProcess())).now()
     retries = Retries(layout, queue.send_all)
     Maintenance(
         layout.store, matrix, InThisProcess(), retries, interval_seconds=1, retention_hours=0

@@ -4,18 +4,14 @@
 """
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
+from benchmarks.harness.in_process import InProcess
 from benchmarks.harness.protocol import answer
 from benchmarks.harness.usage import peak_rss
 from common.layout import StoreLayout
 from processor.store.compaction import compact
 from processor.store.schema import FEATURES
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +20,6 @@ class Compacted:
 
     merged: int
     rss: int
-
-
-class InProcess:
-    """Tasks that run in this process."""
-
-    def run(self, items: Sequence[T], work: Callable[[Iterable[T]], Iterable[R]]) -> list[R]:
-        return list(work(items))
 
 
 def report(merged: int) -> None:

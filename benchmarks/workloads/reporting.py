@@ -6,14 +6,14 @@ writes its report without thumbnails, ``… neighbours ROWS`` only finds neighbo
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import numpy as np
 
+from benchmarks.harness.in_process import InProcess
 from benchmarks.harness.peak import Peak
 from benchmarks.harness.protocol import answer
 from benchmarks.workloads import drawn_features
@@ -31,9 +31,6 @@ from processor.report.report import Report
 from processor.report.thumbnails import Source
 from processor.spark.background import Background
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -50,17 +47,7 @@ class Run:
     page: int = 0
 
 
-class InPlace:
-    """Stands in for background tasks: one does everything, in this process."""
-
-    def run(self, items: Sequence[T], work: Callable[[Iterable[T]], Iterable[R]]) -> list[R]:
-        return list(work(items))
-
-    def broadcast(self, value: Any) -> SimpleNamespace:
-        return SimpleNamespace(value=value, destroy=lambda: None)
-
-
-TASKS = cast(Background, InPlace())
+TASKS = cast(Background, InProcess())
 
 
 class NoPhotos(Source):

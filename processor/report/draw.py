@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 READERS = 2  # data files read at a time, each whole
 BATCH_ROWS = 4096
+MOST_LABELS = 1000  # named; a folder for each user may make as many labels as there are photos
+MOST_COUNTED = 100_000  # further labels are left out, or they would take memory without a bound
 
 Photo = tuple[str, str]  # key and version
 
@@ -49,14 +51,15 @@ class Matrix:
 class Drawn:
     """A sample. ``part`` has its points, ``missing`` are the photos in it that lack a thumbnail.
 
-    Of the whole matrix: ``population``, its rows, and ``labels``, those with each label, the most first
-    ("" for none).
+    Of the whole matrix: ``population``, its rows; ``labels``, those with each of the MOST_LABELS most
+    frequent labels, the most first ("" for none); ``kinds``, how many labels there are.
     """
 
     part: str
     missing: list[Photo]
     population: int
     labels: list[tuple[str, int]]
+    kinds: int
 
 
 def draw(matrix: Matrix, most: int, previous: Sequence[str], folder: str) -> Drawn:
@@ -85,7 +88,13 @@ def draw(matrix: Matrix, most: int, previous: Sequence[str], folder: str) -> Dra
         }
     )
     missing = [photo for photo in photos if photo not in known]
-    return Drawn(parts.write(folder, points), missing, sample.population, labels.most_common())
+    return Drawn(
+        parts.write(folder, points),
+        missing,
+        sample.population,
+        labels.most_common(MOST_LABELS),
+        len(labels.keys() - {""}),
+    )
 
 
 def _sample(matrix: Matrix, most: int) -> tuple[Sample, Counter[str]]:
@@ -100,7 +109,9 @@ def _sample(matrix: Matrix, most: int) -> tuple[Sample, Counter[str]]:
         counted = pc.value_counts(rows["label"]).to_pylist()
         with counting:
             for each in counted:
-                labels[each["values"] or ""] += each["counts"]
+                label = each["values"] or ""
+                if not label or label in labels or len(labels) < MOST_COUNTED:
+                    labels[label] += each["counts"]
 
     _each(read, matrix.paths)
     return sample, labels

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 WEEK = timedelta(days=7)
 MOST_COMMITS = 2000  # read for the photos of each hour, so that a busy store costs no more
 COMMITS_AT_ONCE = 200
-MOST_FITS = 20  # each is read whole, 0.1 MB
+MOST_FITS = 20  # each is read whole, 0.1 MB with 512 columns
 MANY_COLUMNS = 1024  # of more, the components that were best today would take half a minute
 PACKAGES = ("pyspark", "deltalake", "pyarrow", "numpy", "pillow")
 
@@ -43,6 +43,7 @@ def summary(
         bucket=split(layout.root)[0],
         photos=drawn.population,
         labels=drawn.labels,
+        kinds=drawn.kinds,
         rejects=_groups(layout.rejects, background),
         pending=_groups(layout.pending, background),
         stored=stored(features, now) if features else [],
@@ -131,11 +132,11 @@ def _fit(model: NamedModel) -> Fit:
 
 def _captured(layout: StoreLayout, reduced: Table, model: NamedModel) -> float | None:
     """What the components capture of the matrix's photos; None unless their statistics are cached."""
+    if len(model.pca.mean_) > MANY_COLUMNS:
+        return None
     cached = statistics_cache.load(layout)
     files = {path.removeprefix(f"{model.name}/") for path in reduced.paths()}
     if cached is None or cached.lacking or cached.files != files:
-        return None
-    if len(cached.statistics.mean) > MANY_COLUMNS:
         return None
     best = pca.fit(cached.statistics, len(model.pca.components_))
     return model.pca.captured(cached.statistics, best)

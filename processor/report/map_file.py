@@ -71,7 +71,7 @@ def thumbnails(file: bytes) -> dict[tuple[str, str], bytes]:
     """The thumbnails in a file, by key and version. Raises ValueError if it is not one of ours."""
     try:
         table = pq.read_table(pa.BufferReader(file), columns=["key", "version", "thumbnail"])
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # OSError: a damaged page
         raise ValueError(str(error)) from error
     if table.column_names != ["key", "version", "thumbnail"]:
         raise ValueError(f"it has the columns {table.column_names}")

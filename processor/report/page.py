@@ -150,6 +150,7 @@ def _summary(summary: Summary) -> dict[str, Any]:
         "bucket": printable(summary.bucket),
         "photos": summary.photos,
         "labels": [(printable(name), photos) for name, photos in summary.labels],
+        "kinds": summary.kinds,
         "rejects": [_group(each) for each in summary.rejects],
         "pending": [_group(each) for each in summary.pending],
         "stored": [(_time(at), photos) for at, photos in summary.stored],

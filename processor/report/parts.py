@@ -8,6 +8,7 @@ import uuid
 
 import pyarrow as pa
 
+from processor.matrix import partials
 from processor.store import objects
 
 
@@ -23,7 +24,4 @@ def write(folder: str, table: pa.Table) -> str:
 
 def read(folder: str, name: str) -> pa.Table:
     """The part of that name. Raises FileNotFoundError if it is gone."""
-    body = objects.get(f"{folder}/{name}")
-    if body is None:
-        raise FileNotFoundError(f"{folder}/{name}")
-    return pa.ipc.open_stream(body).read_all()
+    return pa.ipc.open_stream(partials.read(folder, name)).read_all()

@@ -18,7 +18,6 @@ from processor.report.files import Page, Targets
 from processor.report.thumbnails import Source
 from processor.spark.background import Background
 from processor.spark.isolate import isolate
-from processor.spark.resources import cores
 from processor.store import delta, objects
 from processor.store.delta import Table
 from processor.store.lease import Lease
@@ -29,6 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ROUND = 512  # photos of which thumbnails are made in one job: other background tasks wait for it
+NO_MATRIX = "there is no matrix to report on yet: run the service first"
 LOCAL = Targets("report.html", "map.parquet")  # in a folder
 
 
@@ -73,7 +73,7 @@ class Report:
         """
         reduced = delta.open_table(self._layout.reduced)
         if reduced is None or model_name(reduced) is None:
-            raise ServiceError("there is no matrix to report on yet: run the service first")
+            raise ServiceError(NO_MATRIX)
         if out:
             folder = out.resolve()  # a worker may have another working directory
             targets = Targets(str(folder / LOCAL.page), str(folder / LOCAL.map))
@@ -84,12 +84,14 @@ class Report:
         return self._targets
 
     def _unwritten(self) -> Table | None:
-        """The newest matrix; None if there is none, or the page is of its model."""
+        """The newest matrix; None if there is none, or page and map are of its model."""
         reduced = delta.open_table(self._layout.reduced)
         name = model_name(reduced) if reduced else None
-        if name is None or objects.metadata(self._targets.page).get("model") == name:
+        if name is None:
             return None
-        return reduced
+        both = self._targets.map, self._targets.page
+        written = all(objects.metadata(uri).get("model") == name for uri in both)
+        return None if written else reduced
 
     def _write(self, reduced: Table, targets: Targets) -> None:
         began = time.monotonic()
@@ -130,7 +132,7 @@ class Report:
     def _draw(self, reduced: Table, name: str, most: int, targets: Targets, folder: str) -> Drawn:
         paths = tuple(sorted(path.removeprefix(f"{name}/") for path in reduced.paths()))
         matrix = Matrix(self._layout.reduced, name, self._layout.features, paths)
-        previous = (targets.map, self._layout.report_map)
+        previous = tuple(dict.fromkeys((targets.map, self._layout.report_map)))
         (drawn,) = self._background.run(
             [matrix], lambda share: [draw.draw(each, most, previous, folder) for each in share]
         )
@@ -148,7 +150,7 @@ class Report:
 
         made: list[str] = []
         for start in range(0, len(photos), ROUND):
-            done = isolate(photos[start : start + ROUND], job, cores())
+            done = isolate(photos[start : start + ROUND], job, background.slots())
             made += done.results
             for key, _ in done.suspects:
                 log.warning("a worker died over its thumbnail; it has none", extra={"key": key})

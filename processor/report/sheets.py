@@ -32,7 +32,7 @@ def sheets(thumbnails: Sequence[bytes], budget: int) -> Sheets:
     """Sheets of ``thumbnails`` that take at most ``budget`` bytes in all.
 
     Thumbnails that are empty or do not decode are left out. If even the smallest take too much, the
-    last ones are left out. Decodes all of them, once or, where an estimate was too low, twice.
+    last ones are left out. Decodes all of them once, and again for each step whose estimate was too low.
     """
     step = _fitting(thumbnails, budget)
     while True:

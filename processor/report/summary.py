@@ -32,7 +32,8 @@ class Summary:
     at: datetime
     bucket: str
     photos: int
-    labels: list[tuple[str, int]]  # label ("" for none) and its photos, the most first; all of them
+    labels: list[tuple[str, int]]  # label ("" for none) and its photos, the most first; some
+    kinds: int  # how many labels there are
     rejects: list[Group]  # the most first
     pending: list[Group]
     stored: list[tuple[datetime, int]]  # hours and photos stored in them, oldest first

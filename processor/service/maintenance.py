@@ -105,14 +105,11 @@ class Maintenance:
                 thread.join(max(0.0, until - time.monotonic()))
 
     def refit(self) -> None:
-        """Refit the PCA now, bring the matrix to the newest features, write the CSV and the report.
-
-        Without the report, if that fails.
-        """
+        """Refit the PCA now, bring the matrix to the newest features, write the CSV and the report."""
         patiently(lambda: self._update(force=True))
         patiently(lambda: self._matrix.export(wait=True))
         if self._reporter:
-            self._reporter.now(wait=True)
+            self._reporter.now()
 
     def retry(self) -> None:
         """Enqueue the photos that are to be tried again."""

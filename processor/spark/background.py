@@ -37,13 +37,17 @@ class Background:
         if not items:
             return []
         self._context.setLocalProperty("spark.scheduler.pool", "background")
-        count = min(len(items), self._parallelism())
+        count = min(len(items), self.slots())
 
         def task(share: Iterable[T]) -> Iterable[R]:
             _yield_the_cores()
             return work(share)
 
         return self._context.parallelize(items, count).mapPartitions(task).collect()
+
+    def slots(self) -> int:
+        """How many tasks of one job run at a time."""
+        return self._parallelism()
 
     def broadcast(self, value: T) -> Broadcast[T]:
         """``value`` for tasks, sent to each machine once, until the caller destroys it."""

@@ -22,6 +22,7 @@ def summary(**others: Any) -> Summary:
         bucket="fruits-photos",
         photos=1142,
         labels=[(name, 200 - 19 * n) for n, name in enumerate(FRUIT)],
+        kinds=len(FRUIT),
         rejects=[
             Group("truncated", 3, [("photos/pear/7.jpg", "ends in a scan; upload it again")]),
             Group("unsupported", 1, [("photos/notes.txt", "a text; upload a photo")]),

@@ -11,5 +11,8 @@ class InThisProcess:
     def run(self, items: Sequence, work: Callable[[Iterable], Iterable]) -> list:
         return list(work(iter(items)))
 
+    def slots(self) -> int:
+        return 1
+
     def broadcast(self, value: Any) -> SimpleNamespace:
         return SimpleNamespace(value=value, destroy=lambda: None)

@@ -253,6 +253,7 @@ def test_an_empty_store(opened: Open) -> None:
     bare = summary(
         photos=0,
         labels=[],
+        kinds=0,
         rejects=[],
         pending=[],
         stored=[],
@@ -268,7 +269,9 @@ def test_an_empty_store(opened: Open) -> None:
 
 
 def test_without_labels_and_pictures(opened: Open) -> None:
-    it = opened(summary(labels=[("", 30)]), points(30, labels=[""] * 30, thumbnails=[b""] * 30))
+    it = opened(
+        summary(labels=[("", 30)], kinds=0), points(30, labels=[""] * 30, thumbnails=[b""] * 30)
+    )
     assert it.locator(".legend").count() == 0
     assert it.get_by_role("button", name="Pictures").count() == 0
     assert pixels(it) > 20

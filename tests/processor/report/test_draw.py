@@ -63,6 +63,21 @@ def test_all_of_a_small_store(layout: StoreLayout) -> None:
         }
 
 
+def test_labels_without_number_take_no_memory_without_a_bound(
+    layout: StoreLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = drawn(layout, 1000)
+    assert whole.kinds == len(whole.labels) - 1 > 3
+    monkeypatch.setattr(draw, "MOST_LABELS", 2)
+    few, _ = drawn(layout, 1000)
+    assert few.labels[0] == ("", ROWS // 2)
+    assert (len(few.labels), few.kinds) == (2, whole.kinds)
+    monkeypatch.setattr(draw, "MOST_COUNTED", 3)
+    some, _ = drawn(layout, 1000)
+    assert some.kinds <= 3
+    assert some.labels[0] == ("", ROWS // 2)
+
+
 def test_neighbours_are_by_the_features_and_in_the_sample(layout: StoreLayout) -> None:
     _, rows = drawn(layout, 25)
     assert len(rows) == 25

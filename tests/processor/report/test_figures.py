@@ -76,7 +76,7 @@ def summary(world: World) -> Summary:
     name = next(iter(reduced.paths())).partition("/")[0]
     model = models.read(layout, name)
     assert model
-    drawn = Drawn("", [], reduced.rows, [("L", reduced.rows)])
+    drawn = Drawn("", [], reduced.rows, [("L", reduced.rows)], 1)
     return figures.summary(layout, reduced, model, drawn, InThisProcess())
 
 

@@ -12,8 +12,10 @@ from processor.report.draw import Drawn
 from processor.report.files import Targets
 from processor.report.points import NEIGHBOURS, Points
 from processor.report.summary import Summary
+from tests.support import drawn_reports
 from tests.support.reports import page
-from tests.support.summaries import SUMMARY
+
+SUMMARY = drawn_reports.summary()
 
 KEYS = ["photos/<script>.jpg", "photos/a.jpg", "photos/b.jpg"]
 
@@ -32,7 +34,7 @@ def drawn(folder: Path) -> Drawn:
             "thumbnail": [b"known", None, None],
         }
     )
-    return Drawn(parts.write(str(folder), table), [], 30, [("L", 20), ("", 10)])
+    return Drawn(parts.write(str(folder), table), [], 30, [("L", 20), ("", 10)], 1)
 
 
 def targets(folder: Path) -> Targets:

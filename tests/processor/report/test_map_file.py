@@ -71,10 +71,12 @@ def test_thumbnails_are_read_back() -> None:
 def others() -> list[bytes]:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"key": ["a"]}), sink)
-    return [b"", b"no parquet", encoded()[:-9], bytes(sink.getvalue())]
+    whole = encoded()
+    damaged = whole[:4] + b"\xff" * 200 + whole[204:]
+    return [b"", b"no parquet", whole[:-9], damaged, bytes(sink.getvalue())]
 
 
-@pytest.mark.parametrize("file", others(), ids=range(4))
+@pytest.mark.parametrize("file", others(), ids=range(5))
 def test_what_is_not_a_map(file: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         map_file.thumbnails(file)

@@ -4,9 +4,10 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from tests.support.summaries import SUMMARY
+from tests.support.drawn_reports import summary
 
 
 def test_it_is_not_changed() -> None:
+    drawn = summary()
     with pytest.raises(FrozenInstanceError):
-        SUMMARY.photos = 1
+        drawn.photos = 1

@@ -12,7 +12,7 @@ from processor.errors import ServiceError, Unavailable
 from processor.report import parts, thumbnails
 from processor.report.thumbnails import encoded, make
 from tests.support.drawn_photos import photo
-from tests.support.reports import memory, source
+from tests.support.reports import source
 
 
 def opened(thumbnail: bytes) -> Image.Image:
@@ -77,4 +77,3 @@ def test_an_outage_is_not_tried_again_for_each_photo(
     with pytest.raises(ServiceError, match="photos in a row are unavailable: S3 answered 503"):
         made("bucket", photos, tmp_path)
     assert len(asked) < 500 // 4
-    assert memory().total_bytes

@@ -62,7 +62,7 @@ def test_a_failure_is_logged_and_tried_again_later(
     assert not fake.updates > 1
     reporter.refitted()
     until(lambda: fake.updates == 2)
-    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
     reporter.refitted()
     until(lambda: fake.updates > 4)
     fake.during = lambda: None
@@ -79,19 +79,42 @@ def test_an_outage_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Unavailable("503")
 
     fake.during = fail_once
-    assert Reporter(fake).now()
+    Reporter(fake).now()
     assert fake.updates == 2
 
 
-def test_on_demand_it_says_whether_it_went_well(caplog: pytest.LogCaptureFixture) -> None:
-    assert Reporter(Report()).now(wait=True)
-    assert not Reporter(failing()).now()
-    assert len(caplog.records) == 1
+def test_it_is_looked_at_without_a_refit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another service may have refitted, and be killed before it wrote the report."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    fake = Report()
+    reporter = Reporter(fake)
+    reporter.start()
+    until(lambda: fake.updates > 3)
+    reporter.stop()
+    reporter._thread.join(10)
 
 
-def test_what_fails_after_the_stop_follows_from_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_on_demand_what_goes_wrong_is_raised_after_the_stop_too() -> None:
+    """A service that drains its queue once has stopped its threads before it refits."""
     reporter = Reporter(failing())
     reporter.stop()
+    with pytest.raises(ValueError, match="a page that cannot be made"):
+        reporter.now()
+
+
+def test_what_fails_in_the_thread_after_the_stop_follows_from_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake = Report()
+    reporter = Reporter(fake)
+
+    def fail() -> None:
+        reporter.stop()
+        raise ValueError("Spark has ended")
+
+    fake.during = fail
     with caplog.at_level(logging.INFO):
-        assert not reporter.now()
+        reporter.start()
+        reporter._thread.join(10)
+    assert not reporter._thread.is_alive()
     assert not caplog.records

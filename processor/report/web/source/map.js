@@ -13,7 +13,7 @@ const REACH = 14; // pixels between a pointer and what it points at
 const FLIGHT = 350; // milliseconds
 
 export class PhotoMap {
-  marks; // of each point
+  #marks; // of each point
   #points;
   #pictures;
   #to;
@@ -34,14 +34,14 @@ export class PhotoMap {
     this.#pictures = pictures;
     this.#to = to;
     const ofLabel = marksOf(points.about.labels);
-    this.marks = Uint8Array.from(points.labelOf, (label) => ofLabel[label]);
+    this.#marks = Uint8Array.from(points.labelOf, (label) => ofLabel[label]);
     this.#camera = new Camera(points.about.home, extent(points.xy));
     this.element = el("div", {
       class: "map", tabindex: 0, role: "application", "aria-roledescription": "map", "aria-label": "Map of the photos",
       "aria-describedby": "map-keys",
       on: { blur: () => this.#aim(null, false) },
     }, this.#canvases, this.#tip);
-    this.#makeCanvases((canvas, lost) => new WebglDots(canvas, points, this.marks, lost));
+    this.#makeCanvases((canvas, lost) => new WebglDots(canvas, points, this.#marks, lost));
     this.show(new Uint8Array(points.count).fill(1));
     listen(this.element, this.#hands());
     new ResizeObserver(() => this.#resize()).observe(this.element);
@@ -53,7 +53,7 @@ export class PhotoMap {
 
   /** Which points are seen well (not 0); the others fade. */
   show(bright) {
-    const layer = (n) => (bright[n] ? (this.marks[n] ? 2 : 1) : 0);
+    const layer = (n) => (bright[n] ? (this.#marks[n] ? 2 : 1) : 0);
     const order = new Uint32Array(this.#points.count);
     let at = 0;
     let faded = 0;
@@ -105,15 +105,15 @@ export class PhotoMap {
     try {
       this.#dots = makeDots(below, () => this.#lost());
     } catch {
-      this.#dots = new CanvasDots(below, this.#points, this.marks);
+      this.#dots = new CanvasDots(below, this.#points, this.#marks);
     }
     this.element.dataset.drawnBy = this.#dots instanceof CanvasDots ? "canvas" : "webgl2";
-    this.#overlay = new Overlay(above, this.#points, this.marks, this.#pictures, () => this.#request());
+    this.#overlay = new Overlay(above, this.#points, this.#marks, this.#pictures, () => this.#request());
     this.#canvases.replaceChildren(below, above);
   }
 
   #lost() {
-    this.#makeCanvases((canvas) => new CanvasDots(canvas, this.#points, this.marks));
+    this.#makeCanvases((canvas) => new CanvasDots(canvas, this.#points, this.#marks));
     this.#dots.arrange(this.#state.order, this.#state.faded);
     this.#resize();
   }

@@ -4,7 +4,7 @@
 import { svg } from "./dom.js";
 
 export const HUES = 8;
-export const SHAPES = 2; // a disc, then a diamond
+const SHAPES = 2; // a disc, then a diamond
 export const MARKS = HUES * SHAPES; // numbers from 1 on; 0 is the grey of all other labels
 
 export const hueOf = (mark) => (mark ? 1 + ((mark - 1) % HUES) : 0);

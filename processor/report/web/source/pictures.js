@@ -38,14 +38,13 @@ export class Pictures {
     const { across, tile } = this.#about;
     const sheet = Math.floor(n / across ** 2);
     const bitmap = this.#bitmap(sheet, later);
-    if (!bitmap) return false;
+    if (!bitmap) return;
     const at = n % across ** 2;
     const [width, height] = [this.#sizes[2 * n], this.#sizes[2 * n + 1]];
     const left = (at % across) * tile + Math.floor((tile - width) / 2);
     const top = Math.floor(at / across) * tile + Math.floor((tile - height) / 2);
     const [wide, high] = this.extent(n, side);
     context.drawImage(bitmap, left, top, width, height, x - wide / 2, y - high / 2, wide, high);
-    return true;
   }
 
   /** An element that shows picture n, at most `side` pixels wide and high; it says nothing by itself. */
@@ -70,7 +69,7 @@ export class Pictures {
       this.#sheets.delete(sheet);
       this.#sheets.set(sheet, bitmap);
       this.#used.add(sheet);
-    } else if (this.#used.size < MOST && later) {
+    } else if (this.#used.size < MOST) {
       this.#used.add(sheet);
       if (!this.#waiting.has(sheet)) this.#decode(sheet);
       this.#waiting.get(sheet).add(later);

@@ -9,11 +9,10 @@ const FIRST = 20; // rows of a long table; the others on request
 /** The figures on top: [figure, what it counts]. */
 export function figures(summary) {
   const of = (groups) => groups.reduce((sum, group) => sum + group.photos, 0);
-  const labels = summary.labels.filter(([name]) => name).length;
   const kept = summary.variance.reduce((sum, share) => sum + share, 0);
   const tiles = [
     [count(summary.photos), summary.photos === 1 ? "photo" : "photos", null],
-    [count(labels), labels === 1 ? "label" : "labels", null],
+    [count(summary.kinds), summary.kinds === 1 ? "label" : "labels", null],
     [count(of(summary.rejects)), "rejected", of(summary.rejects) ? "#refused" : null],
     [count(of(summary.pending)), "waiting", of(summary.pending) ? "#refused" : null],
     summary.variance.length && [percent(kept), `of the variance in ${several(summary.variance.length, "component")}`, "#variance"],
@@ -68,8 +67,8 @@ function reason({ reason: name, photos, advice, examples }) {
       el("div", {}, el("dt", {}, el("bdi", { class: "key" }, key)), el("dd", {}, el("bdi", {}, detail))))));
 }
 
-export function labels({ labels: all, photos }) {
-  if (!all.some(([name]) => name)) {
+export function labels({ labels: all, kinds, photos }) {
+  if (!kinds) {
     return section("labels", "Labels", nothing("No photo has one: a label is the name of the folder that a photo is in."));
   }
   const most = all.reduce((highest, [, each]) => Math.max(highest, each), 1);
@@ -80,7 +79,8 @@ export function labels({ labels: all, photos }) {
   };
   const rows = all.map(([name, each]) => [
     el("bdi", {}, labelled(name)), count(each), percent(each / Math.max(1, photos)), meter(each)]);
-  return section("labels", "Labels", long("Labels and their photos, the most frequent first", [["Label", false], ["Photos", true], ["Share", true], ["", false]], rows));
+  return section("labels", "Labels", long("Labels and their photos, the most frequent first", [["Label", false], ["Photos", true], ["Share", true], ["", false]], rows),
+    kinds > all.length && el("p", { class: "note" }, `Of ${several(kinds, "label")} these have the most photos.`));
 }
 
 export function versions({ network, versions: all }) {
