@@ -126,7 +126,7 @@ class Refits:
             "features": features.folder,
             "features_version": str(features.table_version),
             "network": features.network,
-            "fitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "fitted_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "reason": reason,
             "asked": self._policy.settings,
         }

@@ -114,7 +114,7 @@ def fits(layout: StoreLayout) -> list[Fit]:
             continue
         if model:
             found.append(_fit(model))
-    return found
+    return sorted(found, key=lambda fit: fit.at, reverse=True)  # names only tell seconds apart
 
 
 def _fit(model: NamedModel) -> Fit:

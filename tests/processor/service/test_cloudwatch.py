@@ -364,10 +364,13 @@ def test_lines_are_taken_whatever_holds_the_lock_and_after_a_fork(attached: Atta
     assert attached.service.messages() == ["of another thread"]
 
 
-def test_the_last_lines_are_sent_at_the_end(attached: Attached) -> None:
+def test_the_last_lines_are_sent_at_the_end(
+    attached: Attached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloudwatch, "FLUSH_SECONDS", 60.0)  # a busy machine takes more than one
     for number in range(2000):
         attached.log.info("line %d", number)
-    assert attached.close() < 1
+    assert attached.close() < 30
     assert attached.service.messages() == [f"line {number}" for number in range(2000)]
     assert attached.journal.about() == []
 
