@@ -14,6 +14,13 @@ from processor.report.summary import Summary
 
 ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 WITHOUT_WEBGL = ("--no-sandbox", "--disable-gpu", "--disable-3d-apis")
+# Hides the renderer's name, so that the page takes WebGL that a processor draws for that of a GPU.
+AS_BY_GPU = """
+  const get = WebGL2RenderingContext.prototype.getExtension;
+  WebGL2RenderingContext.prototype.getExtension = function (name) {
+    return name === "WEBGL_debug_renderer_info" ? null : get.call(this, name);
+  };
+"""
 
 Open = Callable[..., Page]
 
@@ -45,7 +52,13 @@ def opened(launch: Callable[[tuple[str, ...]], Browser], tmp_path: Path) -> Iter
     contexts = []
 
     def open_page(
-        summary: Summary, points: Points, *, webgl: bool = True, script: str = "", **options: Any
+        summary: Summary,
+        points: Points,
+        *,
+        webgl: bool = True,
+        gpu: bool = True,
+        script: str = "",
+        **options: Any,
     ) -> Page:
         file = tmp_path / f"{len(contexts)}.html"
         file.write_text(page(summary, points), encoding="utf-8")
@@ -53,7 +66,7 @@ def opened(launch: Callable[[tuple[str, ...]], Browser], tmp_path: Path) -> Iter
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
         contexts.append(context)
         it = context.new_page()
-        it.add_init_script(script)
+        it.add_init_script(script + (AS_BY_GPU if webgl and gpu else ""))
         it.on("console", lambda said: wrong.append(f"{said.type}: {said.text}"))
         it.on("pageerror", lambda error: wrong.append(str(error)))
         it.on("dialog", lambda dialog: wrong.append(dialog.message))

@@ -100,11 +100,12 @@ export class PhotoMap {
   }
 
   #makeCanvases(makeDots) {
-    const below = el("canvas");
+    let below = el("canvas");
     const above = el("canvas");
     try {
       this.#dots = makeDots(below, () => this.#lost());
     } catch {
+      below = el("canvas"); // the other one may have a context already
       this.#dots = new CanvasDots(below, this.#points, this.#marks);
     }
     this.element.dataset.drawnBy = this.#dots instanceof CanvasDots ? "canvas" : "webgl2";

@@ -25,6 +25,9 @@ export function colours() {
   return { hues, paper: read("--card"), ink: read("--ink"), accent: read("--accent") };
 }
 
+/** "#rrggbb" as three numbers from 0 to 255. */
+export const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+
 /** A mark as a small drawing. */
 export function drawing(mark) {
   const shape = shapeOf(mark)
