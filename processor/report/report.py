@@ -51,19 +51,23 @@ class Report:
         self._lease = Lease(layout.report_lease)
         self._targets = Targets(layout.report_page, layout.report_map)
 
-    def update(self, *, wait: bool = False) -> None:
+    def update(self, *, wait: bool = False) -> bool:
         """Write the report if it is not of the matrix's model, whichever service fitted that.
 
         Readers see the old page or the new one, whole, and so with the map, which is written first.
-        While another service writes it, nothing is done; with ``wait``, its end is waited for. Raises
-        like :meth:`write`.
+        While another service writes it, or is dead but still holds the lease, nothing is done, and the
+        result is False; with ``wait``, the end of that is waited for. Raises like :meth:`write`.
         """
-        if self._unwritten() is None:
-            return
-        with self._lease.held(wait=wait) as ours:
-            reduced = self._unwritten() if ours else None  # another may have been quicker
-            if reduced:
-                self._write(reduced, self._targets)
+        # Again after each: who was stopped meanwhile, and lost the lease, has written an old one over
+        # a new one.
+        while self._unwritten():
+            with self._lease.held(wait=wait) as ours:
+                if not ours:
+                    return False
+                reduced = self._unwritten()  # another may have been quicker
+                if reduced:
+                    self._write(reduced, self._targets)
+        return True
 
     def write(self, out: Path | None = None) -> Targets:
         """Write the report of the matrix as it is now, in the bucket or to a folder; where.

@@ -8,9 +8,8 @@ from processor.store.patience import patiently
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = (
-    3600.0  # between two looks: another service may have refitted, or the last try failed
-)
+LOOK_SECONDS = 3600.0  # between two looks: another service may have refitted
+AGAIN_SECONDS = 60.0  # after a failure, or while another writes it; longer than a dead one's lease
 
 
 class Reporter:
@@ -46,12 +45,15 @@ class Reporter:
         patiently(lambda: self._report.update(wait=True))
 
     def _keep(self) -> None:
+        pause = AGAIN_SECONDS
         while not self._stopping.is_set():
             self._refitted.clear()
+            done = False
             try:
-                patiently(self._report.update, self._stopping)
+                done = patiently(self._report.update, self._stopping)
             except Exception:
                 if not self._stopping.is_set():
                     log.exception("the report could not be written")
             if not self._stopping.is_set():  # stop() may have come before the clear()
-                self._refitted.wait(LOOK_SECONDS)
+                self._refitted.wait(LOOK_SECONDS if done else pause)
+            pause = AGAIN_SECONDS if done else min(2 * pause, LOOK_SECONDS)

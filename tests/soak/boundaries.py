@@ -19,6 +19,9 @@ BOUNDARIES = (
     "projected",  # a data file of reduced/
     "matrix",  # reduced/ is committed
     "csv",  # reduced.csv
+    "partial",  # what a task of a refit or of the report hands over
+    "map",  # the report's map, its page not yet
+    "report",  # its page
 )
 _COMMIT = re.compile(r"(features|rejects|pending|reduced)/_delta_log/\d{20}\.json")
 _COMMITTED = {
@@ -32,6 +35,9 @@ _WRITTEN = (
     (re.compile(r"reduced/[^_].*\.parquet"), "projected"),
     (re.compile(r"models/pca/.*\.npz"), "refit"),
     (re.compile(r"reduced\.csv"), "csv"),
+    (re.compile(r"models/partial/.*"), "partial"),
+    (re.compile(r"reports/map\.parquet"), "map"),
+    (re.compile(r"reports/latest\.html"), "report"),
 )
 
 

@@ -11,9 +11,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import deltalake
+import pyarrow.parquet as pq
 
 from common import aws
 from common.config import load
+from common.layout import REPORT_MAP, REPORT_PAGE
 from infra_scripts import bucket as bucket_part
 from infra_scripts import notifications, policies
 from infra_scripts.assembly import stack_of
@@ -154,7 +156,7 @@ class SoakBucket:
         now = sorted(features.to_pyarrow_table(columns=["key"])["key"].to_pylist())
         if keys != now:
             return "reduced/ lags behind features/"
-        models = {path.partition("/")[0] for path in reduced.get_add_actions()["path"].to_pylist()}
+        models = _models(reduced)
         if len(models) != 1:
             return f"reduced/ has rows of several models: {sorted(models)}"
         return self._csv_fault(models.pop())
@@ -179,6 +181,33 @@ class SoakBucket:
             return "reduced.csv has a component that is not a number"
         return None
 
+    def report_fault(self) -> str | None:
+        """What is not as it should be about the report of reduced/'s model; None if all is."""
+        reduced = self.table("reduced")
+        if reduced is None:
+            return None
+        (model,) = _models(reduced)
+        bodies = []
+        for key in (REPORT_PAGE, REPORT_MAP):
+            try:
+                answer = self.s3.get_object(Bucket=self.name, Key=key)
+            except self.s3.exceptions.NoSuchKey:
+                return f"there is no {key}"
+            about = answer["Metadata"]
+            if about["model"] != model:
+                return f"{key} is of model {about['model']}, not {model}"
+            bodies.append(answer["Body"].read())
+        page, points = bodies
+        if not page.endswith(b"</html>\n"):
+            return f"{REPORT_PAGE} is cut off"
+        version = int(about["reduced-version"])
+        then = self.table("reduced", version)
+        keys = pq.read_table(io.BytesIO(points), columns=["key"])["key"].to_pylist()
+        wanted = then.to_pyarrow_table(columns=["key"])["key"].to_pylist() if then else []
+        if sorted(keys) != sorted(wanted):
+            return f"{REPORT_MAP} has not the keys of reduced/ at version {version}"
+        return None
+
     def delete(self) -> None:
         """The bucket with all that is in it, and the queues."""
         if self._is_deployed:
@@ -195,6 +224,10 @@ class SoakBucket:
         while messages := self._received(self.dead_letter_url, 1):
             bodies += [each["Body"] for each in messages]
         return bodies
+
+
+def _models(reduced: deltalake.DeltaTable) -> set[str]:
+    return {path.partition("/")[0] for path in reduced.get_add_actions()["path"].to_pylist()}
 
 
 def _is_number(text: str) -> bool:

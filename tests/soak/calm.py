@@ -52,8 +52,10 @@ class Calm:
         while self._drained() and bucket.noted("pending") and time.monotonic() < deadline:
             time.sleep(5)
         outcome.last = self._judged(strict=True)
-        while (fault := bucket.matrix_fault()) and time.monotonic() < deadline:
-            time.sleep(5)  # it is brought up to date within a minute
+        while (fault := bucket.matrix_fault() or bucket.report_fault()) and (
+            time.monotonic() < deadline
+        ):
+            time.sleep(5)  # both are brought up to date within minutes
         if fault:
             outcome.problems.append(fault)
         if not outcome.last.rows:

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from common.aws import forget
+from common.layout import REPORT_MAP, REPORT_PAGE
 from infra_scripts.embedded import EmbeddedAws
 from ingest.events import message
 from processor.store import datafiles, delta, schema
@@ -101,6 +103,38 @@ def test_a_matrix_of_two_models(bucket: SoakBucket) -> None:
     store(bucket, "a", "a")
     project(bucket, "m", "n", keys="a", version=1)
     assert bucket.matrix_fault() == "reduced/ has rows of several models: ['m', 'n']"
+
+
+def put_report(bucket: SoakBucket, key: str, body: bytes, model: str) -> None:
+    about = {"model": model, "reduced-version": "1"}
+    bucket.s3.put_object(Bucket=bucket.name, Key=key, Body=body, Metadata=about)
+
+
+def test_a_report_that_is_as_it_should_be_and_all_that_may_be_amiss(bucket: SoakBucket) -> None:
+    def points(keys: str) -> bytes:
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table({"key": list(keys)}), sink)
+        return sink.getvalue().to_pybytes()
+
+    assert bucket.report_fault() is None  # there is no matrix
+    project(bucket, "m", keys="ab", version=0)
+    assert bucket.report_fault() == "there is no reports/latest.html"
+    put_report(bucket, REPORT_PAGE, b"<html>", "m")
+    assert bucket.report_fault() == "there is no reports/map.parquet"
+    for page, keys, model, fault in (
+        (b"<html>", "ab", "n", "reports/map.parquet is of model n, not m"),
+        (b"<html>", "ab", "m", "reports/latest.html is cut off"),
+        (
+            b"<html></html>\n",
+            "ac",
+            "m",
+            "reports/map.parquet has not the keys of reduced/ at version 1",
+        ),
+        (b"<html></html>\n", "ba", "m", None),
+    ):
+        put_report(bucket, REPORT_PAGE, page, "m")
+        put_report(bucket, REPORT_MAP, points(keys), model)
+        assert bucket.report_fault() == fault
 
 
 def test_dead_letters_by_cause(bucket: SoakBucket) -> None:

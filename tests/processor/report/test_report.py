@@ -15,6 +15,7 @@ from processor.matrix.matrix import Matrix
 from processor.matrix.refit_policy import RefitPolicy
 from processor.photos import objects as photos
 from processor.report import map_file
+from processor.report.points import Points
 from processor.report.report import Report
 from processor.report.summary import Summary
 from processor.spark.background import Background
@@ -138,10 +139,30 @@ def test_one_service_writes_it_at_a_time(world: World) -> None:
     report = report_of(world)
     with Lease(world.recipe.layout.store.report_lease).held() as ours:
         assert ours
-        report.update()
+        assert not report.update()
     assert text(world) is None
-    report.update()
+    assert report.update()
     assert text(world)
+
+
+def test_an_old_one_that_was_written_over_a_new_one_does_not_stay(world: World) -> None:
+    """Whoever is stopped for longer than its lease lasts comes too late."""
+    put(world, "a.jpg")
+    refitted(world)
+    made: list[int] = []
+
+    def slowly(summary: Summary, points: Points) -> str:
+        made.append(summary.photos)
+        if len(made) == 1:
+            put(world, "b.jpg")
+            refitted(world)
+        return page(summary, points)
+
+    store = world.recipe.layout.store
+    assert Report(store, InThisProcess(), source(world.bucket), slowly).update()
+    assert made == [1, 2]
+    assert text(world) == "2 photos, 2 points, 2 pictures"
+    assert len(rows(world)) == 2
 
 
 def test_a_crash_between_map_and_page_is_mended(

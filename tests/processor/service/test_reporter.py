@@ -1,4 +1,4 @@
-"""The reporter: a report after each refit; a failure is logged, and tried again much later."""
+"""The reporter: a report after each refit; a failure is logged, and tried again later and later."""
 
 import logging
 import threading
@@ -20,11 +20,13 @@ class Report:
         self.updates = 0
         self.updated = threading.Semaphore(0)
         self.during: Callable[[], object] = lambda: None
+        self.done = True
 
-    def update(self, *, wait: bool = False) -> None:
+    def update(self, *, wait: bool = False) -> bool:
         self.updates += 1
         self.updated.release()
         self.during()
+        return self.done
 
 
 def failing() -> Report:
@@ -62,12 +64,32 @@ def test_a_failure_is_logged_and_tried_again_later(
     assert not fake.updates > 1
     reporter.refitted()
     until(lambda: fake.updates == 2)
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    reporter.refitted()
-    until(lambda: fake.updates > 4)
-    fake.during = lambda: None
     reporter.stop()
     reporter._thread.join(10)
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["it fails", "another writes it"])
+def test_it_is_tried_again_later_and_later(monkeypatch: pytest.MonkeyPatch, *, fails: bool) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.08)
+    fake = failing() if fails else Report()
+    fake.done = False
+    reporter = Reporter(fake)
+    waits: list[float] = []
+    wait = reporter._refitted.wait
+
+    def noted(seconds: float) -> bool:
+        waits.append(seconds)
+        if len(waits) == 5:
+            fake.done, fake.during = True, lambda: None
+        return wait(seconds)
+
+    monkeypatch.setattr(reporter._refitted, "wait", noted)
+    reporter.start()
+    until(lambda: len(waits) >= 6)
+    reporter.stop()
+    reporter._thread.join(10)
+    assert waits[:6] == [0.01, 0.02, 0.04, 0.08, 0.08, 0.08]
 
 
 def test_an_outage_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
