@@ -7,7 +7,8 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from common import logs
@@ -33,6 +34,7 @@ from processor.store import delta
 log = logging.getLogger(__name__)
 
 SHOWN = 20  # objects of a list
+PROGRESS_SECONDS = 10.0  # between two lines
 
 
 def refit(config: Config, _options: argparse.Namespace) -> int:
@@ -185,7 +187,7 @@ def duplicates(config: Config, options: argparse.Namespace) -> int:
     others at least. 0.999: copies, also scaled or compressed again; 1: the same pixels.
     """
     rows = _stored(config)
-    groups = duplicates_among(rows, options.cosine, assembly.scratch(config))
+    groups = duplicates_among(rows, options.cosine, assembly.scratch(config), _compared())
     found = {
         "photos": rows.photos,
         "features_version": rows.table_version,
@@ -200,6 +202,22 @@ def duplicates(config: Config, options: argparse.Namespace) -> int:
     listed = ("\n".join(f"  {printable(key)}" for key in group) for group in groups)
     _show("\n\n".join([_lines(found), *listed]))
     return 0
+
+
+def _compared() -> Callable[[float], None]:
+    """Says how far the comparison of all pairs has come, and how long the rest may take."""
+    began = said = time.monotonic()
+
+    def note(share: float) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said < PROGRESS_SECONDS:
+            return
+        said = now
+        left = (now - began) * (1 - share) / share
+        _say(f"{share:.0%} of all pairs compared or excluded, {left:,.0f} s left")
+
+    return note
 
 
 def _stored(config: Config) -> StoredRows:

@@ -5,6 +5,7 @@
 
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -18,11 +19,17 @@ from processor.errors import ServiceError
 from processor.store.datafiles import KEY
 
 
-def duplicates(rows: StoredRows, least_cosine: float, scratch: Path) -> list[list[str]]:
+def duplicates(
+    rows: StoredRows,
+    least_cosine: float,
+    scratch: Path,
+    note: Callable[[float], object] = lambda _share: None,
+) -> list[list[str]]:
     """Keys of photos that near-duplicates connect, a list for each group, the largest group first.
 
-    Unnamed files in ``scratch`` hold 4 d bytes a row, and the keys, until it ends. Raises like
-    :meth:`.StoredRows.scan`, and :class:`ServiceError` if they cannot be written.
+    ``note`` gets the share of all pairs that are compared or excluded, again and again. Unnamed files in
+    ``scratch`` hold 4 d bytes a row, and the keys, until it ends. Raises like :meth:`.StoredRows.scan`,
+    and :class:`ServiceError` if they cannot be written.
     """
     try:
         with (
@@ -33,7 +40,7 @@ def duplicates(rows: StoredRows, least_cosine: float, scratch: Path) -> list[lis
             if not columns:
                 return []
             mapped = np.memmap(features, np.float32, "r").reshape(-1, columns)
-            group = near_duplicates.groups(mapped, least_cosine)
+            group = near_duplicates.groups(mapped, least_cosine, note=note)
             return _named(group, pa.ipc.open_stream(names))
     except OSError as error:
         if not error.errno:  # not the system's

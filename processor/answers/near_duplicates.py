@@ -17,7 +17,7 @@ exclude a near-duplicate:
 The axes are the leading singular vectors of a sample. Any would do; these leave the least.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -34,13 +34,18 @@ ROUNDING = 1e-6  # of a float32 product of unit rows
 SLACK = 1e-5  # of the products of sketches, whose last coordinates are differences
 
 
-def groups(rows: Rows, least_cosine: float, axes: int = AXES) -> Numbers:
+def groups(
+    rows: Rows,
+    least_cosine: float,
+    axes: int = AXES,
+    note: Callable[[float], object] = lambda _share: None,
+) -> Numbers:
     """For each row the smallest number of a row in its group: float32 unit rows (n, d) to int64 (n,).
 
     ``rows`` may be a memory map, read in blocks. Memory: 4 (K + 1) + 24 bytes a row, and some 50 MB.
-    Time: n² / 2 products of sketches at worst; that of what is left of them otherwise. Products
-    are float32, so a pair that misses the limit by their rounding, 1e-6, counts. A row of zeros is like
-    no other.
+    Time: n² / 2 products of sketches at worst; that of what is left of them otherwise. ``note`` gets
+    the share of all pairs that are compared or excluded, again and again. Products are float32, so a
+    pair that misses the limit by their rounding, 1e-6, counts. A row of zeros is like no other.
     """
     group = np.arange(len(rows))
     if not len(rows):
@@ -58,6 +63,7 @@ def groups(rows: Rows, least_cosine: float, axes: int = AXES) -> Numbers:
         near = number + np.flatnonzero(np.einsum("ij,ij->i", gaps, gaps) <= reach)
         for others in _positions(starts[near], len(rows)):
             _join_near(group, rows, sketches, leaf, order[others], least_cosine)
+        note(1 - (1 - (number + 1) / len(leaves)) ** 2)
     return _roots(group, group)
 
 

@@ -101,3 +101,10 @@ def test_a_row_of_zeros_is_like_no_other() -> None:
     features = np.zeros((5, 4), np.float32)
     features[1, 0] = 1
     assert groups(features, 0.5).tolist() == list(range(5))
+
+
+def test_the_share_of_pairs_that_is_done_is_noted() -> None:
+    features = unit(np.random.default_rng(3).random((32, 16), np.float32))  # four leaves
+    shares: list[float] = []
+    groups(features, 0.999, note=shares.append)
+    assert shares == pytest.approx([7 / 16, 12 / 16, 15 / 16, 1])

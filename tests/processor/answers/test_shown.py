@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from common import logs
 from common.config import Config, load
 from common.layout import StoreLayout
 from processor import assembly, commands
@@ -41,6 +42,14 @@ def test_duplicates(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
         *("photos: 60", "features_version: 1", "cosine: 0.9999", "in_groups: 2", "groups: 1"),
         *("", r"  photos/\u001b[2J\u202e.jpg", "  photos/000004.jpg"),
     ]
+
+
+def test_duplicates_says_how_far_it_is(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(logs, "to_screen", said.append)
+    monkeypatch.setattr(commands, "PROGRESS_SECONDS", 0)
+    assert commands.duplicates(config, argparse.Namespace(json=True, cosine=0.9999)) == 0
+    assert said == ["100% of all pairs compared or excluded, 0 s left\n"]
 
 
 def test_similar(
