@@ -135,8 +135,10 @@ def test_compaction_races_with_ingestion(world: World, spark: SparkSession) -> N
     thread.start()
     for n in range(500):
         world.handle(world.put(f"photos/new/{n}.jpg", photo(100 + n)))
-        if n % 10 == 0:
-            old = n // 10 % SMALL_FILES
+        if (
+            n & (n - 1) == 0
+        ):  # ever more rarely, so that compaction wins at last, however slow it is
+            old = n.bit_length() % SMALL_FILES
             world.handle(world.put(f"photos/L{old % 2}/{old}.jpg", photo(200 + n)))
         if n >= 12 and sum(merged) >= 2 * SMALL_FILES:
             break

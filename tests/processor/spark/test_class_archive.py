@@ -1,6 +1,5 @@
 """The class archive: made in a process of its own, once; what is outdated goes."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,22 +8,23 @@ import pytest
 from processor.errors import JavaError
 from processor.spark import class_archive, session
 
-ROOT = Path(__file__).resolve().parents[3]
 
-
-def test_it_is_made_and_a_jvm_accepts_it(tmp_path: Path) -> None:
+def test_it_replaces_those_of_other_versions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """That a JVM makes one and accepts it: ``./run setup`` and test_session.py."""
     path, outdated = tmp_path / "spark-new.jsa", tmp_path / "spark-old.jsa"
     outdated.touch()
-    script = """
-import sys
-from pathlib import Path
-from processor.spark import class_archive
-class_archive.make(Path(sys.argv[1]))
-"""
-    command = [sys.executable, "-c", script, str(path)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    assert [each.name for each in tmp_path.iterdir()] == [path.name]
-    assert path.stat().st_size > 50_000_000
+
+    def start(master: str, memory: str, folder: Path, options: str) -> Path:
+        assert (folder.parent, outdated.exists()) == (tmp_path, False)
+        return Path(options.partition("-XX:ArchiveClassesAtExit=")[2])
+
+    monkeypatch.setattr(session, "start", start)
+    monkeypatch.setattr(class_archive, "_load_classes", lambda made, _: made.write_text("classes"))
+    class_archive.make(path)
+    assert path.read_text() == "classes"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_one_that_is_there_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
