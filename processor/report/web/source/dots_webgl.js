@@ -37,7 +37,10 @@ void main() {
   drawn = vec4(rimmed, 1.0) * clamp(inside, 0.0, 1.0) * opacity;
 }`;
 
-/** Raises an error where a GPU does not draw WebGL2: a processor is five times as fast with CanvasDots. `lost` is called when the browser takes it away. */
+/**
+ * Raises an error where no GPU draws WebGL2: a processor is five times as fast with CanvasDots. `lost` is called when
+ * the browser takes it away.
+ */
 export class WebglDots {
   #gl;
   #program;
