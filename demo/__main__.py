@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from demo import command, photos, picture, results, summary
+from demo import command, picture, results, summary
 from demo.filled import filled, make_ready
 from demo.progress import Display
 from demo.results import FEATURES_FILE, MAP_FILE, MATRIX_FILE, REPORT_FILE
@@ -23,10 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, display: Display) -> None:
     out: Path = options.out
-    if options.photos:
-        photos.check(options.photos, out)
     made = REPORT_FILE, MAP_FILE, FEATURES_FILE, MATRIX_FILE, PICTURE_FILE
-    make_ready(out, (*made, TRACE_FILE))
+    make_ready(options.photos, out, (*made, TRACE_FILE))
     with filled(options.photos, options.weights, out, display) as store:
         before = time.monotonic()
         display.step("fetching and checking the results")

@@ -90,11 +90,13 @@ def filled(
         yield Filled(config, choice, keys, tally, seconds, work, running)
 
 
-def make_ready(out: Path, names: Iterable[str]) -> None:
-    """Create the results folder, with an empty log, and remove the files of an earlier run.
+def make_ready(folder: Path | None, out: Path, names: Iterable[str]) -> None:
+    """Check ``folder``, create ``out`` with an empty log, and remove the files of an earlier run.
 
     None of them may pass for a new one. Raises :class:`DemoError`.
     """
+    if folder:
+        photos.check(folder, out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in (*names, LOG_FILE):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 
-from demo import command, photos, sample
+from demo import command, sample
 from demo.filled import LOG_FILE, filled, make_ready
 from demo.progress import Display, duration
 from notebooks import page
@@ -26,9 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, display: Display) -> None:
     out: Path = options.out
-    if options.photos:
-        photos.check(options.photos, out)
-    make_ready(out, (PAGE_FILE, FAILED_FILE, TRACE_FILE))
+    make_ready(options.photos, out, (PAGE_FILE, FAILED_FILE, TRACE_FILE))
     began = time.monotonic()
     with filled(options.photos, options.weights, out, display, draw_sample) as store:
         before = time.monotonic()

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 
@@ -53,15 +54,9 @@ def user_of(
 @contextmanager
 def calling_as(environment: Mapping[str, str]) -> Iterator[None]:
     """What :mod:`common.aws` does here, it does as this caller."""
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    forget()
     try:
-        yield
+        with patch.dict(os.environ, environment):
+            forget()
+            yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
         forget()
