@@ -57,7 +57,6 @@ def opened(launch: Callable[[tuple[str, ...]], Browser], tmp_path: Path) -> Iter
         *,
         webgl: bool = True,
         gpu: bool = True,
-        script: str = "",
         **options: Any,
     ) -> Page:
         file = tmp_path / f"{len(contexts)}.html"
@@ -66,7 +65,7 @@ def opened(launch: Callable[[tuple[str, ...]], Browser], tmp_path: Path) -> Iter
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
         contexts.append(context)
         it = context.new_page()
-        it.add_init_script(script + (AS_BY_GPU if webgl and gpu else ""))
+        it.add_init_script(AS_BY_GPU if webgl and gpu else "")
         it.on("console", lambda said: wrong.append(f"{said.type}: {said.text}"))
         it.on("pageerror", lambda error: wrong.append(str(error)))
         it.on("dialog", lambda dialog: wrong.append(dialog.message))
