@@ -126,7 +126,7 @@ def test_other_python_threads_run_while_a_compiled_engine_computes(request, engi
     while thread.is_alive():
         time.sleep(0.001)
         ticks += 1
-    assert ticks > (time.monotonic() - began) / 0.02
+    assert ticks > (time.monotonic() - began) / 0.1
 
 
 # Loading

@@ -34,8 +34,8 @@ def budget(tmp_path: Path) -> MemoryBudget:
     return MemoryBudget(100 * MIB, tmp_path / "memory")
 
 
-def fits(budget: MemoryBudget, mebibytes: int) -> bool:
-    """Whether another thread gets so much at once."""
+def taken(budget: MemoryBudget, mebibytes: int) -> threading.Event:
+    """Set once another thread has so much."""
     done = threading.Event()
 
     def take() -> None:
@@ -43,7 +43,15 @@ def fits(budget: MemoryBudget, mebibytes: int) -> bool:
             done.set()
 
     threading.Thread(target=take, daemon=True).start()
-    return done.wait(0.1)
+    return done
+
+
+def fits(budget: MemoryBudget, mebibytes: int) -> bool:
+    return taken(budget, mebibytes).wait(10)
+
+
+def waits(budget: MemoryBudget, mebibytes: int) -> bool:
+    return not taken(budget, mebibytes).wait(0.1)
 
 
 def test_what_fits_is_given_at_once_and_what_does_not_waits(budget: MemoryBudget) -> None:
@@ -51,7 +59,7 @@ def test_what_fits_is_given_at_once_and_what_does_not_waits(budget: MemoryBudget
         held.enter_context(budget.reserve(needs(50)))
         held.enter_context(budget.reserve(needs(30)))
         assert fits(budget, 20)
-        assert not fits(budget, 21)
+        assert waits(budget, 21)
     with budget.reserve(needs(100)):  # the one that waited is done
         pass
 
@@ -75,7 +83,7 @@ def test_a_photo_that_never_fits_is_too_large_and_says_what_to_do(budget: Memory
 
 def test_a_possible_forgery_takes_what_there_is_but_is_not_rejected(budget: MemoryBudget) -> None:
     with budget.reserve(needs(20, worst=1000)):
-        assert not fits(budget, 17)
+        assert waits(budget, 17)
 
 
 def test_small_photos_pass_by_the_large_two_at_a_time(budget: MemoryBudget) -> None:
@@ -83,7 +91,7 @@ def test_small_photos_pass_by_the_large_two_at_a_time(budget: MemoryBudget) -> N
     with budget.reserve(needs(100)), budget.reserve(small):
         assert fits(budget, 16)
         with budget.reserve(small):
-            assert not fits(budget, 16)
+            assert waits(budget, 16)
 
 
 def busy(budget: MemoryBudget, sizes: list[int], log: Path, started: threading.Barrier) -> None:
@@ -150,12 +158,12 @@ def test_a_killed_process_frees_what_it_held(budget: MemoryBudget) -> None:
     holder = FORK.Process(target=hold)
     holder.start()
     assert ready.wait(10)
-    assert not fits(budget, 100)
+    assert waits(budget, 100)
     os.kill(holder.pid, signal.SIGKILL)
     began = time.monotonic()
     holder.join()
     with budget.reserve(needs(100)):
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 5
 
 
 def test_a_killed_process_frees_its_turn(budget: MemoryBudget) -> None:
@@ -168,7 +176,7 @@ def test_a_killed_process_frees_its_turn(budget: MemoryBudget) -> None:
         waiter = FORK.Process(target=wait)
         waiter.start()
         time.sleep(0.2)
-        assert not fits(budget, 20)
+        assert waits(budget, 20)
         os.kill(waiter.pid, signal.SIGKILL)
         waiter.join()
         assert fits(budget, 20)
