@@ -59,6 +59,8 @@ COMMANDS = {
     ("processor", "redrive"): {"--config", "--cause", "--dry-run", "--json"},
     ("processor", "similar"): {"--config", "--json", "--top"},
     ("processor", "duplicates"): {"--config", "--cosine", "--json"},
+    ("ingest",): {"upload"},
+    ("ingest", "upload"): {"--config", "--under"},
     ("infra_scripts",): {"plan", "deploy", "policy", "template", "destroy"},
     ("infra_scripts", "plan"): {"--config"},
     ("infra_scripts", "deploy"): {"--config"},
@@ -298,16 +300,27 @@ def test_redrive(site: Site) -> None:
     assert set(found) == {"read", "in_flight", "more", "causes", "moved", "left", "fault"}
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_commands(words: tuple[str, ...]) -> None:
-    module, *command = words
-    done = subprocess.run(
-        [sys.executable, "-m", module, *command, "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    options = set(re.findall(r"(?<![\w-])--[a-z-]+", done.stdout.partition("options:")[2]))
-    listed = re.findall(r"^    ([a-z]+)\b", done.stdout, re.MULTILINE)
-    assert options - {"--help"} | set(listed) == COMMANDS[words]
+HELP = """
+import contextlib, io, json, runpy, sys
+module, *commands = json.loads(sys.argv[1])
+shown = []
+for command in commands:
+    sys.argv = [module, *command, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+        runpy.run_module(module, run_name="__main__")
+    shown.append(text.getvalue())
+print(json.dumps(shown))
+"""
+
+
+@pytest.mark.parametrize("module", sorted({module for module, *_ in COMMANDS}))
+def test_commands(module: str) -> None:
+    """In one process, because most of its time is the imports."""
+    commands = [words for words in COMMANDS if words[0] == module]
+    asked = json.dumps([module, *(words[1:] for words in commands)])
+    command = [sys.executable, "-c", HELP, asked]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for words, shown in zip(commands, json.loads(done.stdout), strict=True):
+        options = set(re.findall(r"(?<![\w-])--[a-z-]+", shown.partition("options:")[2]))
+        listed = re.findall(r"^    ([a-z]+)\b", shown, re.MULTILINE)
+        assert options - {"--help"} | set(listed) == COMMANDS[words], words

@@ -178,13 +178,16 @@ def in_any(module: str, places: Iterable[str]) -> bool:
     return any(module == place or module.startswith(f"{place}.") for place in places)
 
 
-def imported(path: Path) -> Iterator[str]:
+@functools.cache
+def imported(path: Path) -> frozenset[str]:
     """All modules that a file imports, anywhere in it, by their full names."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (each.name for each in node.names)
+            found.update(each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{each.name}" for each in node.names)
+            found.update(f"{node.module}.{each.name}" for each in node.names)
+    return frozenset(found)
 
 
 @pytest.mark.parametrize("room", ROOMS)
